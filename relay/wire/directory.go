@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"errors"
+	"time"
+)
+
+// An AgentKey names an agent: names are unique in their tenant.
+type AgentKey struct {
+	Tenant string `json:"tenant"`
+	Agent  string `json:"agent"`
+}
+
+func (k AgentKey) String() string { return k.Tenant + "/" + k.Agent }
+
+// A Lease is one link's entry in the directory: a replica holds this agent by
+// this link. It lives as long as the replica renews it.
+type Lease struct {
+	AgentKey
+	Instance    InstanceID `json:"instance"`
+	Epoch       uint64     `json:"epoch"` // 0 until the directory has given one
+	Link        LinkID     `json:"link"`
+	Replica     ReplicaID  `json:"replica"`
+	Shared      bool       `json:"shared,omitempty"`    // other instances may stand beside this one
+	Ephemeral   bool       `json:"ephemeral,omitempty"` // delist soon after it is gone
+	Yielding    bool       `json:"yielding,omitempty"`  // never displaces a live agent: its token is for a pattern
+	Version     string     `json:"version,omitempty"`
+	RemoteAddr  string     `json:"remote_addr,omitempty"`
+	Connected   time.Time  `json:"connected"`
+	TokenExpiry time.Time  `json:"token_expiry,omitzero"` // zero: never
+	Targets     []Target   `json:"targets"`
+}
+
+// An Agent is what the directory knows of one agent, linked or departed.
+type Agent struct {
+	AgentKey
+	// Links are the live leases, lowest epoch first. Without any the agent has
+	// departed. If the leases are not shared, all are of one instance: the one
+	// with the highest epoch.
+	Links []Lease
+	// Last is the newest lease there was; it describes an agent that departed.
+	Last Lease
+	// LastSeen is when a lease was last renewed, within the renewal period.
+	LastSeen time.Time
+	// LastClose is the cause its last link closed for, empty while it has one.
+	LastClose string
+}
+
+// Connected reports whether any link of the agent is live.
+func (a *Agent) Connected() bool { return len(a.Links) > 0 }
+
+// Targets are the agent's targets: those of its live instances, where of two
+// that declare the same name the lower epoch counts; else the last known ones.
+func (a *Agent) Targets() []Target {
+	if len(a.Links) == 0 {
+		return a.Last.Targets
+	}
+	all := a.Links[0].Targets
+	for i := 1; i < len(a.Links); i++ {
+		if a.Links[i].Instance == a.Links[i-1].Instance {
+			continue
+		}
+		for _, t := range a.Links[i].Targets {
+			if FindTarget(all, t.Name) == nil {
+				all = append(all[:len(all):len(all)], t)
+			}
+		}
+	}
+	return all
+}
+
+// What a directory answers to a lease that it does not take.
+var (
+	// ErrSuperseded: a younger instance of the same name holds the agent.
+	ErrSuperseded = errors.New("superseded by a younger instance of the same name")
+	// ErrNameTaken: the lease is Yielding and another instance is live.
+	ErrNameTaken = errors.New("the name is in use, and a token for a pattern displaces nobody")
+)
+
+// StoreEvents are a store's calls back to its replica. They come from the
+// store's own goroutines, Frames and Gap of one sender in order, and must not
+// block.
+type StoreEvents struct {
+	// Frames delivers frames of another replica. The slice is the callee's.
+	Frames func(from ReplicaID, frames []byte)
+	// Gap says that frames of that replica were lost, before any that follow.
+	Gap func(from ReplicaID)
+	// Unheard says that nobody subscribes to that replica's inbox: it is gone.
+	Unheard func(to ReplicaID)
+	// Bus says whether the bus works, at first and on each change.
+	Bus func(up bool)
+	// Registered says that a lease taken while the directory was away is in it.
+	Registered func(link LinkID, epoch uint64)
+	// Lost says that the directory will not hold a lease any longer:
+	// ErrSuperseded or ErrNameTaken.
+	Lost func(link LinkID, why error)
+}

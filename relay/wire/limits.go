@@ -1,0 +1,59 @@
+package wire
+
+import "time"
+
+// Sizes, in bytes.
+const (
+	// MaxMessage bounds a WebSocket message and the frames of an Envelope. At
+	// 64 kB/s, the thinnest line we care for, one message takes a second, so a
+	// pong never waits longer than that behind data.
+	MaxMessage = 64 << 10
+	// MaxPayload is what one frame can carry in one message.
+	MaxPayload = MaxMessage - HeaderSize
+	// MaxHeaderBytes bounds the header fields of a request or an answer: names
+	// and values added up. They travel in one frame with the rest of it.
+	MaxHeaderBytes = 32 << 10
+	// MaxHeaderFields bounds their count.
+	MaxHeaderFields = 256
+	// MaxDetail bounds the human text of an END or a NACK.
+	MaxDetail = 1 << 10
+	// MaxTargetsBytes bounds a whole TARGETS list, all its frames added up.
+	MaxTargetsBytes = 4 << 20
+	// MaxTargets bounds the targets of one agent.
+	MaxTargets = 10_000
+	// MaxLabels bounds the labels of one target.
+	MaxLabels = 64
+)
+
+// Credit windows, in bytes: how much of an answer may be on its way, unread by
+// the edge.
+const (
+	// LocalWindow is granted with a request to a link held here. It grows to
+	// MaxWindow while the reader drains it at line speed.
+	LocalWindow = 256 << 10
+	// BusWindow is granted with a request over the bus; the rest comes after
+	// HEAD, from a pool all bus scrapes of an edge share.
+	BusWindow = 16 << 10
+	// MaxWindow bounds the window of any scrape.
+	MaxWindow = 4 << 20
+	// HoldReserve is how much credit may be left when an edge stops holding an
+	// answer back and begins to deliver it.
+	HoldReserve = 64 << 10
+)
+
+// Times of the scrape protocol.
+const (
+	// AckAfter is how long an agent may take to HEAD before it says ACK.
+	AckAfter = 100 * time.Millisecond
+	// Silence is how long the near end of a hop waits for HEAD, ACK, END or
+	// NACK, on top of the hop's measured round trip, before it tries elsewhere.
+	Silence = 250 * time.Millisecond
+	// Heartbeat is the mean time between a relay's pings on a link; each wait
+	// is drawn from ± 20 % of it.
+	Heartbeat = 7500 * time.Millisecond
+	// PeerTimeout is the silence after which either side holds a link dead:
+	// one lost ping and its successor's answer fit in it.
+	PeerTimeout = 14 * time.Second
+	// MaxTimeout bounds the time remaining that a request can carry.
+	MaxTimeout = 24 * time.Hour
+)

@@ -1,0 +1,182 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+)
+
+// A Request is REQUEST's payload: one GET of one declared target.
+//
+//	u32 time remaining, in milliseconds   u32 credit, in bytes
+//	str link   str tenant   str agent   str target   str rest   str query
+//	u16 count, then as many: str name, str value
+//
+// where str is a u16 length and so many bytes. Rest follows the path of a
+// subtree target and is empty for any other; query is the raw query, without
+// its question mark, byte for byte as it came.
+type Request struct {
+	Remaining time.Duration
+	Credit    uint32
+	Link      LinkID // which link the edge means; an owner checks it
+	Tenant    string // an owner checks it against the link's
+	Agent     string
+	Target    string
+	Rest      string // escaped, as it stood in the request line
+	Query     string
+	Header    []Field
+}
+
+// Append appends the encoded payload to b.
+func (q *Request) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, milliseconds(q.Remaining))
+	b = binary.BigEndian.AppendUint32(b, q.Credit)
+	for _, s := range [...]string{string(q.Link), q.Tenant, q.Agent, q.Target, q.Rest, q.Query} {
+		b = appendStr(b, s)
+	}
+	return appendFields(b, q.Header)
+}
+
+// Fits reports an error if the request is too large for a frame.
+func (q *Request) Fits() error {
+	if err := FitHeader(q.Header); err != nil {
+		return err
+	}
+	size := 8 + 6*2 + len(q.Link) + len(q.Tenant) + len(q.Agent) + len(q.Target) + len(q.Rest) + len(q.Query) + 2
+	for _, f := range q.Header {
+		size += 4 + len(f.Name) + len(f.Value)
+	}
+	if size > MaxPayload {
+		return fmt.Errorf("request of %d bytes: %w", size, ErrTooLarge)
+	}
+	return nil
+}
+
+// ParseRequest decodes REQUEST's payload.
+func ParseRequest(payload []byte) (*Request, error) {
+	r := reader{b: payload}
+	q := &Request{
+		Remaining: time.Duration(r.u32()) * time.Millisecond,
+		Credit:    r.u32(),
+		Link:      LinkID(r.str()),
+		Tenant:    r.str(),
+		Agent:     r.str(),
+		Target:    r.str(),
+		Rest:      r.str(),
+		Query:     r.str(),
+		Header:    r.fields(),
+	}
+	if q.Remaining > MaxTimeout {
+		q.Remaining = MaxTimeout
+	}
+	return q, r.done("REQUEST")
+}
+
+// milliseconds rounds up, so that time that remains is never written as none.
+func milliseconds(d time.Duration) uint32 {
+	ms := (max(d, 0) + time.Millisecond - 1) / time.Millisecond
+	return uint32(min(ms, math.MaxUint32))
+}
+
+// A Head is HEAD's payload: the target's answer up to its body.
+//
+//	u16 status   u16 count, then as many: str name, str value
+//
+// A Content-Length among the fields is the body's true length.
+type Head struct {
+	Status int // 200 to 599: 1xx answers stay with the agent
+	Header []Field
+}
+
+// Append appends the encoded payload to b.
+func (h *Head) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(h.Status))
+	return appendFields(b, h.Header)
+}
+
+// ParseHead decodes HEAD's payload.
+func ParseHead(payload []byte) (*Head, error) {
+	r := reader{b: payload}
+	h := &Head{Status: int(r.u16()), Header: r.fields()}
+	if r.err == nil && (h.Status < 200 || h.Status > 599) {
+		r.err = fmt.Errorf("status %d: %w", h.Status, ErrMalformed)
+	}
+	return h, r.done("HEAD")
+}
+
+// AppendEnd appends END's payload: u8 reason, str detail. OK means that the
+// whole body was sent.
+func AppendEnd(b []byte, e *Error) []byte {
+	if e == nil {
+		return append(b, byte(OK), 0, 0)
+	}
+	return appendStr(append(b, byte(e.Reason)), clip(e.Detail))
+}
+
+// ParseEnd decodes END's payload; nil is a whole answer. A reason that it does
+// not know it takes for Internal.
+func ParseEnd(payload []byte) (*Error, error) {
+	r := reader{b: payload}
+	e := &Error{Reason: Reason(r.u8()), Detail: r.str()}
+	if err := r.done("END"); err != nil {
+		return nil, err
+	}
+	if e.Reason == OK {
+		return nil, nil
+	}
+	return knownReason(e), nil
+}
+
+// A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail. The target was
+// not asked, so the scrape may be tried again without asking it twice.
+type Nack struct {
+	Error
+	Elsewhere bool // 1: another link may do better
+}
+
+// Append appends the encoded payload to b.
+func (n *Nack) Append(b []byte) []byte {
+	var elsewhere byte
+	if n.Elsewhere {
+		elsewhere = 1
+	}
+	return appendStr(append(b, byte(n.Reason), elsewhere), clip(n.Detail))
+}
+
+// ParseNack decodes NACK's payload.
+func ParseNack(payload []byte) (*Nack, error) {
+	r := reader{b: payload}
+	n := &Nack{Error: Error{Reason: Reason(r.u8())}, Elsewhere: r.u8() == 1}
+	n.Detail = r.str()
+	if r.err == nil && n.Reason == OK {
+		r.err = fmt.Errorf("reason ok: %w", ErrMalformed)
+	}
+	knownReason(&n.Error)
+	return n, r.done("NACK")
+}
+
+func knownReason(e *Error) *Error {
+	if int(e.Reason) >= len(reasons) {
+		e.Detail = fmt.Sprintf("reason %d: %s", e.Reason, e.Detail)
+		e.Reason = Internal
+	}
+	return e
+}
+
+func clip(s string) string {
+	if len(s) > MaxDetail {
+		return s[:MaxDetail]
+	}
+	return s
+}
+
+// AppendCredit appends CREDIT's payload: u32 bytes more.
+func AppendCredit(b []byte, n uint32) []byte { return binary.BigEndian.AppendUint32(b, n) }
+
+// ParseCredit decodes CREDIT's payload.
+func ParseCredit(payload []byte) (uint32, error) {
+	r := reader{b: payload}
+	n := r.u32()
+	return n, r.end("CREDIT")
+}

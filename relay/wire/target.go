@@ -1,0 +1,157 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// A Target is what the relay knows of a declared scrape endpoint: enough to
+// find it by name or by a proxy-mode request and to list it, and no more. Its
+// URL, its query and its credentials stay with the agent.
+type Target struct {
+	Name    string            `json:"name"`
+	Scheme  string            `json:"scheme,omitempty"`  // http or https; empty for the agent's own metrics
+	Address string            `json:"address,omitempty"` // host:port it goes by in proxy mode, if declared
+	Port    uint16            `json:"port,omitempty"`    // of its URL; 0: not to be had in proxy mode
+	Path    string            `json:"path,omitempty"`    // escaped; of a subtree, the part before its *
+	Subtree bool              `json:"subtree,omitempty"` // every path under Path is declared
+	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// OwnTarget is the name of the target every agent has: its own metrics.
+const OwnTarget = "farscrape"
+
+// ProxyAddress is the host:port by which proxy mode knows the target: the
+// declared one, else the agent's name with the port of the target's URL. Empty
+// if there is none.
+func (t *Target) ProxyAddress(agent string) string {
+	switch {
+	case t.Address != "":
+		return strings.ToLower(t.Address)
+	case t.Port != 0:
+		return net.JoinHostPort(agent, strconv.Itoa(int(t.Port)))
+	}
+	return ""
+}
+
+// covers reports whether the target's declaration includes an escaped path, and
+// what of it follows the declared one.
+func (t *Target) covers(path string) (rest string, ok bool) {
+	if t.Subtree {
+		return strings.CutPrefix(path, t.Path)
+	}
+	return "", path == t.Path
+}
+
+// FindTarget returns the target of that name, or nil.
+func FindTarget(targets []Target, name string) *Target {
+	for i := range targets {
+		if targets[i].Name == name {
+			return &targets[i]
+		}
+	}
+	return nil
+}
+
+// MatchTarget finds the one target of an agent that a proxy-mode request for
+// address (host:port, in lower case) and the escaped path means, and what of
+// the path follows a subtree's. An exact path goes before a subtree, a longer
+// subtree before a shorter one. Two that fit alike are TargetAmbiguous.
+func MatchTarget(agent string, targets []Target, address, path string) (target *Target, rest string, err *Error) {
+	best := -1
+	twice := false
+	for i := range targets {
+		t := &targets[i]
+		r, ok := t.covers(path)
+		if !ok || t.ProxyAddress(agent) != address {
+			continue
+		}
+		rank := len(t.Path)
+		if !t.Subtree {
+			rank = len(path) + 1
+		}
+		if rank > best {
+			best, twice = rank, false
+			target, rest = t, r
+		} else if rank == best {
+			twice = true
+		}
+	}
+	switch {
+	case target == nil:
+		return nil, "", Errorf(TargetNotDeclared, "agent %s declares no target at %s%s", agent, address, path)
+	case twice:
+		return nil, "", Errorf(TargetAmbiguous, "two targets of agent %s are at %s%s: give each an address", agent, address, path)
+	}
+	return target, rest, nil
+}
+
+// MarshalTargets encodes a target list as TARGETS frames, each of which fits a
+// message of its own. A payload is JSON: {"targets": […], "more": true}; the
+// last has no more.
+func MarshalTargets(targets []Target) ([]Frame, error) {
+	const envelope = len(`{"targets":[],"more":true}`)
+	var frames []Frame
+	var part []byte
+	flush := func(more bool) {
+		payload := append([]byte(`{"targets":[`), part...)
+		payload = append(payload, ']')
+		if more {
+			payload = append(payload, `,"more":true`...)
+		}
+		frames = append(frames, Frame{Type: TypeTargets, Payload: append(payload, '}')})
+		part = nil
+	}
+	for i := range targets {
+		b, err := json.Marshal(&targets[i])
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", targets[i].Name, err)
+		}
+		if len(b)+envelope > MaxPayload {
+			return nil, fmt.Errorf("target %s: %d bytes: %w", targets[i].Name, len(b), ErrTooLarge)
+		}
+		if len(part)+1+len(b)+envelope > MaxPayload {
+			flush(true)
+		}
+		if len(part) > 0 {
+			part = append(part, ',')
+		}
+		part = append(part, b...)
+	}
+	flush(false)
+	return frames, nil
+}
+
+// A TargetList puts a list together from its TARGETS frames. The zero value is
+// ready, and ready for the next list once one is whole.
+type TargetList struct {
+	targets []Target
+	bytes   int
+}
+
+// Add takes the payload of the next TARGETS frame. When the list is whole it
+// returns it, checked, and done is true.
+func (l *TargetList) Add(payload []byte) (targets []Target, done bool, err error) {
+	if l.bytes += len(payload); l.bytes > MaxTargetsBytes {
+		return nil, false, fmt.Errorf("TARGETS of %d bytes: %w", l.bytes, ErrTooLarge)
+	}
+	part, err := parseControl[struct {
+		Targets []Target `json:"targets"`
+		More    bool     `json:"more"`
+	}]("TARGETS", payload)
+	if err != nil {
+		return nil, false, err
+	}
+	if l.targets = append(l.targets, part.Targets...); len(l.targets) > MaxTargets {
+		return nil, false, fmt.Errorf("%d targets: %w", len(l.targets), ErrTooLarge)
+	}
+	if part.More {
+		return nil, false, nil
+	}
+	targets = l.targets
+	*l = TargetList{}
+	return targets, true, CheckTargets(targets)
+}
