@@ -1,0 +1,229 @@
+// Package token makes and checks the signed tokens that agents and scrapers
+// show. A token says all there is to know of its holder, so checking one asks
+// nobody: every replica that has the key can do it alone, Redis or not.
+//
+// Tokens are JSON Web Tokens, signed with HMAC-SHA-256 and nothing else. Their
+// header's kid is the first 8 hex digits of the key's SHA-256, and the claims
+// are
+//
+//	aud     "farscrape"
+//	role    "agent" or "scraper"
+//	sub     the agent's name, or a pattern of names; the scraper's name
+//	tenant  absent: wire.DefaultTenant
+//	agents  a scraper's: the pattern of agents it may scrape; absent: all
+//	exp     absent: never
+//	iat     when it was made
+//	jti     its ID, by which it can be revoked
+package token
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A Role says what the holder of a token is.
+type Role string
+
+// The roles.
+const (
+	Agent   Role = "agent"   // may open links
+	Scraper Role = "scraper" // may scrape and discover
+)
+
+// Claims are what a token says of its holder.
+type Claims struct {
+	ID      string // drawn by Mint; what a revocation names
+	Role    Role
+	Name    string    // of the agent, or a pattern of agents' names; of the scraper
+	Tenant  string    // Mint takes empty as wire.DefaultTenant
+	Agents  string    // a scraper's: the pattern of agents it may scrape; empty: all
+	Expires time.Time // zero: never; whole seconds, UTC
+	Key     string    // the ID of the key that signed it; set by Mint and Verify
+}
+
+// What Verify answers to a token that it does not take.
+var (
+	// ErrInvalid: not a token of ours.
+	ErrInvalid = errors.New("token is not valid")
+	// ErrExpired: a token of ours, whose time is up.
+	ErrExpired = errors.New("token has expired")
+)
+
+const (
+	audience = "farscrape"
+	// maxSize bounds a token, in bytes. Ours have about 300, and at most 700
+	// with the longest names; past this nothing is decoded.
+	maxSize = 4 << 10
+	// maxPattern bounds a pattern of agents' names, in bytes.
+	maxPattern = 253
+)
+
+// body is the token's claims as they are encoded.
+type body struct {
+	jwt.RegisteredClaims
+	Role   Role   `json:"role"`
+	Tenant string `json:"tenant,omitempty"`
+	Agents string `json:"agents,omitempty"`
+}
+
+// IsGlob reports whether an agent's token is for a pattern of names.
+func (c Claims) IsGlob() bool { return wire.IsGlob(c.Name) }
+
+// AllowsAgent reports whether an agent's token lets its holder go by that name,
+// or a scraper's lets it scrape the agent of that name.
+func (c Claims) AllowsAgent(name string) bool {
+	switch c.Role {
+	case Agent:
+		return c.Name == name || wire.MatchGlob(c.Name, name)
+	case Scraper:
+		return c.Agents == "" || wire.MatchGlob(c.Agents, name)
+	}
+	return false
+}
+
+// Mint makes a token that says c, signed with the first key, and returns it
+// with what Verify will say of it. Names of agents and patterns are folded to
+// lower case.
+func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, err error) {
+	if c.Tenant == "" {
+		c.Tenant = wire.DefaultTenant
+	}
+	if c.Role == Agent {
+		c.Name = strings.ToLower(c.Name)
+	}
+	c.Agents = strings.ToLower(c.Agents)
+	if !c.Expires.IsZero() {
+		c.Expires = c.Expires.UTC().Truncate(time.Second)
+		if !now.Before(c.Expires) {
+			return "", Claims{}, fmt.Errorf("mint token: expires at %s, which is past", c.Expires.Format(time.RFC3339))
+		}
+	}
+	if err := c.check(); err != nil {
+		return "", Claims{}, fmt.Errorf("mint token: %w", err)
+	}
+	c.ID, c.Key = newID(), k.ids[0]
+
+	b := body{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Audience: jwt.ClaimStrings{audience},
+			Subject:  c.Name,
+			ID:       c.ID,
+			IssuedAt: jwt.NewNumericDate(now),
+		},
+		Role:   c.Role,
+		Agents: c.Agents,
+	}
+	if c.Tenant != wire.DefaultTenant {
+		b.Tenant = c.Tenant
+	}
+	if !c.Expires.IsZero() {
+		b.ExpiresAt = jwt.NewNumericDate(c.Expires)
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodHS256, b)
+	t.Header["kid"] = c.Key
+	if token, err = t.SignedString(k.keys[c.Key]); err != nil {
+		return "", Claims{}, fmt.Errorf("mint token: %w", err)
+	}
+	return token, c, nil
+}
+
+// Verify returns what a token says, if one of the keys signed it and its time
+// is not up. Else the error wraps ErrInvalid or ErrExpired, and says nothing
+// that must stay secret.
+func (k *Keyring) Verify(token string, now time.Time) (Claims, error) {
+	if len(token) > maxSize {
+		return Claims{}, fmt.Errorf("%w: %d bytes", ErrInvalid, len(token))
+	}
+	seen := sum(token)
+	c, ok := k.verified.get(seen)
+	if !ok {
+		var err error
+		if c, err = k.parse(token, now); err != nil {
+			return Claims{}, err
+		}
+	}
+	if !c.Expires.IsZero() && !now.Before(c.Expires) {
+		return Claims{}, fmt.Errorf("%w at %s", ErrExpired, c.Expires.Format(time.RFC3339))
+	}
+	if !ok && c.Role == Scraper { // an agent shows its token once a link
+		k.verified.put(seen, c)
+	}
+	return c, nil
+}
+
+// parse checks everything but the expiry.
+func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
+	var b body
+	t, err := k.parser.ParseWithClaims(token, &b, k.signer)
+	switch {
+	case errors.Is(err, errUnknownKey):
+		return Claims{}, fmt.Errorf("%w: signed with another key", ErrInvalid)
+	case err != nil: // its text may hold parts of the token
+		return Claims{}, ErrInvalid
+	case len(b.Audience) != 1 || b.Audience[0] != audience:
+		return Claims{}, fmt.Errorf("%w: not made for Farscrape", ErrInvalid)
+	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
+		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
+	}
+	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents}
+	c.Key, _ = t.Header["kid"].(string)
+	if c.Tenant == "" {
+		c.Tenant = wire.DefaultTenant
+	}
+	if b.ExpiresAt != nil {
+		c.Expires = b.ExpiresAt.UTC()
+	}
+	if err := c.check(); err != nil {
+		return Claims{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return c, nil
+}
+
+// check reports what is wrong with the claims' names.
+func (c Claims) check() error {
+	if err := wire.CheckName("tenant", c.Tenant); err != nil {
+		return err
+	}
+	switch c.Role {
+	case Agent:
+		if c.Agents != "" {
+			return errors.New("an agent's token names no other agents")
+		}
+		if c.IsGlob() {
+			return checkPattern(c.Name)
+		}
+		return wire.CheckAgentName(c.Name)
+	case Scraper:
+		if err := wire.CheckName("scraper", c.Name); err != nil {
+			return err
+		}
+		return checkPattern(c.Agents)
+	}
+	return fmt.Errorf("role %.16q: must be agent or scraper", string(c.Role))
+}
+
+func checkPattern(pattern string) error {
+	if len(pattern) > maxPattern {
+		return fmt.Errorf("pattern of %d bytes: must have at most %d", len(pattern), maxPattern)
+	}
+	if _, err := path.Match(pattern, ""); err != nil {
+		return fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	return nil
+}
+
+// newID draws a token's ID: 8 random bytes in hexadecimal.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(b[:])
+}
