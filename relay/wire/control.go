@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
 // The control messages of a link are JSON: they are rare, and a member that a
@@ -121,6 +120,3 @@ func ParsePing(payload []byte) (Ping, error) {
 	p := Ping{Token: r.u64(), Replicas: r.u16()}
 	return p, r.done("PING")
 }
-
-// Millis is d as the control messages write durations.
-func Millis(d time.Duration) int64 { return d.Milliseconds() }

@@ -126,3 +126,18 @@ var typeNames = [...]string{
 	TypeCredit: "CREDIT", TypeCancel: "CANCEL", TypeAck: "ACK", TypeNack: "NACK",
 	TypeDrain: "DRAIN", TypePing: "PING", TypePong: "PONG",
 }
+
+// CutMessage splits whole encoded frames, as Append left them, into as many as
+// fit one message and the rest.
+func CutMessage(frames []byte) (message, rest []byte) {
+	n := 0
+	for n+HeaderSize <= len(frames) {
+		size := HeaderSize + int(binary.BigEndian.Uint32(frames[n+4:n+8]))
+		if n > 0 && n+size > MaxMessage {
+			break
+		}
+		n += size
+	}
+	n = min(n, len(frames))
+	return frames[:n], frames[n:]
+}
