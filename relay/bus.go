@@ -1,0 +1,181 @@
+package relay
+
+import (
+	"sync"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A remote is another replica, as the hop of our exchanges and as the receiver
+// of our legs: either way, frames to it go by the bus.
+type remote struct {
+	relay *Relay
+	id    wire.ReplicaID
+}
+
+// request is the edge end's: to is an exchange, which the frames that come back
+// find through the table.
+func (m remote) request(k legKey, q *wire.Request, to receiver) {
+	f := wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: q.Append(nil)}
+	if err := m.send(f); err != nil {
+		refuse(to, k, true, wire.BusUnavailable, err.Error())
+	}
+}
+
+func (m remote) pass(f wire.Frame) { _ = m.send(f) } // the bus says itself when frames are lost
+
+// receive is the owner end's: the agent's frame goes on to the edge, as it is.
+func (m remote) receive(f wire.Frame) {
+	if f.Type == wire.TypeEnd || f.Type == wire.TypeNack {
+		m.relay.forwards.remove(forwardKey{m.id, legKey{f.Scrape, f.Attempt}})
+	}
+	m.pass(f)
+}
+
+func (m remote) send(f wire.Frame) error {
+	buffer := m.relay.messages.get()
+	defer m.relay.messages.put(buffer)
+	return m.relay.Bus.Send(m.id, f.Append(buffer[:0]))
+}
+
+// busFrames takes frames that another replica sent to this one.
+func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
+	for len(frames) > 0 {
+		f, rest, err := wire.Next(frames)
+		if err != nil {
+			r.Logger.Warn("frames from the bus do not decode", "from", from, "err", err)
+			r.busGap(from)
+			return
+		}
+		frames = rest
+		switch f.Type {
+		case wire.TypeRequest:
+			r.serveRemote(from, f)
+		case wire.TypeCredit, wire.TypeCancel:
+			if l := r.forwards.get(forwardKey{from, legKey{f.Scrape, f.Attempt}}); l != nil {
+				l.pass(f)
+			}
+		default:
+			x := r.pending.get(legKey{f.Scrape, f.Attempt})
+			if x != nil && x.route.local == nil && x.route.replica == from {
+				x.receive(f)
+			}
+		}
+	}
+}
+
+// serveRemote is the owner's half of a scrape that another replica's edge took.
+func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
+	k := legKey{f.Scrape, f.Attempt}
+	to := remote{r, from}
+	q, err := wire.ParseRequest(f.Payload)
+	if err != nil {
+		r.Logger.Warn("request from the bus does not decode", "from", from, "err", err)
+		refuse(to, k, false, wire.Internal, "the owner cannot read the request")
+		return
+	}
+	l := r.links.get(q.Link)
+	// Redis is inside the trust boundary, and still no scrape crosses a tenant.
+	if l == nil || l.key != (wire.AgentKey{Tenant: q.Tenant, Agent: q.Agent}) {
+		refuse(to, k, true, wire.AgentOffline, "the link is gone")
+		return
+	}
+	if r.forwards.add(forwardKey{from, k}, l) {
+		l.request(k, q, to)
+	}
+}
+
+// busGap fails what may have lost frames to or from a replica.
+func (r *Relay) busGap(from wire.ReplicaID) {
+	r.failThrough(from, wire.Errorf(wire.BusUnavailable, "the bus lost frames"))
+	r.dropForwards(from)
+}
+
+// busUnheard fails what waits for a replica that is gone.
+func (r *Relay) busUnheard(to wire.ReplicaID) {
+	r.failThrough(to, wire.Errorf(wire.AgentOffline, "the replica that held the agent is gone"))
+	r.dropForwards(to)
+}
+
+// busChanged fails everything on the bus when it goes down. When it comes up
+// there is nothing to do: the next scrape finds out.
+func (r *Relay) busChanged(up bool) {
+	if !up {
+		r.failThrough("", wire.Errorf(wire.BusUnavailable, "the bus went down"))
+		r.dropForwards("")
+	}
+}
+
+func (r *Relay) failThrough(id wire.ReplicaID, why *wire.Error) {
+	for _, x := range r.pending.through(id) {
+		x.fail(why)
+	}
+}
+
+// dropForwards ends the legs that serve a replica (every one, if id is empty),
+// and tells it, if it still hears.
+func (r *Relay) dropForwards(id wire.ReplicaID) {
+	for k, l := range r.forwards.take(id) {
+		l.abandon(k.leg)
+		refuse(remote{r, k.from}, k.leg, true, wire.BusUnavailable, "the bus lost frames")
+	}
+}
+
+// A forwardKey names a leg by who asked for it.
+type forwardKey struct {
+	from wire.ReplicaID
+	leg  legKey
+}
+
+// A forwardTable says on which link another replica's scrape goes. The zero
+// value is empty.
+type forwardTable struct {
+	mu  sync.Mutex
+	all map[forwardKey]*link
+}
+
+// add reports whether the key was free.
+func (t *forwardTable) add(k forwardKey, l *link) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = make(map[forwardKey]*link)
+	}
+	if _, taken := t.all[k]; taken {
+		return false
+	}
+	t.all[k] = l
+	return true
+}
+
+func (t *forwardTable) get(k forwardKey) *link {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all[k]
+}
+
+func (t *forwardTable) remove(k forwardKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, k)
+}
+
+// take removes and returns the legs of a replica, or all if id is empty.
+func (t *forwardTable) take(id wire.ReplicaID) map[forwardKey]*link {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := make(map[forwardKey]*link)
+	for k, l := range t.all {
+		if id == "" || k.from == id {
+			taken[k] = l
+			delete(t.all, k)
+		}
+	}
+	return taken
+}
+
+func (t *forwardTable) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.all)
+}

@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A refusal answers an upgrade that is not granted.
+type refusal struct {
+	status int
+	reason wire.Reason
+	within time.Duration // come back within; 0: no sooner than the agent's own backoff
+	text   string
+}
+
+// Connect takes an agent's upgrade request and, unless it refuses, turns the
+// connection into a link. It returns as soon as the link's own goroutine has
+// it, so that an idle link keeps none of the HTTP server's.
+func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
+	select {
+	case r.handshakes <- struct{}{}:
+	default:
+		r.refuse(w, req, &refusal{http.StatusServiceUnavailable, wire.Overloaded, 2 * time.Second, "too many agents are connecting at once"})
+		return
+	}
+	placed := true
+	defer func() {
+		if placed {
+			<-r.handshakes
+		}
+	}()
+	claims, name, refused := r.admitAgent(req)
+	if refused != nil {
+		r.refuse(w, req, refused)
+		return
+	}
+	conn, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+		Subprotocols:       []string{wire.Subprotocol},
+		InsecureSkipVerify: true, // the token is what admits, not the Origin: no browser sends one by itself
+	})
+	if err != nil {
+		r.Logger.Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
+		return
+	}
+	conn.SetReadLimit(wire.MaxMessage)
+	l := newLink(r, conn, wire.AgentKey{Tenant: claims.Tenant, Agent: name}, claims, req.RemoteAddr)
+	placed = false // the link gives the place back once it is welcome
+	r.active.Go(func() {
+		l.run(func() { <-r.handshakes })
+	})
+}
+
+// admitAgent decides from the request's head alone: nothing of an agent that
+// is refused is read any further.
+func (r *Relay) admitAgent(req *http.Request) (c token.Claims, name string, refused *refusal) {
+	if r.Draining() {
+		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link"}
+	}
+	bearer, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE"}
+	}
+	c, err := r.Keys.Verify(strings.TrimSpace(bearer), time.Now())
+	switch {
+	case errors.Is(err, token.ErrExpired):
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token has expired: mint another with farscrape-relay token"}
+	case err != nil:
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token is not one of this relay's"}
+	case c.Role != token.Agent:
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
+	}
+	name = strings.ToLower(req.Header.Get(wire.HeaderAgent))
+	if err := wire.CheckAgentName(name); err != nil {
+		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error()}
+	}
+	if !c.AllowsAgent(name) || name == r.PublicHost {
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token does not allow the name %q", name)}
+	}
+	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
+	if slices.Contains(held, string(r.Replica)) {
+		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another"}
+	}
+	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
+		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side"}
+	}
+	return c, name, nil
+}
+
+func subprotocols(req *http.Request) []string {
+	var all []string
+	for _, line := range req.Header.Values("Sec-WebSocket-Protocol") {
+		for p := range strings.SplitSeq(line, ",") {
+			all = append(all, strings.TrimSpace(p))
+		}
+	}
+	return all
+}
+
+func (r *Relay) refuse(w http.ResponseWriter, req *http.Request, f *refusal) {
+	r.metrics.refused.WithLabelValues(f.reason.String()).Inc()
+	level := r.Logger.Info
+	if f.within > 0 {
+		level = r.Logger.Debug // in the order of things
+	}
+	level("agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
+	h := w.Header()
+	h.Set(wire.HeaderError, f.reason.String())
+	if f.within > 0 {
+		h.Set("Retry-After", fmt.Sprint(int((f.within+time.Second-1)/time.Second)))
+	}
+	if f.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="farscrape"`)
+	}
+	http.Error(w, f.text, f.status)
+}

@@ -1,0 +1,223 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A hop is where an exchange's own frames go: a link held here, or the replica
+// that holds it.
+type hop interface {
+	request(k legKey, q *wire.Request, to receiver)
+	pass(f wire.Frame)
+}
+
+// An exchange is the edge end of one attempt of one scrape: it receives the
+// frames, and is read by the scrape's one goroutine. Whoever starts it ends it
+// with cancel; it leaves the table by itself when the other end has confirmed.
+type exchange struct {
+	relay   *Relay
+	key     legKey
+	route   *route
+	hop     hop
+	changed chan struct{} // holds a token when there is news for the reader
+
+	mu       sync.Mutex // guards what follows
+	window   window
+	head     *wire.Head
+	chunks   [][]byte
+	buffered int // bytes in chunks
+	acked    bool
+	over     bool       // END or NACK came, or we gave up
+	failure  *wire.Nack // why, if not whole
+	canceled bool
+}
+
+// confirmTimeout bounds the wait for the confirmation of a cancelled attempt,
+// and with it the time that its share of the pool is held back: three times
+// what a live peer needs.
+const confirmTimeout = 10 * time.Second
+
+// receive takes a frame of the answer. It keeps copies of what it keeps.
+func (x *exchange) receive(f wire.Frame) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
+	x.acked = true
+	switch f.Type {
+	case wire.TypeHead:
+		x.receiveHead(f.Payload)
+	case wire.TypeData:
+		x.receiveData(f.Payload)
+	case wire.TypeEnd:
+		e, err := wire.ParseEnd(f.Payload)
+		switch {
+		case err != nil:
+			e = wire.Errorf(wire.Internal, "%v", err)
+		case e == nil && x.head == nil:
+			e = wire.Errorf(wire.Internal, "END without HEAD")
+		}
+		var n *wire.Nack
+		if e != nil {
+			n = &wire.Nack{Error: *e}
+		}
+		x.finish(n)
+	case wire.TypeNack:
+		n, err := wire.ParseNack(f.Payload)
+		if err != nil {
+			n = &wire.Nack{Error: *wire.Errorf(wire.Internal, "%v", err)}
+		}
+		x.finish(n)
+	}
+	x.wake()
+}
+
+func (x *exchange) receiveHead(payload []byte) {
+	h, err := wire.ParseHead(payload)
+	if err != nil || x.head != nil {
+		x.giveUp(wire.Errorf(wire.Internal, "a second HEAD, or a bad one: %v", err))
+		return
+	}
+	x.head = h
+	if more := x.window.answerBegins(contentLength(h.Header)); more > 0 && !x.canceled {
+		x.grant(more)
+	}
+}
+
+func (x *exchange) receiveData(payload []byte) {
+	if x.head == nil || !x.window.take(len(payload)) {
+		x.giveUp(wire.Errorf(wire.Internal, "DATA before HEAD or beyond its credit"))
+		return
+	}
+	if x.canceled {
+		return
+	}
+	x.chunks = append(x.chunks, append([]byte(nil), payload...))
+	x.buffered += len(payload)
+}
+
+// finish ends the attempt; nothing more is expected from the other end.
+func (x *exchange) finish(n *wire.Nack) {
+	x.over, x.failure = true, n
+	x.window.close()
+	x.relay.pending.remove(x)
+}
+
+// giveUp ends the attempt from here: the other end breaks the protocol.
+func (x *exchange) giveUp(e *wire.Error) {
+	x.pass(wire.TypeCancel, nil)
+	x.finish(&wire.Nack{Error: *e})
+}
+
+// fail ends an attempt whose other end will not be heard any more.
+func (x *exchange) fail(e *wire.Error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.over {
+		x.finish(&wire.Nack{Error: *e, Elsewhere: true})
+		x.wake()
+	}
+}
+
+// cancel tells the other end, once, that nobody reads any more. The attempt
+// stays in the table, and keeps its share of the pool, until that is confirmed:
+// frames that are on their way still fill a queue somewhere.
+func (x *exchange) cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.chunks, x.buffered = nil, 0
+	if x.over || x.canceled {
+		return
+	}
+	x.canceled = true
+	x.pass(wire.TypeCancel, nil)
+	time.AfterFunc(confirmTimeout, func() {
+		x.fail(wire.Errorf(wire.AgentOffline, "a cancelled scrape was not confirmed"))
+	})
+}
+
+// next returns the next piece of the body that is here; nil, false if there is
+// none. It grants credit for what was read before.
+func (x *exchange) next() (chunk []byte, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.chunks) == 0 {
+		return nil, false
+	}
+	chunk = x.chunks[0]
+	x.chunks[0] = nil
+	x.chunks = x.chunks[1:]
+	x.buffered -= len(chunk)
+	if x.over {
+		return chunk, true // nothing more will come
+	}
+	if more := x.window.consumed(len(chunk), x.buffered == 0); more > 0 {
+		x.grant(more)
+	}
+	return chunk, true
+}
+
+func (x *exchange) grant(n int) {
+	x.pass(wire.TypeCredit, wire.AppendCredit(nil, uint32(n)))
+}
+
+// pass sends a frame of ours to the other end. Both hops only queue it, so the
+// lock may be held.
+func (x *exchange) pass(t wire.Type, payload []byte) {
+	x.hop.pass(wire.Frame{Type: t, Attempt: x.key.attempt, Scrape: x.key.scrape, Payload: payload})
+}
+
+func (x *exchange) wake() {
+	select {
+	case x.changed <- struct{}{}:
+	default:
+	}
+}
+
+// An exchangeTable holds the attempts that are not over, so that frames from
+// the bus find theirs, and so that the loss of a replica finds all of its.
+type exchangeTable struct {
+	mu  sync.Mutex
+	all map[legKey]*exchange
+}
+
+func (t *exchangeTable) add(x *exchange) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all == nil {
+		t.all = make(map[legKey]*exchange)
+	}
+	t.all[x.key] = x
+}
+
+func (t *exchangeTable) remove(x *exchange) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all[x.key] == x {
+		delete(t.all, x.key)
+	}
+}
+
+func (t *exchangeTable) get(k legKey) *exchange {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.all[k]
+}
+
+// through returns the attempts that go through a replica; through all others,
+// if it is empty.
+func (t *exchangeTable) through(id wire.ReplicaID) []*exchange {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found []*exchange
+	for _, x := range t.all {
+		if x.route.local == nil && (id == "" || x.route.replica == id) {
+			found = append(found, x)
+		}
+	}
+	return found
+}

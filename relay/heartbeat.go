@@ -1,0 +1,70 @@
+package relay
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// heartbeatTick is how often all links are looked at. One goroutine serves all
+// of them, so that an idle link costs no timer.
+const heartbeatTick = 250 * time.Millisecond
+
+// A beat is what the heartbeat keeps of a link. Only the heartbeat touches it,
+// but sent, which the link's reader compares.
+type beat struct {
+	next   time.Time    // when to ping
+	retire time.Time    // when to drain by age; zero: never
+	sent   atomic.Int64 // when the last ping was queued, Unix nanoseconds
+}
+
+// heartbeats pings every link, closes dead ones and those whose token has
+// expired, and drains old ones, until ctx ends.
+func (r *Relay) heartbeats(ctx context.Context) {
+	tick := time.NewTicker(heartbeatTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			replicas := r.Directory.Replicas()
+			for _, l := range r.links.all() {
+				l.tend(now, replicas)
+			}
+			r.routes.expire(now)
+		}
+	}
+}
+
+func (l *link) tend(now time.Time, replicas int) {
+	b := &l.beat
+	if b.next.IsZero() {
+		b.next = l.connected.Add(time.Duration(rand.Int64N(int64(time.Second)))) // soon, to learn the round trip
+		if age := l.relay.LinkMaxAge; age > 0 {
+			b.retire = l.connected.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
+		}
+	}
+	switch {
+	case now.Sub(time.Unix(0, l.heard.Load())) > wire.PeerTimeout:
+		l.close(wire.CauseTimeout)
+	case !l.claims.Expires.IsZero() && now.After(l.claims.Expires):
+		l.close(wire.CauseRevoked)
+	case !now.Before(b.next):
+		b.next = now.Add(jitter(wire.Heartbeat, 0.2))
+		b.sent.Store(now.UnixNano())
+		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(now.UnixNano()), Replicas: uint16(replicas)}.Append(nil)})
+	}
+	if !b.retire.IsZero() && now.After(b.retire) {
+		b.retire = time.Time{}
+		l.drain("max_age", 0)
+	}
+}
+
+// drain asks the agent to open its next link and give this one up.
+func (l *link) drain(cause string, within time.Duration) {
+	l.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: cause, WithinMillis: within.Milliseconds()})})
+}

@@ -1,0 +1,311 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A link is one WebSocket to an agent, from its upgrade to its end. Its run
+// reads; a writer goroutine stands only while there is something to write.
+type link struct {
+	relay      *Relay
+	conn       *websocket.Conn
+	id         wire.LinkID
+	key        wire.AgentKey
+	claims     token.Claims
+	remoteAddr string
+	connected  time.Time
+	log        *slog.Logger
+	hello      *wire.Hello // set by run before the link is in the table
+
+	heard     atomic.Int64 // when the last byte came, Unix nanoseconds
+	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
+	beat      beat
+	list      wire.TargetList // owned by run: a changed list that is not yet whole
+
+	mu       sync.Mutex // guards what follows
+	epoch    uint64
+	targets  []wire.Target
+	legs     map[legKey]*leg
+	welcomed bool
+	leaving  bool // gets no new scrapes: it drains, and closes after the last leg
+	closed   bool
+	cause    wire.Cause // why, once closed
+	out      outbox
+}
+
+// handshakeTimeout bounds the time from the upgrade to a whole target list.
+const handshakeTimeout = 10 * time.Second
+
+// registerTimeout bounds the wait for the directory before a link is welcomed
+// as local only.
+const registerTimeout = time.Second
+
+func newLink(r *Relay, conn *websocket.Conn, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
+	id := wire.NewID[wire.LinkID]()
+	l := &link{
+		relay: r, conn: conn, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
+		log:  r.Logger.With("agent", k.Agent, "tenant", k.Tenant, "link", id),
+		legs: make(map[legKey]*leg),
+	}
+	l.heard.Store(l.connected.UnixNano())
+	return l
+}
+
+// run serves the link until it is closed from either side. It calls welcomed
+// when the handshake is over, however it went.
+func (l *link) run(welcomed func()) {
+	// The library closes the connection when a read's context ends, so
+	// there is one for the link's whole life, and a timer for its start.
+	slow := time.AfterFunc(handshakeTimeout, func() { l.close(wire.CauseTimeout) })
+	err := l.introduce()
+	slow.Stop()
+	welcomed()
+	for err == nil {
+		err = l.read(l.handle)
+	}
+	l.close(closeCause(err))
+	l.depart()
+}
+
+// introduce reads HELLO and the targets, registers the link and welcomes it.
+func (l *link) introduce() error {
+	var list wire.TargetList
+	var done bool
+	var targets []wire.Target
+	for !done {
+		err := l.read(func(f wire.Frame) (err error) {
+			switch {
+			case f.Type == wire.TypeHello && l.hello == nil:
+				if l.hello, err = wire.ParseHello(f.Payload); err == nil && l.hello.Agent != l.key.Agent {
+					err = errors.New("HELLO: another name than the upgrade's")
+				}
+			case f.Type == wire.TypeTargets && l.hello != nil && !done:
+				targets, done, err = list.Add(f.Payload)
+			case f.Type < wire.FirstOptional:
+				err = errors.New("a frame before HELLO and TARGETS")
+			}
+			return err
+		})
+		if err != nil {
+			return refusedBecause(err)
+		}
+	}
+	l.targets = targets
+	return l.register()
+}
+
+// register enters the link into the directory and welcomes it. From here on it
+// is found.
+func (l *link) register() error {
+	lease := wire.Lease{
+		AgentKey: l.key, Instance: l.hello.Instance, Epoch: l.hello.Epoch,
+		Link: l.id, Replica: l.relay.Replica,
+		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Yielding: l.claims.IsGlob(),
+		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
+		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
+	}
+	l.relay.links.add(l)
+	ctx, cancel := context.WithTimeout(l.relay.ended, registerTimeout)
+	defer cancel()
+	epoch, err := l.relay.Directory.Register(ctx, lease)
+	switch {
+	case errors.Is(err, wire.ErrSuperseded):
+		l.relay.metrics.conflicts.Inc()
+		l.close(wire.CauseSuperseded)
+		return err
+	case errors.Is(err, wire.ErrNameTaken):
+		l.relay.metrics.conflicts.Inc()
+		l.close(wire.CauseNameTaken)
+		return err
+	case err != nil:
+		l.log.Warn("linked, but local only until the directory is back", "err", err)
+	}
+	l.relay.routes.forget(l.key)
+	l.welcome(epoch, err == nil)
+	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
+		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token", l.claims.ID)
+	return nil
+}
+
+func (l *link) welcome(epoch uint64, registered bool) {
+	l.mu.Lock()
+	l.epoch, l.welcomed = epoch, true
+	l.mu.Unlock()
+	l.send(wire.Frame{Type: wire.TypeWelcome, Payload: wire.MarshalControl(wire.Welcome{
+		Replica: l.relay.Replica, Link: l.id, Epoch: epoch, Registered: registered,
+		HeartbeatMillis:   wire.Heartbeat.Milliseconds(),
+		PeerTimeoutMillis: wire.PeerTimeout.Milliseconds(),
+		MaxInflightTarget: l.relay.MaxInflightTarget,
+		MaxInflightAgent:  l.relay.MaxInflightAgent,
+		Replicas:          l.relay.Directory.Replicas(),
+	})})
+}
+
+// handle takes a frame from a welcomed agent.
+func (l *link) handle(f wire.Frame) error {
+	switch f.Type {
+	case wire.TypeHead, wire.TypeData, wire.TypeEnd, wire.TypeAck, wire.TypeNack:
+		l.answer(f)
+	case wire.TypePong:
+		p, err := wire.ParsePing(f.Payload)
+		if err != nil {
+			return err
+		}
+		if sent := l.beat.sent.Load(); uint64(sent) == p.Token {
+			l.roundTrip.Store(time.Now().UnixNano() - sent)
+		}
+	case wire.TypeTargets:
+		return l.retarget(f.Payload)
+	case wire.TypeDrain:
+		d, err := wire.ParseDrain(f.Payload)
+		if err != nil {
+			return err
+		}
+		l.leave(d.Cause)
+	default:
+		if f.Type < wire.FirstOptional {
+			return errors.New("an agent does not send " + f.Type.String())
+		}
+	}
+	return nil
+}
+
+// retarget takes a changed target list while the link is up.
+func (l *link) retarget(payload []byte) error {
+	targets, done, err := l.list.Add(payload)
+	if err != nil {
+		return refusedBecause(err)
+	}
+	if done {
+		l.mu.Lock()
+		l.targets = targets
+		l.mu.Unlock()
+		l.relay.Directory.Update(l.id, targets)
+		l.relay.routes.forget(l.key)
+		l.log.Info("targets changed", "targets", len(targets))
+	}
+	return nil
+}
+
+// leave takes the link out of every route, at the agent's wish: it has moved,
+// or is stopping. The legs on it go on.
+func (l *link) leave(cause string) {
+	l.mu.Lock()
+	already := l.leaving
+	l.leaving = true
+	idle := len(l.legs) == 0
+	l.mu.Unlock()
+	if already {
+		return
+	}
+	released := wire.CauseDrained
+	if cause == "stopping" {
+		released = wire.CauseAgentStopped
+	}
+	l.relay.Directory.Release(l.id, released.String())
+	l.log.Debug("link leaves", "cause", cause)
+	if idle {
+		l.close(released)
+	}
+}
+
+// current returns what may change while the link is up.
+func (l *link) current() (epoch uint64, targets []wire.Target, usable bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch, l.targets, l.welcomed && !l.leaving && !l.closed
+}
+
+// close ends the link, once: the connection is closed in the background, and
+// run finds out and departs.
+func (l *link) close(c wire.Cause) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closeLocked(c)
+}
+
+func (l *link) closeLocked(c wire.Cause) {
+	if l.closed {
+		return
+	}
+	l.closed, l.cause = true, c
+	l.relay.active.Go(func() {
+		// Close waits for the peer's word, up to 5 s and more; a peer that
+		// may be dead is not waited for.
+		if c == wire.CauseTimeout || c == wire.CauseLost || c == wire.CauseSlow {
+			_ = l.conn.CloseNow()
+			return
+		}
+		l.flush()
+		_ = l.conn.Close(websocket.StatusCode(c.Code()), c.String())
+	})
+}
+
+// depart takes the link out of everything and tells whoever waits for it.
+func (l *link) depart() {
+	_ = l.conn.CloseNow()
+	l.mu.Lock()
+	cause, left := l.cause, l.leaving
+	l.mu.Unlock()
+	if l.relay.links.remove(l) {
+		l.relay.metrics.closed.WithLabelValues(cause.String()).Inc()
+		if !left {
+			l.relay.Directory.Release(l.id, cause.String())
+		}
+		l.relay.routes.forget(l.key)
+	}
+	l.abandonLegs()
+	l.log.Info("link closed", "cause", cause, "age", time.Since(l.connected).Round(time.Second))
+}
+
+// closeCause reads the cause off the error that ended the reading.
+func closeCause(err error) wire.Cause {
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
+		return wire.CauseRefused
+	case websocket.CloseStatus(err) == websocket.StatusNormalClosure, websocket.CloseStatus(err) == websocket.StatusGoingAway:
+		return wire.CauseAgentStopped
+	case websocket.CloseStatus(err) != -1:
+		return wire.CauseOf(int(websocket.CloseStatus(err)))
+	case isProtocol(err):
+		return wire.CauseProtocol
+	}
+	return wire.CauseLost
+}
+
+// isProtocol tells a message that breaks the protocol from a broken connection.
+func isProtocol(err error) bool {
+	var p *protocolError
+	return errors.As(err, &p)
+}
+
+// A protocolError is a message that no agent of this version sends.
+type protocolError struct{ error }
+
+// A refusedError is a HELLO or a target list that is understood and not taken.
+type refusedError struct{ error }
+
+func refusedBecause(err error) error {
+	var p *protocolError
+	if errors.As(err, &p) {
+		return &refusedError{p.error}
+	}
+	return err
+}
+
+// jitter draws from d ± share of it.
+func jitter(d time.Duration, share float64) time.Duration {
+	return d + time.Duration((rand.Float64()*2-1)*share*float64(d))
+}

@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// read reads one message and gives its frames to handle, whose slices are good
+// only until it returns. Every byte that comes is a sign of life.
+func (l *link) read(handle func(wire.Frame) error) error {
+	kind, message, err := l.conn.Reader(l.relay.ended)
+	if err != nil {
+		return err
+	}
+	if kind != websocket.MessageBinary {
+		return &protocolError{errors.New("a text message")}
+	}
+	buffer := l.relay.messages.get()
+	defer l.relay.messages.put(buffer)
+	n := 0
+	for {
+		if n == len(buffer) {
+			return &protocolError{errors.New("a message over the limit")}
+		}
+		m, err := message.Read(buffer[n:])
+		n += m
+		l.heard.Store(time.Now().UnixNano())
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	for rest := buffer[:n]; len(rest) > 0; {
+		var f wire.Frame
+		if f, rest, err = wire.Next(rest); err == nil {
+			err = handle(f)
+		}
+		if err != nil {
+			l.log.Warn("agent breaks the protocol", "err", err)
+			return &protocolError{err}
+		}
+	}
+	return nil
+}
+
+// maxOutbox bounds what waits to be written to an agent, in bytes. Requests and
+// credit are small: an agent that lets so much pile up does not read.
+const maxOutbox = 4 << 20
+
+// An outbox queues the frames for an agent. Guarded by the link's mu.
+type outbox struct {
+	queued  []byte        // whole frames
+	written chan struct{} // closed when the writer has ended; nil without one
+}
+
+// send queues a frame and never blocks. An agent that does not read loses its
+// link.
+func (l *link) send(f wire.Frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sendLocked(f)
+}
+
+func (l *link) sendLocked(f wire.Frame) {
+	if l.closed {
+		return
+	}
+	if len(l.out.queued)+f.Size() > maxOutbox {
+		l.closeLocked(wire.CauseSlow)
+		return
+	}
+	l.out.queued = f.Append(l.out.queued)
+	if l.out.written == nil {
+		written := make(chan struct{})
+		l.out.written = written
+		l.relay.active.Go(func() {
+			defer close(written)
+			l.write()
+		})
+	}
+}
+
+// write writes what is queued, several frames to a message, until nothing is.
+func (l *link) write() {
+	for {
+		l.mu.Lock()
+		batch := l.out.queued
+		l.out.queued = nil
+		if len(batch) == 0 {
+			l.out.written = nil
+		}
+		l.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for len(batch) > 0 {
+			var message []byte
+			message, batch = wire.CutMessage(batch)
+			if err := l.writeMessage(message); err != nil {
+				l.close(wire.CauseLost)
+				return
+			}
+		}
+	}
+}
+
+func (l *link) writeMessage(message []byte) error {
+	ctx, cancel := context.WithTimeout(l.relay.ended, wire.PeerTimeout)
+	defer cancel()
+	return l.conn.Write(ctx, websocket.MessageBinary, message)
+}
+
+// flush waits until what was queued is written, or cannot be.
+func (l *link) flush() {
+	l.mu.Lock()
+	written := l.out.written
+	l.mu.Unlock()
+	if written != nil {
+		<-written
+	}
+}

@@ -1,0 +1,144 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A directory says who holds which agent. It outlives replicas.
+type directory interface {
+	Register(ctx context.Context, l wire.Lease) (epoch uint64, err error)
+	Update(link wire.LinkID, targets []wire.Target)
+	Release(link wire.LinkID, cause string)
+	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
+	List(ctx context.Context, tenant string) ([]wire.Agent, error)
+	Forget(ctx context.Context, k wire.AgentKey) error
+	Replicas() int
+}
+
+// A bus carries frames to other replicas, at most once and in order.
+type bus interface {
+	Send(to wire.ReplicaID, frames []byte) error
+	RoundTrip() time.Duration
+}
+
+// Config is what a Relay is made of. All fields are required but those that
+// name a default.
+type Config struct {
+	Replica   wire.ReplicaID
+	Directory directory
+	Bus       bus
+	Keys      *token.Keys // check the agents' tokens
+
+	PublicHost        string        // no agent may be called so; empty: not known
+	MaxInflightTarget int           // default 64
+	MaxInflightAgent  int           // default 256
+	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
+	DrainTimeout      time.Duration // default 8s
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// A Relay is the core of one replica.
+type Relay struct {
+	Config
+	metrics *metrics
+	ended   context.Context // of every link; ends after the drain
+	end     context.CancelFunc
+	active  sync.WaitGroup // goroutines of links
+
+	links    linkTable
+	pending  exchangeTable // edge end: attempts that are not over
+	forwards forwardTable  // owner end: legs of other replicas' scrapes
+	routes   *routeCache
+	listings listingCache
+	lookups  singleflight.Group
+	gates    gates
+	pool     creditPool   // of all bus scrapes
+	growth   creditPool   // of local windows, beyond their first size
+	phase    atomic.Int32 // of starting … refusing, below
+
+	messages   bufferPool
+	handshakes chan struct{} // a place for each handshake under way
+}
+
+// The phases of a replica's life, in order.
+const (
+	starting int32 = iota
+	serving
+	draining // still answers, and asks everyone to go elsewhere
+	refusing // the drain's last second
+)
+
+// maxHandshakes bounds the upgrades under way at once: enough to take 5,000
+// agents back within seconds, few enough to leave the scrapes a core.
+const maxHandshakes = 128
+
+// New makes a Relay. It serves once Run is called.
+func New(c Config) *Relay {
+	if c.MaxInflightTarget == 0 {
+		c.MaxInflightTarget = 64
+	}
+	if c.MaxInflightAgent == 0 {
+		c.MaxInflightAgent = 256
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 8 * time.Second
+	}
+	r := &Relay{
+		Config:     c,
+		pool:       creditPool{size: busPool},
+		growth:     creditPool{size: growthPool},
+		routes:     newRouteCache(),
+		handshakes: make(chan struct{}, maxHandshakes),
+	}
+	r.ended, r.end = context.WithCancel(context.Background())
+	r.metrics = newMetrics(c.Registerer, r)
+	return r
+}
+
+// Run keeps the links alive until ctx ends, then closes those that are left and
+// returns when all of their goroutines have. A drain comes before, see Drain.
+func (r *Relay) Run(ctx context.Context) error {
+	r.phase.CompareAndSwap(starting, serving)
+	r.heartbeats(ctx)
+	r.phase.Store(refusing)
+	for _, l := range r.links.all() {
+		l.close(wire.CauseDrainTimeout)
+	}
+	r.end()
+	r.active.Wait()
+	return nil
+}
+
+// Ready reports whether a load balancer should send anything here: not while
+// starting, not while draining, and at any other time whatever Redis does.
+func (r *Relay) Ready() bool { return r.phase.Load() == serving }
+
+// Draining reports whether the replica is about to exit. It still answers.
+func (r *Relay) Draining() bool { return r.phase.Load() >= draining }
+
+// Refusing reports whether it is too late for a new scrape.
+func (r *Relay) Refusing() bool { return r.phase.Load() == refusing }
+
+// Events are the calls that the store makes to this replica.
+func (r *Relay) Events() wire.StoreEvents {
+	return wire.StoreEvents{
+		Frames:     r.busFrames,
+		Gap:        r.busGap,
+		Unheard:    r.busUnheard,
+		Bus:        r.busChanged,
+		Registered: r.linkRegistered,
+		Lost:       r.linkLost,
+	}
+}

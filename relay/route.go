@@ -1,0 +1,210 @@
+package relay
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"net"
+	"slices"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A route says where a scrape goes: which target, over which link.
+type route struct {
+	key     wire.AgentKey
+	target  string
+	rest    string // what follows a subtree target's path
+	link    wire.LinkID
+	replica wire.ReplicaID // that holds the link
+	local   *link          // the link, if it is held here
+}
+
+// name is the route's metric label.
+func (rt *route) name() string {
+	if rt.local != nil {
+		return "local"
+	}
+	return "bus"
+}
+
+func (rt *route) hop(r *Relay) hop {
+	if rt.local != nil {
+		return rt.local
+	}
+	return remote{r, rt.replica}
+}
+
+// A candidate is a link that may lead to the target.
+type candidate struct {
+	epoch    uint64
+	instance wire.InstanceID
+	route    route // without target and rest
+	targets  []wire.Target
+}
+
+// findRoute finds a route for the scrape that uses none of the tried links.
+// Only an unshared agent's link held here needs no directory.
+func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*route, *wire.Error) {
+	locals := r.localCandidates(k, tried)
+	if len(locals) > 0 && !locals[0].route.local.hello.Shared {
+		return choose(newest(locals), k, s)
+	}
+	for {
+		agent, cached, err := r.lookup(ctx, k)
+		if err != nil && len(locals) == 0 {
+			return nil, err
+		}
+		if agent == nil && len(locals) == 0 {
+			return nil, unknownAgent(k)
+		}
+		candidates := locals
+		if agent != nil {
+			candidates = r.addRemote(candidates, agent, tried)
+		}
+		if len(candidates) == 0 {
+			if cached {
+				r.routes.forget(k)
+				continue
+			}
+			return nil, wire.Errorf(wire.AgentOffline, "agent %s is known but not linked", k.Agent)
+		}
+		rt, failure := choose(candidates, k, s)
+		if failure != nil && cached {
+			r.routes.forget(k) // its targets may have changed since
+			continue
+		}
+		return rt, failure
+	}
+}
+
+func unknownAgent(k wire.AgentKey) *wire.Error {
+	return wire.Errorf(wire.AgentUnknown, "no agent %q is known", k.Agent)
+}
+
+// localCandidates are the usable links held here.
+func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) []candidate {
+	var found []candidate
+	for _, l := range r.links.of(k) {
+		epoch, targets, usable := l.current()
+		if usable && !slices.Contains(tried, l.id) {
+			found = append(found, candidate{epoch, l.hello.Instance,
+				route{key: k, link: l.id, replica: r.Replica, local: l}, targets})
+		}
+	}
+	return found
+}
+
+// newest drops all instances but the youngest. One that has no epoch yet came
+// while the directory was away, after those that have.
+func newest(all []candidate) []candidate {
+	best := slices.MaxFunc(all, func(a, b candidate) int { return cmp.Compare(a.epoch-1, b.epoch-1) }) // 0 wraps to the top
+	return slices.DeleteFunc(all, func(c candidate) bool { return c.epoch != best.epoch })
+}
+
+// addRemote adds the links that the directory has on other replicas.
+func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
+	for _, lease := range agent.Links {
+		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
+			candidates = append(candidates, candidate{lease.Epoch, lease.Instance,
+				route{key: agent.AgentKey, link: lease.Link, replica: lease.Replica}, lease.Targets})
+		}
+	}
+	return candidates
+}
+
+// choose takes the lowest epoch that declares the target, so that every edge
+// takes the same source, and of its links one held here, else any.
+func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *wire.Error) {
+	rand.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		if a.instance != b.instance {
+			return cmp.Compare(a.epoch-1, b.epoch-1)
+		}
+		return cmp.Compare(a.route.name(), b.route.name()) * -1 // local before bus
+	})
+	var failure *wire.Error
+	for _, c := range candidates {
+		target, rest, err := match(k, c.targets, s)
+		if err == nil {
+			rt := c.route
+			rt.target, rt.rest = target.Name, rest
+			return &rt, nil
+		}
+		if failure == nil {
+			failure = err
+		}
+	}
+	return nil, failure
+}
+
+// match finds the target that the scrape means among those of an instance.
+func match(k wire.AgentKey, targets []wire.Target, s *wire.Scrape) (*wire.Target, string, *wire.Error) {
+	if s.Proxy() {
+		return wire.MatchTarget(k.Agent, targets, s.Host, s.Path)
+	}
+	t := wire.FindTarget(targets, s.Target)
+	if t == nil && s.Target == wire.OwnTarget {
+		t = &wire.Target{Name: wire.OwnTarget}
+	}
+	if t == nil {
+		return nil, "", wire.Errorf(wire.TargetNotDeclared, "agent %s declares no target %q", k.Agent, s.Target)
+	}
+	if s.Rest != "" && !t.Subtree {
+		return nil, "", wire.Errorf(wire.TargetNotDeclared, "target %q has one path only: its URL does not end in /*", t.Name)
+	}
+	return t, s.Rest, nil
+}
+
+// resolve finds the agent that the scrape means, within what its credential
+// allows. Whatever lies outside looks the same as what does not exist.
+func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
+	k := wire.AgentKey{Tenant: s.Tenant, Agent: s.Agent}
+	if s.Proxy() {
+		var err *wire.Error
+		if k, err = r.resolveAddress(ctx, s.Tenant, s.Host); err != nil {
+			return k, err
+		}
+	}
+	if s.Allow != "" && !wire.MatchGlob(s.Allow, k.Agent) {
+		return k, unknownAgent(k)
+	}
+	return k, nil
+}
+
+// resolveAddress finds the agent behind a proxy-mode host:port: the agent of
+// that name, else the one that declares a target of that address.
+func (r *Relay) resolveAddress(ctx context.Context, tenant, address string) (wire.AgentKey, *wire.Error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	k := wire.AgentKey{Tenant: tenant, Agent: host}
+	if wire.CheckAgentName(host) == nil {
+		if len(r.links.of(k)) > 0 {
+			return k, nil
+		}
+		agent, _, err := r.lookup(ctx, k)
+		if agent != nil || err != nil {
+			return k, err
+		}
+	}
+	holders, failure := r.holders(ctx, tenant, address)
+	switch {
+	case failure != nil:
+		return k, failure
+	case len(holders) == 0:
+		return k, unknownAgent(k)
+	case len(holders) > 1:
+		return k, wire.Errorf(wire.TargetAmbiguous, "several agents declare the address %s", address)
+	}
+	k.Agent = holders[0]
+	return k, nil
+}
+
+// Knows reports whether a proxy-mode request to host:port would be for an
+// agent, linked or departed.
+func (r *Relay) Knows(ctx context.Context, tenant, address string) bool {
+	_, err := r.resolveAddress(ctx, tenant, address)
+	return err == nil || err.Reason == wire.TargetAmbiguous
+}

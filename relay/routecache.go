@@ -1,0 +1,147 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// How long what the directory said holds without asking again.
+const (
+	// A linked, unshared agent's entry holds until it proves stale: whoever is
+	// wrong about it is told by a NACK, and asks again.
+	freshLinked = 10 * time.Minute
+	// A shared agent's entry decides which of several instances is asked, and
+	// every edge must come to the same: it is renewed within a lease's renewal.
+	freshShared = 5 * time.Second
+	// An agent that is offline or unknown may come any moment; this only keeps
+	// a storm of scrapes for it off the directory.
+	freshAbsent = 250 * time.Millisecond
+)
+
+// maxRoutes bounds the entries, and with them what a stranger who makes up
+// names can fill.
+const maxRoutes = 50_000
+
+// lookupTimeout bounds one question to the directory.
+const lookupTimeout = time.Second
+
+// A routeCache holds what the directory said of agents, and how long the last
+// answers of their targets were.
+type routeCache struct {
+	mu      sync.Mutex
+	entries map[wire.AgentKey]*routeEntry
+}
+
+type routeEntry struct {
+	agent   *wire.Agent // nil: unknown
+	until   time.Time
+	lengths map[string]int64 // by target, in bytes
+}
+
+func newRouteCache() *routeCache {
+	return &routeCache{entries: make(map[wire.AgentKey]*routeEntry)}
+}
+
+func (c *routeCache) get(k wire.AgentKey, now time.Time) (agent *wire.Agent, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[k]
+	if e == nil || !now.Before(e.until) {
+		return nil, false
+	}
+	return e.agent, true
+}
+
+func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
+	fresh := freshAbsent
+	if agent != nil && agent.Connected() {
+		if fresh = freshLinked; agent.Links[0].Shared {
+			fresh = freshShared
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[k]
+	if e == nil {
+		if len(c.entries) >= maxRoutes {
+			for any := range c.entries { // as good as another
+				delete(c.entries, any)
+				break
+			}
+		}
+		e = &routeEntry{}
+		c.entries[k] = e
+	}
+	e.agent, e.until = agent, now.Add(fresh)
+}
+
+// forget makes the next scrape of the agent ask the directory.
+func (c *routeCache) forget(k wire.AgentKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[k]; e != nil {
+		e.until = time.Time{}
+	}
+}
+
+// expire drops the entries that were not asked for since they went stale.
+func (c *routeCache) expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k, e := range c.entries {
+		if now.Sub(e.until) > freshLinked || e.agent == nil && now.After(e.until) {
+			delete(c.entries, k)
+		}
+	}
+}
+
+func (c *routeCache) lastLength(k wire.AgentKey, target string) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[k]; e != nil {
+		return e.lengths[target]
+	}
+	return 0
+}
+
+// setLength notes how long a target's answer was.
+func (c *routeCache) setLength(k wire.AgentKey, target string, n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[k]; e != nil {
+		if e.lengths == nil {
+			e.lengths = make(map[string]int64)
+		}
+		e.lengths[target] = n
+	}
+}
+
+// lookup says what the directory knows of an agent; nil if nothing. Scrapes
+// that ask at once share one question.
+func (r *Relay) lookup(ctx context.Context, k wire.AgentKey) (agent *wire.Agent, cached bool, failure *wire.Error) {
+	if agent, ok := r.routes.get(k, time.Now()); ok {
+		return agent, true, nil
+	}
+	answer := r.lookups.DoChan(k.String(), func() (any, error) {
+		ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
+		defer cancel()
+		agent, err := r.Directory.Lookup(ctx, k)
+		r.metrics.lookup(agent, err)
+		if err == nil {
+			r.routes.put(k, agent, time.Now())
+		}
+		return agent, err
+	})
+	select {
+	case a := <-answer:
+		if a.Err != nil {
+			return nil, false, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", a.Err)
+		}
+		return a.Val.(*wire.Agent), false, nil
+	case <-ctx.Done():
+		return nil, false, ended(ctx)
+	}
+}

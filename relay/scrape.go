@@ -1,0 +1,246 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// maxAttempts bounds the tries of a scrape: one retry.
+const maxAttempts = 2
+
+// Scrape has the target asked and returns its answer as soon as it is whole, or
+// as its window is nearly full. Until then a lost link costs one retry and
+// nothing else. ctx must have the scrape's deadline and must outlive the
+// reading of the body. The error is a *wire.Error.
+func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) {
+	k, failure := r.resolve(ctx, s)
+	if failure != nil {
+		return nil, failure
+	}
+	rt, failure := r.findRoute(ctx, k, s, nil)
+	if failure != nil {
+		return nil, failure
+	}
+	done, waited, failure := r.admit(ctx, k, rt.target)
+	if failure != nil {
+		return nil, failure
+	}
+	if waited {
+		if rt, failure = r.findRoute(ctx, k, s, nil); failure != nil {
+			done()
+			return nil, failure
+		}
+	}
+	answer, failure := r.attempts(ctx, s, rt, done)
+	if failure != nil {
+		done()
+		return nil, failure
+	}
+	return answer, nil
+}
+
+// attempts tries the route, and another one if that fails without having
+// delivered anything.
+func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done func()) (*wire.Answer, *wire.Error) {
+	id := wire.NewScrapeID()
+	var tried []wire.LinkID
+	for attempt := uint8(1); ; attempt++ {
+		x := r.start(ctx, s, rt, legKey{id, attempt})
+		nack := x.settle(ctx)
+		if nack == nil {
+			return x.answer(ctx, done), nil
+		}
+		x.cancel()
+		if attempt == maxAttempts || !nack.Elsewhere && nack.Reason != wire.TargetNotDeclared {
+			return nil, &nack.Error
+		}
+		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())
+		r.metrics.retries.WithLabelValues(rt.name(), nack.Reason.String()).Inc()
+		if nack.Elsewhere {
+			tried = append(tried, rt.link)
+		}
+		r.routes.forget(rt.key)
+		next, failure := r.findRoute(ctx, rt.key, s, tried)
+		if failure != nil {
+			if failure.Reason == wire.AgentOffline {
+				failure = &nack.Error // says more
+			}
+			return nil, failure
+		}
+		rt = next
+	}
+}
+
+// start sends the request.
+func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) *exchange {
+	x := &exchange{relay: r, key: k, route: rt, hop: rt.hop(r), changed: make(chan struct{}, 1)}
+	if rt.local != nil {
+		x.window = localWindow(&r.growth, rt.key)
+	} else {
+		x.window = busWindow(&r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
+	}
+	q := &wire.Request{
+		Remaining: remaining(ctx), Credit: uint32(x.window.granted), Link: rt.link,
+		Tenant: rt.key.Tenant, Agent: rt.key.Agent, Target: rt.target, Rest: rt.rest, Query: s.Query, Header: s.Header,
+	}
+	if err := q.Fits(); err != nil {
+		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BadRequest, "%v", err)})
+		return x
+	}
+	r.pending.add(x)
+	x.hop.request(k, q, x)
+	return x
+}
+
+func remaining(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline)
+	}
+	return wire.MaxTimeout
+}
+
+// settle waits until the answer may be delivered, or the attempt has failed.
+func (x *exchange) settle(ctx context.Context) *wire.Nack {
+	silence := time.NewTimer(x.patience())
+	defer silence.Stop()
+	for {
+		nack, settled, acked := x.state()
+		if settled {
+			return nack
+		}
+		if acked {
+			silence.Stop()
+		}
+		select {
+		case <-x.changed:
+		case <-ctx.Done():
+			return &wire.Nack{Error: *ended(ctx)}
+		case <-silence.C:
+			return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the replica that holds the agent does not answer"), Elsewhere: true}
+		}
+	}
+}
+
+// patience is how long the other end may take to say anything. A link held here
+// watches itself. An owner watches its own hop, and speaks within twice that.
+func (x *exchange) patience() time.Duration {
+	if x.route.local != nil {
+		return time.Hour // never: the deadline comes first
+	}
+	return 2*wire.Silence + x.relay.Bus.RoundTrip()
+}
+
+func (x *exchange) state() (nack *wire.Nack, settled, acked bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.failure, x.over || x.head != nil && x.window.full(), x.acked
+}
+
+// answer is what the edge gets of a settled exchange. done is called when its
+// body is closed.
+func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	a := &wire.Answer{
+		Head: *x.head, Whole: x.over, Length: x.window.length,
+		Body: &body{x: x, ctx: ctx, done: done}, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
+	}
+	if a.Whole {
+		a.Length = x.window.received
+		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+	}
+	return a
+}
+
+// A body is an answer's body as the edge reads it.
+type body struct {
+	x     *exchange
+	ctx   context.Context
+	done  func()
+	chunk []byte
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	for len(b.chunk) == 0 {
+		chunk, ok := b.x.next()
+		if ok {
+			b.chunk = chunk
+			break
+		}
+		nack, over := b.x.end()
+		if nack != nil {
+			return 0, &nack.Error
+		}
+		if over {
+			return 0, io.EOF
+		}
+		select {
+		case <-b.x.changed:
+		case <-b.ctx.Done():
+			return 0, ended(b.ctx)
+		}
+	}
+	n := copy(p, b.chunk)
+	b.chunk = b.chunk[n:]
+	return n, nil
+}
+
+// Close cancels what has not come yet.
+func (b *body) Close() error {
+	if b.done != nil {
+		b.x.cancel()
+		b.done()
+		b.done = nil
+	}
+	return nil
+}
+
+// end says whether anything more will come: only asked when all chunks that are
+// here have been read.
+func (x *exchange) end() (nack *wire.Nack, over bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.chunks) > 0 {
+		return nil, false
+	}
+	if x.over && x.failure == nil {
+		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+	}
+	return x.failure, x.over
+}
+
+// ended says why ctx ended: the scrape's time was up, or nobody waits for it.
+func ended(ctx context.Context) *wire.Error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return wire.Errorf(wire.Deadline, "the scrape's time is up")
+	}
+	return wire.Errorf(wire.Canceled, "the client went away")
+}
+
+// linkRegistered is the store's word that a link which was local only is in the
+// directory now.
+func (r *Relay) linkRegistered(id wire.LinkID, epoch uint64) {
+	if l := r.links.get(id); l != nil {
+		l.welcome(epoch, true)
+		r.routes.forget(l.key)
+	}
+}
+
+// linkLost is the store's word that the directory holds a younger instance.
+func (r *Relay) linkLost(id wire.LinkID, why error) {
+	l := r.links.get(id)
+	if l == nil {
+		return
+	}
+	r.metrics.conflicts.Inc()
+	cause := wire.CauseSuperseded
+	if errors.Is(why, wire.ErrNameTaken) {
+		cause = wire.CauseNameTaken
+	}
+	l.log.Warn("another process holds the agent's name", "err", why)
+	l.close(cause)
+}
