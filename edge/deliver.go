@@ -1,0 +1,174 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// bufferSize is what is copied at a time: a few times the 4 KiB that net/http
+// writes at once, so that most of a body passes it by.
+const bufferSize = 32 << 10
+
+// deliver hands the answer on. If it fails before x.sent the client has seen
+// nothing of it.
+func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
+	if a.Status < 200 || a.Status > 599 {
+		return wire.Errorf(wire.TargetBadAnswer, "status %d", a.Status)
+	}
+	length := lengthOf(a)
+	if length > x.edge.MaxBody {
+		return tooLarge(x.edge.MaxBody)
+	}
+	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		x.writeHeader(a, -1)
+		return nil
+	}
+	pooled := x.edge.buffers.Get().(*[]byte)
+	defer x.edge.buffers.Put(pooled)
+	buf := *pooled
+
+	// What fails before the first bytes still gets a reason.
+	n, err := a.Body.Read(buf)
+	for n == 0 && err == nil {
+		n, err = a.Body.Read(buf)
+	}
+	if err != nil && err != io.EOF {
+		return failureOf(ctx, err)
+	}
+	if err == io.EOF && length < 0 {
+		length = int64(n)
+	}
+	if int64(n) > x.edge.MaxBody {
+		return tooLarge(x.edge.MaxBody)
+	}
+	x.writeHeader(a, length)
+	return x.copy(ctx, a, length, buf, n, err)
+}
+
+// copy passes the body on, of which buf[:n] is read already.
+func (x *exchange) copy(ctx context.Context, a *wire.Answer, length int64, buf []byte, n int, err error) *wire.Error {
+	flusher := http.NewResponseController(x.w)
+	var total int64
+	for {
+		if total += int64(n); total > x.edge.MaxBody {
+			return tooLarge(x.edge.MaxBody)
+		}
+		if length >= 0 && total > length {
+			return wire.Errorf(wire.TargetBadAnswer, "more than the %d bytes announced", length)
+		}
+		if n > 0 {
+			if _, err := x.w.Write(buf[:n]); err != nil {
+				return unread(err)
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return failureOf(ctx, err)
+		}
+		if !a.Whole && n < len(buf) { // the target pauses: let go what it has said
+			if err := flusher.Flush(); err != nil {
+				return unread(err)
+			}
+		}
+		n, err = a.Body.Read(buf)
+	}
+	if length >= 0 && total != length {
+		return wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", total, length)
+	}
+	return nil
+}
+
+// writeHeader sends the target's header, and what path mode adds to it: there
+// the target's pages share our origin.
+func (x *exchange) writeHeader(a *wire.Answer, length int64) {
+	h := x.w.Header()
+	dropped := connectionNames(valuesOf(a.Header, "Connection"))
+	for _, f := range a.Header {
+		name := http.CanonicalHeaderKey(f.Name)
+		if notFromTarget(name) || dropped[name] || x.mode == pathMode && speaksForOrigin(name) {
+			continue
+		}
+		h.Add(name, f.Value)
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // none was sent: net/http shall not guess one
+	}
+	if length >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(length, 10))
+	}
+	if x.mode == pathMode {
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	}
+	if a.Status >= 400 {
+		h.Set(wire.HeaderError, wire.TargetStatus.String())
+	}
+	x.sent = true
+	x.w.WriteHeader(a.Status)
+}
+
+// lengthOf is the length of the whole body, or -1.
+func lengthOf(a *wire.Answer) int64 {
+	if a.Length >= 0 {
+		return a.Length
+	}
+	if v := valuesOf(a.Header, "Content-Length"); len(v) == 1 {
+		if n, err := strconv.ParseUint(v[0], 10, 63); err == nil {
+			return int64(n)
+		}
+	}
+	return -1
+}
+
+func valuesOf(fields []wire.Field, name string) []string {
+	var values []string
+	for _, f := range fields {
+		if http.CanonicalHeaderKey(f.Name) == name {
+			values = append(values, f.Value)
+		}
+	}
+	return values
+}
+
+func tooLarge(limit int64) *wire.Error {
+	return wire.Errorf(wire.BodyTooLarge, "the answer is longer than FARSCRAPE_MAX_BODY, %d bytes", limit)
+}
+
+// unread is the failure of a write to the scraper.
+func unread(err error) *wire.Error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return wire.Errorf(wire.Deadline, "the scraper reads too slowly")
+	}
+	return wire.Errorf(wire.Canceled, "the scraper went away")
+}
+
+// abort breaks the connection off so that what was sent cannot be taken for the
+// whole. HTTP/1.1 shows that by itself. An HTTP/1.0 answer without a length ends
+// with the connection, so only a reset tells; nginx speaks 1.0 to its upstreams
+// unless told otherwise.
+func abort(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoAtLeast(1, 1) {
+		panic(http.ErrAbortHandler)
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	inner := conn
+	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		inner = tls.NetConn()
+	}
+	if tcp, ok := inner.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // close with a reset
+	}
+	_ = inner.Close()
+}

@@ -1,0 +1,167 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// big is more than the first read takes.
+var big = strings.Repeat("x", 3*bufferSize)
+
+func TestStreamedAnswer(t *testing.T) {
+	b := newBench(t)
+	for name, length := range map[string]int64{"length known": int64(len(big)), "not known": -1} {
+		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+			return streamed(length, nil, big[:10], big[10:]), nil
+		}
+		o := b.get(t, "/scrape/edge-1/node")
+		o.want(t, 200, "")
+		if o.body != big || o.err != nil || o.ContentLength != length {
+			t.Errorf("%s: %d bytes of %d, %v", name, len(o.body), o.ContentLength, o.err)
+		}
+	}
+}
+
+// What has been said by a target that then pauses must not wait for the rest.
+func TestStreamedAnswerIsFlushed(t *testing.T) {
+	b := newBench(t)
+	gate := make(chan struct{})
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		r, w := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(w, "first")
+			<-gate
+			_, _ = io.WriteString(w, "second")
+			w.Close()
+		}()
+		return &wire.Answer{Head: wire.Head{Status: 200}, Length: -1, Body: r, Route: "bus"}, nil
+	}
+	conn := b.dial(t)
+	_, _ = io.WriteString(conn, "GET /scrape/edge-1/node HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+b.scraper+"\r\n\r\n")
+	got := readUntil(t, conn, "first")
+	if strings.Contains(got, "second") {
+		t.Error("too soon")
+	}
+	close(gate)
+	readUntil(t, conn, "second\r\n0\r\n\r\n")
+}
+
+// A body that fails after the header is out must not look whole, whatever HTTP
+// the client speaks.
+func TestBrokenAnswerLooksBroken(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.MaxBody = int64(len(big)) })
+	for name, answer := range map[string]func() *wire.Answer{
+		"fails, length known":     func() *wire.Answer { return streamed(2*bufferSize, errors.New("lost"), big[:bufferSize+1]) },
+		"fails, length not known": func() *wire.Answer { return streamed(-1, errors.New("lost"), big[:bufferSize+1]) },
+		"typed failure":           func() *wire.Answer { return streamed(-1, wire.Errorf(wire.TargetBadAnswer, "x"), big[:9]) },
+		"shorter than announced":  func() *wire.Answer { return streamed(100, nil, big[:99]) },
+		"longer than announced":   func() *wire.Answer { return streamed(bufferSize+2, nil, big) },
+		"past MAX_BODY":           func() *wire.Answer { return streamed(-1, nil, big, "x") },
+	} {
+		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return answer(), nil }
+		o := b.get(t, "/scrape/edge-1/node")
+		if o.StatusCode != 200 || o.err == nil {
+			t.Errorf("%s, HTTP/1.1: %d, %d bytes, looks whole", name, o.StatusCode, len(o.body))
+		}
+		for _, version := range []string{"1.0", "1.0\r\nConnection: keep-alive"} {
+			conn := b.dial(t)
+			_, _ = io.WriteString(conn, "GET /scrape/edge-1/node HTTP/"+version+"\r\nAuthorization: Bearer "+b.scraper+"\r\n\r\n")
+			if _, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%s, HTTP/%q: ends with %v, want a reset", name, version, err)
+			}
+		}
+	}
+}
+
+func TestFailureBeforeTheFirstByteHasAReason(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.MaxBody = 10 })
+	for name, test := range map[string]struct {
+		answer func() *wire.Answer
+		reason wire.Reason
+	}{
+		"typed":               {func() *wire.Answer { return streamed(-1, wire.Errorf(wire.BusUnavailable, "gap")) }, wire.BusUnavailable},
+		"untyped":             {func() *wire.Answer { return streamed(-1, errors.New("x")) }, wire.Internal},
+		"length over MAX":     {func() *wire.Answer { return whole(200, big) }, wire.BodyTooLarge},
+		"Content-Length over": {func() *wire.Answer { a := streamed(-1, nil); a.Header = length("11"); return a }, wire.BodyTooLarge},
+		"first bytes over":    {func() *wire.Answer { return streamed(-1, nil, big) }, wire.BodyTooLarge},
+		"status 99":           {func() *wire.Answer { return whole(99, "") }, wire.TargetBadAnswer},
+		"status 0":            {func() *wire.Answer { return whole(0, "") }, wire.TargetBadAnswer},
+		"status 999":          {func() *wire.Answer { return whole(999, "") }, wire.TargetBadAnswer},
+	} {
+		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return test.answer(), nil }
+		o := b.get(t, "/scrape/edge-1/node")
+		if t.Log(name); o.reason() != test.reason.String() {
+			o.want(t, test.reason.Status(), test.reason.String())
+		}
+	}
+}
+
+func length(n string) []wire.Field { return []wire.Field{{Name: "content-length", Value: n}} }
+
+func TestAnswerHeader(t *testing.T) {
+	b := newBench(t)
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		return whole(200, "<html>", []wire.Field{
+			{Name: "Connection", Value: "x-private, close"}, {Name: "X-Private", Value: "1"},
+			{Name: "Transfer-Encoding", Value: "chunked"}, {Name: "Trailer", Value: "X"}, {Name: "Proxy-Connection", Value: "x"},
+			{Name: "Content-Length", Value: "3"}, {Name: "content-encoding", Value: "gzip"},
+			{Name: "Set-Cookie", Value: "a=b"}, {Name: "Content-Security-Policy", Value: "default-src *"},
+			{Name: "FARSCRAPE-Anything", Value: "x"}, {Name: "X-Two", Value: "1"}, {Name: "X-Two", Value: "2"},
+		}...), nil
+	}
+	path := b.get(t, "/scrape/edge-1/node")
+	proxy := b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: edge-1\nFarscrape-Token: "+b.scraper+"\n\n")
+	for name, o := range map[string]outcome{"path": path, "proxy": proxy} {
+		o.want(t, 200, "")
+		for _, dropped := range []string{"Connection", "X-Private", "Transfer-Encoding", "Trailer", "Proxy-Connection", "Farscrape-Anything"} {
+			if v := o.Header.Values(dropped); len(v) > 0 {
+				t.Errorf("%s: %s: %q", name, dropped, v)
+			}
+		}
+		if _, ok := o.Header["Content-Type"]; ok {
+			t.Errorf("%s: a Content-Type was made up: %q", name, o.Header["Content-Type"])
+		}
+		if o.ContentLength != 6 || o.Header.Get("Content-Encoding") != "gzip" || len(o.Header["X-Two"]) != 2 {
+			t.Errorf("%s: %v", name, o.Header)
+		}
+	}
+	if path.Header.Get("Set-Cookie") != "" || path.Header.Get("Content-Security-Policy") != "sandbox; default-src 'none'" {
+		t.Errorf("path mode lets a target speak for our origin: %v", path.Header)
+	}
+	if proxy.Header.Get("Set-Cookie") == "" || proxy.Header.Get("Content-Security-Policy") != "default-src *" {
+		t.Errorf("proxy mode: %v", proxy.Header)
+	}
+}
+
+func (b *bench) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	return conn
+}
+
+func readUntil(t *testing.T, conn net.Conn, want string) string {
+	t.Helper()
+	var got strings.Builder
+	buf := make([]byte, 1024)
+	for !strings.Contains(got.String(), want) {
+		n, err := conn.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("%v after %q, before %q", err, got.String(), want)
+		}
+	}
+	return got.String()
+}

@@ -1,0 +1,147 @@
+// Package edge is the Prometheus-facing side of a replica: scrapes in path mode
+// and in proxy mode, service discovery, the list of agents.
+//
+// It turns an HTTP request into a [wire.Scrape], asks its scraper for the
+// [wire.Answer], and hands that on byte for byte. What it must never do is let a
+// request for a target end in anything else: it decides what a request is before
+// any router sees it, gives every failure one of the reasons of package wire,
+// and breaks the connection where an answer breaks off.
+package edge
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A scraper finds agents and asks them. Package relay has one.
+type scraper interface {
+	// Scrape carries out s within ctx, whose deadline is the scrape's. An error
+	// is a *wire.Error; an Answer beside it counts for its Route only.
+	Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error)
+	// Knows reports whether address, host:port in lower case, names an agent
+	// of the tenant, linked or departed, or is declared by one. It is asked
+	// with each request whose mode depends on it, so it answers from memory
+	// when it can.
+	Knows(ctx context.Context, tenant, address string) bool
+	// Agents lists all agents of a tenant, linked and departed. It answers with
+	// the whole of it or with an error.
+	Agents(ctx context.Context, tenant string) ([]wire.Agent, error)
+	// Forget takes a departed agent off the list.
+	Forget(ctx context.Context, key wire.AgentKey) error
+	// Ready is false while the replica starts and while it drains.
+	Ready() bool
+	// Draining is true from the moment the replica is told to stop.
+	Draining() bool
+	// Refusing is true in the last second of the drain: a new scrape could not
+	// be finished.
+	Refusing() bool
+}
+
+// Config is what an Edge is made from.
+type Config struct {
+	Scraper scraper     // required
+	Keys    *token.Keys // required unless NoAuth
+	// NoAuth lets anybody scrape the default tenant.
+	NoAuth bool
+	// PublicURL is where Prometheus reaches this edge. Discovery prints it, and
+	// no agent goes by its host. Nil: discovery takes the request's.
+	PublicURL *url.URL
+	// TrustedProxies are the peers whose X-Forwarded-Host and -Proto count.
+	TrustedProxies []netip.Prefix
+	// DefaultTimeout is a scrape's when Prometheus sends none; MaxTimeout caps
+	// all. Zero: 10 s and 5 min.
+	DefaultTimeout, MaxTimeout time.Duration
+	MaxBody                    int64 // of an answer, in bytes; 0: 256 MiB
+	// OwnMetrics serves the replica's own metrics to scrapers with a token.
+	// Nil: they are not to be had here.
+	OwnMetrics http.Handler
+	// Connect serves wire.ConnectPath, if agents come in by this listener too.
+	Connect    http.Handler
+	Logger     *slog.Logger          // nil: slog.Default()
+	Registerer prometheus.Registerer // nil: metrics are counted, but not to be had
+}
+
+// An Edge serves one replica's scrapers.
+type Edge struct {
+	Config
+	public  string // PublicURL's host in lower case, without its port
+	prefix  string // PublicURL's path, without a trailing slash
+	pages   http.Handler
+	metrics *metrics
+	quiet   *quiet
+	buffers sync.Pool // of *[]byte
+}
+
+// New makes an Edge.
+func New(c Config) *Edge {
+	if c.DefaultTimeout <= 0 {
+		c.DefaultTimeout = 10 * time.Second
+	}
+	if c.MaxTimeout <= 0 {
+		c.MaxTimeout = 5 * time.Minute
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 256 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet()}
+	e.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
+	if c.PublicURL != nil {
+		e.public = strings.ToLower(c.PublicURL.Hostname())
+		e.prefix = strings.TrimSuffix(c.PublicURL.EscapedPath(), "/")
+	}
+	e.pages = e.routes()
+	return e
+}
+
+// Handler serves everything that a scraper may ask. It must see requests as
+// they came: no mux that cleans paths may stand before it.
+func (e *Edge) Handler() http.Handler { return http.HandlerFunc(e.serve) }
+
+func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
+	m := e.modeOf(r)
+	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
+		e.Connect.ServeHTTP(w, r) // which outlives any scrape
+		return
+	}
+	if e.Scraper.Draining() {
+		w.Header().Set("Connection", "close") // balancers lag; the next one comes elsewhere
+	}
+	if m == ownPage {
+		e.servePage(w, r)
+		return
+	}
+	x := &exchange{edge: e, w: w, r: r, mode: m, start: time.Now(), route: routeNone}
+	x.serve()
+}
+
+// Server returns an HTTP server for handler with the limits that an edge, and
+// whatever shares its listener, needs.
+func Server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		// Longer than Prometheus's and the balancers', so that it is never the
+		// server that closes a connection someone is about to use.
+		IdleTimeout: 620 * time.Second,
+		// Each scrape sets its own, shorter, end of writing. This one is there
+		// to be renewed with each request of a connection.
+		WriteTimeout: wire.MaxTimeout,
+		// OPTIONS * is 405 like any other method.
+		DisableGeneralOptionsHandler: true,
+	}
+}

@@ -1,0 +1,111 @@
+package edge
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// aim fills in which target the request means.
+func (e *Edge) aim(s *wire.Scrape, r *http.Request, m mode) *wire.Error {
+	_, s.Query, _ = strings.Cut(r.RequestURI, "?")
+	if m == pathMode {
+		return aimByPath(s, e.ownPath(r))
+	}
+	s.Query = cutScheme(s.Query)
+	return e.aimByHost(s, r)
+}
+
+// aimByPath reads the path of path mode, as it came. Prometheus may have encoded
+// the names, so each of the first two segments is decoded, once, and must then
+// be a name; what follows them is the target's and stays as it is.
+func aimByPath(s *wire.Scrape, path string) *wire.Error {
+	parts := strings.SplitN(strings.TrimPrefix(path, scrapePath), "/", 3)
+	if len(parts) < 2 {
+		return wire.Errorf(wire.BadRequest, "the path must be /scrape/{agent}/{target}")
+	}
+	// Details do not quote what was sent: it may be a token in the wrong place.
+	agent, err := url.PathUnescape(parts[0])
+	if s.Agent = lower(agent); err != nil || wire.CheckAgentName(s.Agent) != nil {
+		return wire.Errorf(wire.BadRequest, "the agent in the path is not a DNS name")
+	}
+	s.Target, err = url.PathUnescape(parts[1])
+	if err != nil || wire.CheckName("target", s.Target) != nil {
+		return wire.Errorf(wire.BadRequest, "the target in the path is not a target's name")
+	}
+	if len(parts) == 3 {
+		s.Rest = parts[2]
+	}
+	if strings.HasPrefix(s.Rest, "/") {
+		return wire.Errorf(wire.BadRequest, "two slashes after the target")
+	}
+	return checkPath(s.Rest)
+}
+
+// aimByHost reads the target of proxy mode off Host and path.
+func (e *Edge) aimByHost(s *wire.Scrape, r *http.Request) *wire.Error {
+	origin := strings.HasPrefix(r.RequestURI, "/")
+	if !origin && (r.URL.Scheme != "http" || r.URL.User != nil || r.URL.Host == "") {
+		return wire.Errorf(wire.BadRequest, "the target must be http://host:port/path, without a user")
+	}
+	address, host := hostPort(r.Host)
+	if address == "" {
+		return wire.Errorf(wire.BadRequest, "the target must have a host, and a port from 1 to 65535")
+	}
+	// An address that some agent declared as its own may be an IP address; in
+	// origin form it is rather the one that a front-end put there.
+	if host == e.public || origin && e.ownHost(host) {
+		return wire.Errorf(wire.AgentUnknown, "%s is this relay: if a front-end stands before it that rewrites Host, use path mode", address)
+	}
+	s.Host = address
+	s.Path, _, _ = strings.Cut(r.RequestURI, "?")
+	if !origin {
+		_, s.Path, _ = strings.Cut(s.Path, "://")
+		if slash := strings.IndexByte(s.Path, '/'); slash >= 0 {
+			s.Path = s.Path[slash:]
+		} else {
+			s.Path = "/"
+		}
+	}
+	return checkPath(s.Path)
+}
+
+// checkPath refuses an escaped path which some server would take for a path
+// outside of where it seems to be: declared subtrees end at their own slash.
+func checkPath(escaped string) *wire.Error {
+	path, err := url.PathUnescape(escaped)
+	if err != nil || (&url.URL{Path: path, RawPath: escaped}).EscapedPath() != escaped {
+		return wire.Errorf(wire.BadRequest, "the path has bytes that must be percent-encoded")
+	}
+	if !utf8.ValidString(path) { // overlong forms of . and / among them
+		return wire.Errorf(wire.BadRequest, "the path is not UTF-8")
+	}
+	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return wire.Errorf(wire.BadRequest, "the path has control characters")
+	}
+	for _, segment := range strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }) {
+		name, _, _ := strings.Cut(segment, ";") // servlet containers drop parameters first
+		if name == "." || name == ".." {
+			return wire.Errorf(wire.BadRequest, "the path has dot segments")
+		}
+	}
+	return nil
+}
+
+// cutScheme takes PushProx's _scheme parameter out of a raw query and leaves
+// every other byte as it is. The scheme comes from the target's declaration.
+func cutScheme(query string) string {
+	if !strings.Contains(query, "_scheme") {
+		return query
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(pair, "="); name != "_scheme" {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}

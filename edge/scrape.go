@@ -1,0 +1,195 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// An exchange is one scrape on its way through the edge. Its one goroutine owns
+// all of it.
+type exchange struct {
+	edge  *Edge
+	w     http.ResponseWriter
+	r     *http.Request
+	mode  mode
+	start time.Time
+
+	scrape wire.Scrape
+	asked  bool   // the scraper was
+	route  string // where the answer came from, as far as it got
+	status int    // of the target
+	sent   bool   // the header is out: a failure can only be shown by breaking off
+}
+
+// writeGrace is how long after the scraper's own timeout an exchange may still
+// be writing: enough for a reason on a busy machine.
+const writeGrace = time.Second
+
+// serve sees the exchange through, whatever happens in it.
+func (x *exchange) serve() {
+	m := x.edge.metrics
+	m.inflight.Inc()
+	defer m.inflight.Dec()
+
+	failure := x.guarded()
+	x.record(failure)
+	switch {
+	case failure == nil:
+	case x.sent:
+		abort(x.w, x.r)
+	default:
+		fail(x.w, x.mode, failure)
+	}
+}
+
+// guarded runs the exchange, and takes a panic in it for a bug of ours.
+func (x *exchange) guarded() (failure *wire.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			x.edge.Logger.Error("panic in a scrape", "panic", p, "stack", string(debug.Stack()))
+			failure = wire.Errorf(wire.Internal, "a bug in the relay: its log has more")
+		}
+	}()
+	return x.run()
+}
+
+func (x *exchange) run() *wire.Error {
+	e := x.edge
+	timeout := e.timeout(x.r.Header)
+	ctx, cancel := context.WithDeadline(x.r.Context(), x.start.Add(lessMargin(timeout)))
+	defer cancel()
+	// A scraper that stops reading must not hold this goroutine. Not every
+	// ResponseWriter has a deadline; the server's does.
+	_ = http.NewResponseController(x.w).SetWriteDeadline(x.start.Add(timeout + writeGrace))
+
+	if err := x.prepare(ctx); err != nil {
+		return err
+	}
+	x.asked = true
+	answer, err := e.Scraper.Scrape(ctx, &x.scrape)
+	if answer != nil {
+		x.route = answer.Route
+	}
+	if err != nil {
+		return failureOf(ctx, err)
+	}
+	defer answer.Body.Close()
+	x.status = answer.Status
+	if x.scrape.Proxy() {
+		x.scrape.Agent, x.scrape.Target = answer.Agent, answer.Target
+	}
+	return x.deliver(ctx, answer)
+}
+
+// prepare makes the request a wire.Scrape, or says why not.
+func (x *exchange) prepare(ctx context.Context) *wire.Error {
+	e, r := x.edge, x.r
+	if e.Scraper.Refusing() {
+		return wire.Errorf(wire.Draining, "this replica is about to exit")
+	}
+	if err := checkMethod(r); err != nil {
+		return err
+	}
+	who, err := e.authenticate(tokensOf(r.Header, x.mode)...)
+	if err != nil {
+		return err
+	}
+	x.scrape.Tenant, x.scrape.Allow = who.tenant, who.allow
+	if r.ContentLength != 0 { // also -1, chunked
+		x.w.Header().Set("Connection", "close") // nobody reads it
+		return wire.Errorf(wire.BadRequest, "a scrape has no body")
+	}
+	if err := e.aim(&x.scrape, r, x.mode); err != nil {
+		return err
+	}
+	if x.mode == pathMode && !who.allows(x.scrape.Agent) {
+		return wire.Errorf(wire.AgentUnknown, "no agent %s", x.scrape.Agent)
+	}
+	deadline, _ := ctx.Deadline()
+	x.scrape.Header, err = e.targetHeader(r.Header, x.mode, time.Until(deadline))
+	return err
+}
+
+func checkMethod(r *http.Request) *wire.Error {
+	switch r.Method {
+	case http.MethodGet:
+		return nil
+	case http.MethodConnect:
+		return wire.Errorf(wire.Method, "CONNECT is not served: give Prometheus an http:// target (scheme: http), or use path mode; "+
+			"the agent asks the target by the scheme it was declared with, https included")
+	}
+	return wire.Errorf(wire.Method, "a scrape is a GET")
+}
+
+// failureOf gives an error of the scraper its reason.
+func failureOf(ctx context.Context, err error) *wire.Error {
+	if failure, ok := errors.AsType[*wire.Error](err); ok {
+		return failure
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) || ctx.Err() == context.DeadlineExceeded:
+		return wire.Errorf(wire.Deadline, "no answer in time")
+	case ctx.Err() != nil:
+		return wire.Errorf(wire.Canceled, "the scraper went away")
+	}
+	return wire.Errorf(wire.Internal, "%v", err)
+}
+
+// reason is what a scrape ended with.
+func (x *exchange) reason(failure *wire.Error) wire.Reason {
+	switch {
+	case failure != nil:
+		return failure.Reason
+	case x.status >= 400:
+		return wire.TargetStatus
+	}
+	return wire.OK
+}
+
+// record counts the exchange and logs it: each at debug, and failures at warn,
+// where those of one agent and reason stay within one a minute.
+func (x *exchange) record(failure *wire.Error) {
+	e, s := x.edge, &x.scrape
+	took := time.Since(x.start)
+	reason := x.reason(failure)
+	e.metrics.done(x.route, reason, x.asked, took)
+
+	level := slog.LevelDebug
+	var held int
+	if reason != wire.OK && reason != wire.Canceled {
+		var show bool
+		who := s.Agent
+		if who == "" {
+			who = s.Host
+		}
+		if held, show = e.quiet.show(quietKey{s.Tenant, who, reason}, x.start); show {
+			level = slog.LevelWarn
+		}
+	}
+	if !e.Logger.Enabled(x.r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("tenant", s.Tenant), slog.String("agent", s.Agent), slog.String("target", s.Target),
+		slog.String("reason", reason.String()), slog.String("route", x.route), slog.Duration("duration", took),
+	}
+	if s.Proxy() {
+		attrs = append(attrs, slog.String("host", s.Host))
+	}
+	if x.status != 0 {
+		attrs = append(attrs, slog.Int("status", x.status))
+	}
+	if failure != nil && failure.Detail != "" {
+		attrs = append(attrs, slog.String("detail", failure.Detail))
+	}
+	if held > 0 {
+		attrs = append(attrs, slog.Int("like_it_before", held))
+	}
+	e.Logger.LogAttrs(x.r.Context(), level, "scrape", attrs...)
+}
