@@ -32,6 +32,7 @@ type EnvelopeKind uint8
 const (
 	EnvelopeFrames EnvelopeKind = 1 // frames for the receiver
 	EnvelopeProbe  EnvelopeKind = 2 // from a replica to itself: is my inbox alive?
+	EnvelopeNudge  EnvelopeKind = 3 // link IDs, one after the other: look at their leases now
 )
 
 // An Envelope carries frames from one replica's outgoing queue to another's
@@ -70,7 +71,7 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	case r.err != nil:
 	case version != EnvelopeVersion:
 		r.err = fmt.Errorf("version %d: %w", version, ErrUnknown)
-	case kind != EnvelopeFrames && kind != EnvelopeProbe:
+	case kind < EnvelopeFrames || kind > EnvelopeNudge:
 		r.err = fmt.Errorf("kind %d: %w", kind, ErrUnknown)
 	case n > MaxMessage:
 		r.err = fmt.Errorf("%d bytes of frames: %w", n, ErrTooLarge)

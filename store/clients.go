@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// URLForms describes the forms of a Redis URL, for help texts.
+const URLForms = `one server:  redis://[user:password@]host:6379[/db]
+Sentinel:    redis://sentinel1:26379[/db]?master_name=NAME[&addr=sentinel2:26379 …][&username=U][&password=P]
+             (user:password@ before the host is for the Sentinels, the parameters for the servers)
+Cluster:     redis://[user:password@]host1:6379?addr=host2:6379[&addr=host3:6379 …]
+             (a Cluster behind one name: the same address twice)
+Unix socket: unix://[user:password@]/path/to/socket[?db=0]
+rediss:// is the same with TLS. Special characters of a password must be percent-encoded.`
+
+// Time-outs towards Redis. A URL's own parameters do not change them.
+const (
+	dialTimeout = 2 * time.Second
+	// commandTimeout bounds the directory's commands; a look-up has its
+	// scrape's deadline besides.
+	commandTimeout = 2 * time.Second
+	// publishTimeout is short, because what is queued meanwhile is late.
+	publishTimeout = time.Second
+)
+
+// clients are the connections to Redis: the bus has its own, since its
+// pipelines must never be repeated and never wait behind a listing.
+type clients struct {
+	directory redis.UniversalClient
+	bus       redis.UniversalClient
+	cluster   *redis.ClusterClient // the bus's client, if it is a Cluster
+}
+
+// newClients does not connect. Its errors do not quote the URL, which may hold
+// a password.
+func newClients(rawURL string, config *tls.Config) (*clients, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return nil, errors.New("the Redis URL is not a URL; special characters of a password must be percent-encoded")
+	}
+	switch u.Scheme {
+	case "redis", "unix":
+		if config != nil {
+			return nil, errors.New("there are TLS settings, but the Redis URL does not begin with rediss://")
+		}
+	case "rediss":
+	default:
+		return nil, errors.New("the Redis URL must begin with redis://, rediss:// or unix://")
+	}
+
+	open := newServer
+	switch query := u.Query(); {
+	case u.Scheme == "unix":
+	case query.Has("master_name"):
+		open = newSentinel
+	case query.Has("addr"):
+		open = newCluster
+	}
+	directory, err := open(rawURL, config, false)
+	if err != nil {
+		return nil, err
+	}
+	bus, err := open(rawURL, config, true)
+	if err != nil {
+		_ = directory.Close()
+		return nil, err
+	}
+	cluster, _ := bus.(*redis.ClusterClient)
+	return &clients{directory: directory, bus: bus, cluster: cluster}, nil
+}
+
+func (c *clients) close() {
+	_ = c.directory.Close()
+	_ = c.bus.Close()
+}
+
+func newServer(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+	o, err := redis.ParseURL(rawURL)
+	if err != nil {
+		return nil, urlError(err)
+	}
+	if o.TLSConfig != nil && config != nil {
+		host := o.TLSConfig.ServerName
+		o.TLSConfig = config.Clone()
+		if o.TLSConfig.ServerName == "" {
+			o.TLSConfig.ServerName = host
+		}
+	}
+	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
+	o.MaxRetries = retriesOf(bus)
+	o.MaintNotificationsConfig = noMaintNotifications()
+	return redis.NewClient(o), nil
+}
+
+func newSentinel(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+	o, err := redis.ParseFailoverURL(rawURL)
+	if err != nil {
+		return nil, urlError(err)
+	}
+	o.TLSConfig = anyHost(o.TLSConfig, config)
+	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
+	o.MaxRetries = retriesOf(bus)
+	return redis.NewFailoverClient(o), nil
+}
+
+func newCluster(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+	o, err := redis.ParseClusterURL(rawURL)
+	if err != nil {
+		return nil, urlError(err)
+	}
+	o.TLSConfig = anyHost(o.TLSConfig, config)
+	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
+	o.MaintNotificationsConfig = noMaintNotifications()
+	return redis.NewClusterClient(o), nil
+}
+
+// anyHost is the TLS configuration where there are several servers: a name that
+// it does not fix is that of the server dialled.
+func anyHost(parsed, config *tls.Config) *tls.Config {
+	switch {
+	case parsed == nil:
+		return nil
+	case config != nil:
+		return config.Clone()
+	}
+	parsed.ServerName = ""
+	return parsed
+}
+
+func timeoutOf(bus bool) time.Duration {
+	if bus {
+		return publishTimeout
+	}
+	return commandTimeout
+}
+
+// retriesOf: go-redis sends a pipeline whose reply is late once more, so what
+// is published would be published twice. The directory's scripts may run twice;
+// a retry saves them a connection that broke while it was idle.
+func retriesOf(bus bool) int {
+	if bus {
+		return -1
+	}
+	return 1
+}
+
+// noMaintNotifications turns off a handshake that only one vendor's servers
+// know.
+func noMaintNotifications() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+// urlError passes on what go-redis says of a URL only where it cannot hold a
+// part of the password.
+func urlError(err error) error {
+	if strings.HasPrefix(err.Error(), "redis: unexpected option") {
+		return fmt.Errorf("the Redis URL: %w", err)
+	}
+	return errors.New("the Redis URL is of none of the known forms:\n" + URLForms)
+}
+
+// SetDriverLogger sends what go-redis itself logs to logger, at debug level:
+// the store logs what matters. go-redis has one logger a process, so this is
+// for main to call.
+func SetDriverLogger(logger *slog.Logger) { redis.SetLogger(driverLogger{logger}) }
+
+type driverLogger struct{ *slog.Logger }
+
+func (l driverLogger) Printf(ctx context.Context, format string, args ...any) {
+	l.DebugContext(ctx, fmt.Sprintf(format, args...), "from", "go-redis")
+}

@@ -1,0 +1,30 @@
+// Package store holds what replicas share: the directory, which says who holds
+// which agent, and the bus, which carries frames from replica to replica.
+//
+// [Memory] is the embedded one: one replica, nothing to run beside it. [Redis]
+// makes a relay of many replicas. Both have the same methods and pass the same
+// suite, package storetest; relay declares the interfaces it uses them by.
+//
+// # The directory in Redis
+//
+// Everything about an agent is in one hash, {prefix}agent:{tenant/agent}, whose
+// braces keep it in one slot of a Cluster. Its field "links" has a line for
+// each link with its epoch and expiry, and "d:" and a link's ID name the rest
+// of that lease, in JSON. All changes are made by the scripts in scripts/, which
+// judge expiry by Redis's own clock: the clocks of replicas do not count. A
+// departed agent keeps the line of its newest link, expired, until the key goes.
+//
+// {prefix}index:{tenant} is the set of a tenant's agents. It lies in another
+// slot, so it cannot change in the same script: it may name an agent too many,
+// whose record is gone, and is completed with each renewal.
+//
+// {prefix}replicas is the set of living replicas. {prefix}generation:{n} are
+// drawn once: where one is missing or has changed, Redis has been emptied, and
+// until [Grace] has passed nobody can say that an agent does not exist.
+//
+// # The bus in Redis
+//
+// Each replica subscribes to one channel, {prefix}inbox:{replica}. Pub/sub
+// delivers at most once, and a dead subscription looks like a quiet one, so
+// envelopes are numbered, and a replica sends itself probes.
+package store

@@ -1,0 +1,228 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+// An inbox is this replica's subscription.
+type inbox struct {
+	unheard   chan struct{} // capacity 1: Redis knows of no subscriber to it
+	roundTrip atomic.Int64  // time.Duration, smoothed
+}
+
+func (i *inbox) init() { i.unheard = make(chan struct{}, 1) }
+
+// RoundTrip is how long a message over the bus and back to this replica takes,
+// smoothed; 0 before the first probe has come back.
+func (s *Redis) RoundTrip() time.Duration {
+	return time.Duration(s.inbox.roundTrip.Load())
+}
+
+// measured takes a probe's time into the smoothed one, by an eighth as TCP does.
+func (i *inbox) measured(d time.Duration) {
+	old := i.roundTrip.Load()
+	if old == 0 {
+		old = int64(d)
+	}
+	i.roundTrip.Store(old + (int64(d)-old)/8)
+}
+
+// runInbox keeps this replica subscribed until ctx ends. Every subscription
+// that failed is followed by a new one on a new connection; go-redis's own
+// reconnecting is not relied on, since it says nothing of what was lost.
+func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
+	from := make(senders)
+	bus := busState{redis: s, events: events}
+	for retry := (backoff{}); ctx.Err() == nil; {
+		was := bus.up
+		err := s.subscription(ctx, from, &bus)
+		if ctx.Err() != nil {
+			break // the outbox flushes
+		}
+		if bus.up && !was {
+			retry.reset()
+		}
+		bus.set(false, err)
+		if s.clients.cluster != nil {
+			s.clients.cluster.ReloadState(ctx) // or it dials a dead node for long
+		}
+		retry.wait(ctx)
+	}
+}
+
+// A busState turns what subscriptions find into events.
+type busState struct {
+	redis  *Redis
+	events wire.StoreEvents
+	up     bool
+	said   bool // that it is up, or is not
+}
+
+func (b *busState) set(up bool, why error) {
+	if b.said && b.up == up {
+		return
+	}
+	b.up, b.said = up, true
+	s := b.redis
+	s.metrics.droppedDown.Add(float64(s.outbox.setUp(up)))
+	if up {
+		s.metrics.up.Set(1)
+		s.log.Info("bus is up", "round_trip", s.RoundTrip())
+	} else {
+		s.metrics.up.Set(0)
+		s.log.Warn("bus is down; agents at other replicas cannot be scraped", "error", why)
+	}
+	b.events.Bus(up)
+}
+
+var (
+	errSilent  = errors.New("no probe came back")
+	errUnheard = errors.New("redis knows no subscriber to our inbox")
+)
+
+// subscription runs one subscription until it fails, and returns why. While
+// probes come back the bus is up.
+func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) error {
+	ctx, cancel := context.WithCancel(ctx)
+	sub := s.clients.bus.Subscribe(ctx)
+	r := &receiver{redis: s, sub: sub, from: from, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
+	ended := make(chan error, 1)
+	var reading sync.WaitGroup
+	reading.Go(func() { ended <- r.run(ctx) })
+	defer reading.Wait()
+	defer sub.Close() // ends a Receive
+	defer cancel()
+
+	select { // what the last subscription missed is no news
+	case <-s.inbox.unheard:
+	default:
+	}
+	var (
+		last    uint64 // probe
+		sent    time.Time
+		tick    = time.NewTicker(s.timing.probe)
+		silence = time.NewTimer(s.timing.probeTimeout)
+	)
+	defer tick.Stop()
+	defer silence.Stop()
+	probe := func() {
+		last++
+		sent = time.Now()
+		silence.Reset(s.timing.probeTimeout)
+		s.outbox.sendProbe(wire.Envelope{Kind: wire.EnvelopeProbe, Stream: r.session, Seq: last})
+	}
+	for back := false; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return err
+		case <-s.inbox.unheard:
+			return errUnheard
+		case <-silence.C:
+			return errSilent
+		case <-tick.C:
+			if back {
+				back = false
+				probe()
+			}
+		case n := <-r.probes:
+			switch {
+			case n == subscribed:
+				probe()
+			case n == last && !back:
+				back = true
+				silence.Stop()
+				took := time.Since(sent)
+				s.inbox.measured(took)
+				s.metrics.probe.Observe(took.Seconds())
+				bus.set(true, nil)
+			}
+		}
+	}
+}
+
+// subscribed stands for the answer to SUBSCRIBE among the probes, which count
+// from 1.
+const subscribed = 0
+
+// A receiver reads one subscription.
+type receiver struct {
+	redis   *Redis
+	sub     *redis.PubSub
+	from    senders
+	events  wire.StoreEvents
+	session uint64      // the stream of its probes
+	probes  chan uint64 // those that came back
+}
+
+// run reads until the subscription fails. It is never quiet for longer than a
+// probe takes, so a time-out is a failure, too: one in the middle of a message
+// would leave the connection out of step.
+func (r *receiver) run(ctx context.Context) error {
+	s := r.redis
+	if err := r.sub.Subscribe(ctx, s.keys.inbox(s.config.Replica)); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	for {
+		got, err := r.sub.ReceiveTimeout(ctx, s.timing.probe+s.timing.probeTimeout)
+		if err != nil {
+			return fmt.Errorf("receive: %w", err)
+		}
+		switch m := got.(type) {
+		case *redis.Subscription:
+			r.probe(subscribed)
+		case *redis.Message:
+			r.message([]byte(m.Payload))
+		}
+	}
+}
+
+// probe passes a probe on. There is one at a time, so that the channel is never
+// full.
+func (r *receiver) probe(n uint64) {
+	select {
+	case r.probes <- n:
+	default:
+	}
+}
+
+func (r *receiver) message(b []byte) {
+	s := r.redis
+	e, err := wire.ParseEnvelope(b)
+	if err != nil {
+		s.metrics.malformed.Inc()
+		s.log.Debug("message on the bus is no envelope", "error", err)
+		return
+	}
+	switch e.Kind {
+	case wire.EnvelopeProbe:
+		if e.Stream == r.session && e.From == s.config.Replica {
+			r.probe(e.Seq)
+		}
+	case wire.EnvelopeNudge:
+		for _, link := range splitLinks(e.Frames) {
+			s.keeper.renewLink(link)
+		}
+	case wire.EnvelopeFrames:
+		gap, deliver := r.from.accept(e, time.Now())
+		if gap {
+			s.metrics.gaps.Inc()
+			r.events.Gap(e.From)
+		}
+		if deliver {
+			s.metrics.framesIn.Add(float64(countFrames(e.Frames)))
+			s.metrics.bytesIn.Add(float64(len(e.Frames)))
+			r.events.Frames(e.From, e.Frames)
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A keeper knows the leases that this replica holds and what the directory has
+// yet to be told of each. One goroutine tells it, so that each link's changes
+// arrive in order; what waits meanwhile goes in one pipeline.
+type keeper struct {
+	kick chan struct{} // capacity 1: something is queued
+	gone chan struct{} // closed when nobody writes any longer
+
+	mu       sync.Mutex
+	held     map[wire.LinkID]*held
+	queue    []wire.LinkID // links with a step to do, each once
+	released int           // of held, those that only wait to be released
+	away     bool          // no call of the last round succeeded
+}
+
+// A held is one lease.
+type held struct {
+	lease  wire.Lease
+	step   step
+	queued bool
+	cause  string    // of a release
+	sent   bool      // the directory may have an entry
+	due    time.Time // when to renew; zero: not in the directory
+	told   uint64    // the epoch that the owner knows; 0: none
+	wait   chan<- outcome
+}
+
+// A step is what the directory is to be told of a lease. A later one includes
+// the earlier ones.
+type step uint8
+
+const (
+	stepNone step = iota
+	stepRenew
+	stepHold
+	stepRelease
+)
+
+// An outcome answers Register.
+type outcome struct {
+	epoch uint64
+	err   error
+}
+
+// maxReleased bounds the releases that wait for Redis to come back. The leases
+// of any more expire by themselves, but without their cause.
+const maxReleased = 16 << 10
+
+func (k *keeper) init() {
+	k.kick = make(chan struct{}, 1)
+	k.gone = make(chan struct{})
+	k.held = make(map[wire.LinkID]*held)
+}
+
+// Register takes a link's lease and returns the epoch of its instance: a new
+// one if lease.Epoch is 0 and the directory does not know the instance. With
+// wire.ErrSuperseded or wire.ErrNameTaken it is refused, and not held. With any
+// other error the directory is away, or ctx has ended: the lease is held and
+// registered as soon as possible, which events.Registered tells, or
+// events.Lost; either may come before Register has returned. The targets are
+// the store's from now on.
+func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) {
+	k := &s.keeper
+	done := make(chan outcome, 1)
+	k.mu.Lock()
+	if old := k.held[lease.Link]; old != nil {
+		k.answer(old, outcome{err: errReleased})
+		k.forget(lease.Link)
+	}
+	h := &held{lease: lease}
+	k.held[lease.Link] = h
+	k.push(h, stepHold)
+	if k.away {
+		k.mu.Unlock()
+		return 0, ErrAway
+	}
+	h.wait = done
+	k.mu.Unlock()
+
+	select {
+	case o := <-done:
+		return o.epoch, o.err
+	case <-k.gone:
+		return 0, ErrAway
+	case <-ctx.Done():
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case o := <-done: // it came after all
+		return o.epoch, o.err
+	default:
+	}
+	h.wait = nil
+	return 0, fmt.Errorf("register: %w", context.Cause(ctx))
+}
+
+// Update changes the targets of a link's lease.
+func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
+	k := &s.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.held[link]; h != nil && h.step != stepRelease {
+		h.lease.Targets = targets
+		k.push(h, stepHold)
+	}
+}
+
+// Release ends a link's lease. Its cause, a wire.Cause's name, is what is known
+// of an agent without another link. An ephemeral agent that has stopped is
+// forgotten with its last link, any other ephemeral one after EphemeralKeep, and
+// one that is not after RedisConfig.Keep.
+func (s *Redis) Release(link wire.LinkID, cause string) {
+	k := &s.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.held[link]
+	if h == nil || h.step == stepRelease {
+		return
+	}
+	k.answer(h, outcome{err: errReleased})
+	if !h.sent || k.released >= maxReleased {
+		k.forget(link)
+		return
+	}
+	h.cause, h.lease.Targets = cause, nil
+	k.released++
+	k.push(h, stepRelease)
+}
+
+var errReleased = errors.New("register: the lease was given up meanwhile")
+
+// push notes a step to do. k.mu is held.
+func (k *keeper) push(h *held, to step) {
+	h.step = max(h.step, to)
+	if !h.queued {
+		h.queued = true
+		k.queue = append(k.queue, h.lease.Link)
+	}
+	kick(k.kick)
+}
+
+// answer tells whoever waits in Register. k.mu is held.
+func (k *keeper) answer(h *held, o outcome) {
+	if h.wait != nil {
+		h.wait <- o
+		h.wait = nil
+	}
+}
+
+// forget drops a lease. k.mu is held. The queue may still name it.
+func (k *keeper) forget(link wire.LinkID) {
+	if h := k.held[link]; h != nil && h.step == stepRelease {
+		k.released--
+	}
+	delete(k.held, link)
+}
+
+// rewrite writes all leases anew.
+func (k *keeper) rewrite() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.held {
+		if h.step != stepRelease {
+			k.push(h, stepHold)
+		}
+	}
+	kick(k.kick)
+}
+
+// renewDue queues what is due.
+func (k *keeper) renewDue(now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.held {
+		if !h.due.IsZero() && !now.Before(h.due) {
+			k.push(h, stepRenew)
+		}
+	}
+}
+
+// renewLink renews one lease now: there is reason to believe that it is lost.
+func (k *keeper) renewLink(link wire.LinkID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.held[link]; h != nil {
+		k.push(h, stepRenew)
+	}
+}
+
+// kick wakes the goroutine that reads c, which has capacity 1.
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

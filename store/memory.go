@@ -1,0 +1,296 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A MemoryConfig says how a Memory is made.
+type MemoryConfig struct {
+	Replica    wire.ReplicaID        // the one replica there is
+	Keep       time.Duration         // how long a departed agent stays listed
+	Registerer prometheus.Registerer // for farscrape_relay_store_info; may be nil
+}
+
+// Memory is the embedded store, for a relay of exactly one replica. Its leases
+// need no renewal: they live until they are released, since the process that
+// holds the links holds the directory too. It has no bus.
+type Memory struct {
+	config MemoryConfig
+	lost   chan struct{} // capacity 1: there is something in displaced
+
+	mu        sync.Mutex
+	agents    map[wire.AgentKey]*record
+	links     map[wire.LinkID]wire.AgentKey
+	displaced []wire.LinkID // whose owner has yet to be told
+}
+
+// A record is what Memory knows of one agent. All its leases are live.
+type record struct {
+	leases  []wire.Lease // in the order they were taken
+	last    wire.Lease   // the newest there was
+	seen    time.Time    // when the last one was released
+	cause   string       // and why
+	expires time.Time    // when a departed agent is forgotten
+}
+
+// NewMemory makes a Memory.
+func NewMemory(config MemoryConfig) *Memory {
+	storeInfo(config.Registerer, "memory")
+	return &Memory{
+		config: config,
+		lost:   make(chan struct{}, 1),
+		agents: make(map[wire.AgentKey]*record),
+		links:  make(map[wire.LinkID]wire.AgentKey),
+	}
+}
+
+// Register takes the lease; see [Redis.Register]. It never waits.
+func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	r := m.record(lease.AgentKey, now)
+	if r == nil {
+		r = &record{}
+	}
+	lease.Epoch = r.epochFor(&lease, now)
+	keep, err := r.admit(&lease)
+	if err != nil {
+		return 0, err
+	}
+	for i := range r.leases {
+		if link := r.leases[i].Link; link != lease.Link && !holds(keep, link) {
+			delete(m.links, link)
+			m.displace(link)
+		}
+	}
+	r.leases = append(keep, lease)
+	if lease.Epoch >= r.last.Epoch {
+		r.last = lease
+	}
+	m.agents[lease.AgentKey] = r
+	m.links[lease.Link] = lease.AgentKey
+	return lease.Epoch, nil
+}
+
+// epochFor is the epoch of lease's instance: the one it has, else one above
+// every other of the agent.
+func (r *record) epochFor(lease *wire.Lease, now time.Time) uint64 {
+	for i := range r.leases {
+		if r.leases[i].Instance == lease.Instance {
+			return r.leases[i].Epoch
+		}
+	}
+	switch {
+	case r.last.Instance == lease.Instance:
+		return r.last.Epoch
+	case lease.Epoch != 0 && lease.Epoch <= uint64(now.Add(epochAhead).UnixMilli()):
+		return lease.Epoch
+	}
+	return max(r.last.Epoch+1, uint64(now.UnixMilli()))
+}
+
+// admit applies the rules of conflict, which scripts/hold.lua states: it
+// returns the leases that stand beside the new one, or why that is refused.
+func (r *record) admit(lease *wire.Lease) (keep []wire.Lease, err error) {
+	for _, l := range r.leases {
+		switch {
+		case l.Link == lease.Link:
+		case l.Instance == lease.Instance, l.Shared && lease.Shared:
+			keep = append(keep, l)
+		case younger(&l, lease):
+			return nil, wire.ErrSuperseded
+		case lease.Yielding:
+			err = wire.ErrNameTaken
+		}
+	}
+	return keep, err
+}
+
+func holds(leases []wire.Lease, link wire.LinkID) bool {
+	return slices.ContainsFunc(leases, func(l wire.Lease) bool { return l.Link == link })
+}
+
+// younger reports whether a is of a younger instance than b.
+func younger(a, b *wire.Lease) bool {
+	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Instance > b.Instance
+}
+
+func (m *Memory) displace(link wire.LinkID) {
+	m.displaced = append(m.displaced, link)
+	select {
+	case m.lost <- struct{}{}:
+	default:
+	}
+}
+
+// record is the agent's record; nil if there is none or its time is over.
+func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
+	r := m.agents[key]
+	if r != nil && len(r.leases) == 0 && !now.Before(r.expires) {
+		delete(m.agents, key)
+		return nil
+	}
+	return r
+}
+
+// Update changes the link's targets.
+func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.agents[m.links[link]]
+	if r == nil {
+		return
+	}
+	for i := range r.leases {
+		if r.leases[i].Link != link {
+			continue
+		}
+		r.leases[i].Targets = targets
+		if r.leases[i].Epoch >= r.last.Epoch {
+			r.last = r.leases[i]
+		}
+	}
+}
+
+// Release removes the lease; see [Redis.Release].
+func (m *Memory) Release(link wire.LinkID, cause string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key, ok := m.links[link]
+	if !ok {
+		return
+	}
+	delete(m.links, link)
+	r := m.agents[key]
+	i := slices.IndexFunc(r.leases, func(l wire.Lease) bool { return l.Link == link })
+	ephemeral := r.leases[i].Ephemeral
+	r.leases = slices.Delete(r.leases, i, i+1)
+	if len(r.leases) > 0 {
+		return
+	}
+	if ephemeral && cause == agentStopped {
+		delete(m.agents, key)
+		return
+	}
+	r.seen, r.cause = time.Now(), cause
+	r.expires = r.seen.Add(keepFor(ephemeral, m.config.Keep))
+}
+
+// Lookup returns what is known of the agent, nil if nothing.
+func (m *Memory) Lookup(_ context.Context, key wire.AgentKey) (*wire.Agent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	r := m.record(key, now)
+	if r == nil {
+		return nil, nil
+	}
+	a := r.agent(key, now)
+	return &a, nil
+}
+
+func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
+	a := wire.Agent{AgentKey: key, Links: slices.Clone(r.leases), Last: r.last, LastSeen: r.seen, LastClose: r.cause}
+	if a.Connected() {
+		a.LastSeen, a.LastClose = now, ""
+	}
+	slices.SortStableFunc(a.Links, byEpoch)
+	return a
+}
+
+// List returns the tenant's agents, sorted by name.
+func (m *Memory) List(_ context.Context, tenant string) ([]wire.Agent, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	agents := []wire.Agent{}
+	for key := range m.agents {
+		if key.Tenant != tenant {
+			continue
+		}
+		if r := m.record(key, now); r != nil {
+			agents = append(agents, r.agent(key, now))
+		}
+	}
+	slices.SortFunc(agents, byName)
+	return agents, nil
+}
+
+// Forget drops a departed agent's record.
+func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.agents[key]; r != nil && len(r.leases) > 0 {
+		return ErrConnected
+	}
+	delete(m.agents, key)
+	return nil
+}
+
+// Replicas is 1.
+func (m *Memory) Replicas() int { return 1 }
+
+// Send fails: there is no other replica.
+func (m *Memory) Send(wire.ReplicaID, []byte) error { return errAlone }
+
+var errAlone = errors.New("the embedded store has one replica and no bus")
+
+// RoundTrip is 0: there is no bus.
+func (m *Memory) RoundTrip() time.Duration { return 0 }
+
+// Run tells owners of displaced links and forgets departed agents, until ctx
+// ends. It never calls events.Bus.
+func (m *Memory) Run(ctx context.Context, events wire.StoreEvents) error {
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sweep.C:
+			m.sweep()
+		case <-m.lost:
+			for _, link := range m.takeDisplaced() {
+				events.Lost(link, wire.ErrSuperseded)
+			}
+		}
+	}
+}
+
+func (m *Memory) takeDisplaced() []wire.LinkID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	links := m.displaced
+	m.displaced = nil
+	return links
+}
+
+func (m *Memory) sweep() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	for key := range m.agents {
+		m.record(key, now)
+	}
+}
+
+func byEpoch(a, b wire.Lease) int {
+	switch {
+	case younger(&b, &a):
+		return -1
+	case younger(&a, &b):
+		return 1
+	}
+	return strings.Compare(string(a.Link), string(b.Link))
+}
+
+func byName(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) }

@@ -1,0 +1,71 @@
+package store
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics are the bus's.
+type metrics struct {
+	up            prometheus.Gauge
+	framesIn      prometheus.Counter
+	framesOut     prometheus.Counter
+	bytesIn       prometheus.Counter
+	bytesOut      prometheus.Counter
+	gaps          prometheus.Counter
+	malformed     prometheus.Counter
+	droppedDown   prometheus.Counter
+	droppedFull   prometheus.Counter
+	droppedUnsent prometheus.Counter
+	probe         prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	storeInfo(reg, "redis")
+	f := promauto.With(reg)
+	frames := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_bus_frames_total",
+		Help: "Frames received from and sent to other replicas.",
+	}, []string{"direction"})
+	bytes := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_bus_bytes_total",
+		Help: "Bytes of frames received from and sent to other replicas.",
+	}, []string{"direction"})
+	dropped := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_bus_dropped_bytes_total",
+		Help: "Bytes of frames that were not sent: the bus was down, the queue was full, or publishing failed.",
+	}, []string{"reason"})
+	return &metrics{
+		up: f.NewGauge(prometheus.GaugeOpts{
+			Name: "farscrape_relay_bus_up",
+			Help: "1 while the replica's probes of the bus come back.",
+		}),
+		framesIn:  frames.WithLabelValues("in"),
+		framesOut: frames.WithLabelValues("out"),
+		bytesIn:   bytes.WithLabelValues("in"),
+		bytesOut:  bytes.WithLabelValues("out"),
+		gaps: f.NewCounter(prometheus.CounterOpts{
+			Name: "farscrape_relay_bus_gaps_total",
+			Help: "Times that frames from another replica were lost on the bus.",
+		}),
+		malformed: f.NewCounter(prometheus.CounterOpts{
+			Name: "farscrape_relay_bus_malformed_total",
+			Help: "Messages in the inbox that were no envelope of this version.",
+		}),
+		droppedDown:   dropped.WithLabelValues("bus_down"),
+		droppedFull:   dropped.WithLabelValues("queue_full"),
+		droppedUnsent: dropped.WithLabelValues("publish_failed"),
+		probe: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "farscrape_relay_bus_probe_duration_seconds",
+			Help:    "Time for a message from the replica to itself over the bus.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}),
+	}
+}
+
+func storeInfo(reg prometheus.Registerer, store string) {
+	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "farscrape_relay_store_info",
+		Help: "1 for the store in use.",
+	}, []string{"store"}).WithLabelValues(store).Set(1)
+}

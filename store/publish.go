@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+// runOutbox publishes what is queued until ctx ends; then what is left, for as
+// long as a flush may take.
+func (s *Redis) runOutbox(ctx context.Context, events wire.StoreEvents) {
+	sweep := time.NewTicker(time.Minute)
+	defer sweep.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-sweep.C:
+			s.outbox.sweep(time.Now().Add(-forgetAfter))
+		case <-s.outbox.kick:
+			s.publishQueued(ctx, events)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.flush)
+	defer cancel()
+	s.publishQueued(ctx, events)
+	s.outbox.setUp(false)
+}
+
+func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
+	for ctx.Err() == nil {
+		round := s.outbox.take(s.config.Replica)
+		if len(round) == 0 {
+			return
+		}
+		s.publish(ctx, round, events)
+	}
+}
+
+// publish sends one round and notes what became of each message.
+func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreEvents) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	cmds := make([]*redis.IntCmd, len(round))
+	if s.clients.cluster == nil {
+		s.pipeline(ctx, s.clients.bus, round, cmds)
+	} else {
+		s.publishToCluster(ctx, round, cmds)
+	}
+	for i, m := range round {
+		if cmds[i] == nil || cmds[i].Err() != nil {
+			if m.kind == wire.EnvelopeFrames {
+				s.metrics.droppedUnsent.Add(float64(len(m.frames)))
+				s.outbox.failed(m.to, m.stream)
+			}
+			continue
+		}
+		// On a Cluster the count is of one node's subscribers only.
+		unheard := s.clients.cluster == nil && cmds[i].Val() == 0
+		switch {
+		case m.kind == wire.EnvelopeFrames:
+			s.metrics.framesOut.Add(float64(countFrames(m.frames)))
+			s.metrics.bytesOut.Add(float64(len(m.frames)))
+			if unheard {
+				events.Unheard(m.to)
+			}
+		case m.kind == wire.EnvelopeProbe && unheard:
+			kick(s.inbox.unheard)
+		}
+	}
+}
+
+// pipeline publishes messages by one client. A command that was not sent has an
+// error too.
+func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, round []message, cmds []*redis.IntCmd) {
+	pipe := client.Pipeline()
+	for i, m := range round {
+		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), m.body)
+	}
+	_, _ = pipe.Exec(ctx) // every command has its own error
+}
+
+// publishToCluster publishes each message at the node that its receiver, too,
+// subscribes at. go-redis would choose any node, and messages by two nodes may
+// overtake each other.
+func (s *Redis) publishToCluster(ctx context.Context, round []message, cmds []*redis.IntCmd) {
+	places := make(map[*redis.Client][]int)
+	for i, m := range round {
+		node, err := s.clients.cluster.MasterForKey(ctx, s.keys.inbox(m.to))
+		if err == nil {
+			places[node] = append(places[node], i)
+		}
+	}
+	var nodes sync.WaitGroup
+	for node, at := range places {
+		nodes.Go(func() {
+			part := make([]message, len(at))
+			for j, i := range at {
+				part[j] = round[i]
+			}
+			sent := make([]*redis.IntCmd, len(at))
+			s.pipeline(ctx, node, part, sent)
+			for j, i := range at {
+				cmds[i] = sent[j]
+			}
+		})
+	}
+	nodes.Wait()
+}
+
+// countFrames counts the frames of a message.
+func countFrames(b []byte) (n int) {
+	for len(b) > 0 {
+		var err error
+		if _, b, err = wire.Next(b); err != nil {
+			return n
+		}
+		n++
+	}
+	return n
+}
+
+// joinLinks writes link IDs as a nudge has them: one after the other.
+func joinLinks(links []wire.LinkID) []byte {
+	links = links[:min(len(links), wire.MaxMessage/wire.IDSize)]
+	b := make([]byte, 0, len(links)*wire.IDSize)
+	for _, link := range links {
+		b = append(b, link...)
+	}
+	return b
+}
+
+// splitLinks reads what joinLinks writes.
+func splitLinks(b []byte) []wire.LinkID {
+	var links []wire.LinkID
+	for ; len(b) >= wire.IDSize; b = b[wire.IDSize:] {
+		links = append(links, wire.LinkID(b[:wire.IDSize]))
+	}
+	return links
+}

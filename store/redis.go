@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A RedisConfig says how a Redis is made.
+type RedisConfig struct {
+	URL        string                // in one of URLForms
+	TLS        *tls.Config           // for rediss://; nil: the system's CAs
+	Prefix     string                // of keys and channels
+	Replica    wire.ReplicaID        // this one
+	Keep       time.Duration         // how long a departed agent stays listed
+	Grace      time.Duration         // how long an emptied directory is uncertain; 0: the constant Grace, below 0: not at all
+	Logger     *slog.Logger          // nil: none
+	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Redis is the store of a relay with many replicas. Where Redis is away, links
+// go on and their leases are remembered; when it is back everything heals.
+type Redis struct {
+	config   RedisConfig
+	timing   timing
+	log      *slog.Logger
+	clients  *clients
+	keys     keys
+	scripts  *scripts
+	metrics  *metrics
+	keeper   keeper
+	pulse    pulse
+	listings listings
+	outbox   outbox
+	inbox    inbox
+}
+
+// timing are the periods, which tests shorten.
+type timing struct {
+	lease, renew, grace time.Duration
+	// pulse is how often the generation is looked at: an emptied Redis must be
+	// rewritten within a second.
+	pulse time.Duration
+	// settle is how long after Redis came back, or was replaced, other replicas
+	// may need to notice and to rewrite their leases.
+	settle time.Duration
+	// probe is how often a probe is sent, and probeTimeout how long it may
+	// take: together less than the 5 s in which a dead bus must be noticed.
+	probe, probeTimeout time.Duration
+	// refresh is how often listings are fetched that were asked for within
+	// asked, so as to have them when Redis is emptied.
+	refresh, asked time.Duration
+	// flush bounds what Run does after its ctx has ended.
+	flush time.Duration
+}
+
+var errNoReplica = errors.New("store: Replica is not an ID")
+
+// NewRedis makes a Redis. It fails on a bad configuration, never because Redis
+// does not answer.
+func NewRedis(config RedisConfig) (*Redis, error) {
+	if !wire.ValidID(string(config.Replica)) {
+		return nil, errNoReplica
+	}
+	clients, err := newClients(config.URL, config.TLS)
+	if err != nil {
+		return nil, err
+	}
+	config.URL = "" // it may hold a password
+	if config.Grace == 0 {
+		config.Grace = Grace
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Redis{
+		config:  config,
+		log:     config.Logger,
+		clients: clients,
+		keys:    keys{prefix: config.Prefix},
+		scripts: loadScripts(),
+		metrics: newMetrics(config.Registerer),
+		timing: timing{
+			lease: Lease, renew: Renew, grace: config.Grace,
+			pulse: 500 * time.Millisecond, settle: 3 * time.Second,
+			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
+			refresh: 30 * time.Second, asked: 15 * time.Minute,
+			flush: time.Second,
+		},
+	}
+	s.keeper.init()
+	s.pulse.init(clients.cluster != nil)
+	s.listings.init()
+	s.outbox.init()
+	s.inbox.init()
+	return s, nil
+}
+
+// keys names keys and channels. The braces make an agent's key of one slot.
+type keys struct{ prefix string }
+
+func (k keys) agent(key wire.AgentKey) string {
+	return k.prefix + "agent:{" + key.String() + "}"
+}
+
+func (k keys) index(tenant string) string { return k.prefix + "index:" + tenant }
+func (k keys) replicas() string           { return k.prefix + "replicas" }
+func (k keys) generation(n string) string { return k.prefix + "generation:" + n }
+func (k keys) inbox(r wire.ReplicaID) string {
+	return k.prefix + "inbox:" + string(r)
+}
+
+// Run keeps the leases, watches Redis and runs the bus until ctx ends; then it
+// sends what is queued, within a second, and closes the connections. It is
+// called once. The leases that are still held stay, for the next to release or
+// for Redis to expire.
+func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
+	s.warnOfEviction(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { s.runKeeper(ctx, events) })
+	all.Go(func() { s.runPulse(ctx) })
+	all.Go(func() { s.runListings(ctx) })
+	all.Go(func() { s.runOutbox(ctx, events) })
+	all.Go(func() { s.runInbox(ctx, events) })
+	all.Wait()
+	s.leave()
+	s.clients.close()
+	return nil
+}

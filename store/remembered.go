@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+const (
+	// listChunk is how many records are fetched in one pipeline.
+	listChunk = 256
+	// unindexAfter is how long an agent without a record stays in its index: a
+	// record and its place there are not written at once.
+	unindexAfter = time.Minute
+	// maxRemembered bounds the agents in all remembered listings. At about 2 kB
+	// for an agent with two links and a handful of targets that is 200 MB.
+	maxRemembered = 100_000
+)
+
+// listings remembers whole listings, so that an emptied Redis takes nothing
+// from discovery.
+type listings struct {
+	mu     sync.Mutex
+	tenant map[string]*listing
+	agents int // in all of them
+}
+
+type listing struct {
+	agents []wire.Agent
+	whole  bool      // agents is a listing, not the wait for one
+	asked  time.Time // when somebody last wanted it
+}
+
+func (l *listings) init() { l.tenant = make(map[string]*listing) }
+
+// ask notes that somebody wants the tenant's listing.
+func (l *listings) ask(tenant string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tenant[tenant] == nil {
+		l.tenant[tenant] = &listing{}
+	}
+	l.tenant[tenant].asked = time.Now()
+}
+
+// put remembers a whole listing, and gives up those least asked for if there
+// are too many agents.
+func (l *listings) put(tenant string, agents []wire.Agent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenant[tenant]
+	if t == nil {
+		t = &listing{asked: time.Now()}
+		l.tenant[tenant] = t
+	}
+	l.agents += len(agents) - len(t.agents)
+	t.agents, t.whole = slices.Clone(agents), true
+	for l.agents > maxRemembered && len(l.tenant) > 0 {
+		oldest := ""
+		for name, t := range l.tenant {
+			if o := l.tenant[oldest]; o == nil || t.asked.Before(o.asked) {
+				oldest = name
+			}
+		}
+		l.drop(oldest)
+	}
+}
+
+// drop forgets a tenant's listing. l.mu is held.
+func (l *listings) drop(tenant string) {
+	l.agents -= len(l.tenant[tenant].agents)
+	delete(l.tenant, tenant)
+}
+
+// get returns the tenant's last whole listing.
+func (l *listings) get(tenant string) ([]wire.Agent, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenant[tenant]
+	if t == nil || !t.whole {
+		return nil, false
+	}
+	return t.agents, true
+}
+
+// forget takes one agent out.
+func (l *listings) forget(key wire.AgentKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tenant[key.Tenant]
+	if t == nil {
+		return
+	}
+	left := slices.DeleteFunc(slices.Clone(t.agents), func(a wire.Agent) bool { return a.Agent == key.Agent })
+	l.agents += len(left) - len(t.agents)
+	t.agents = left
+}
+
+// wanted returns the tenants asked for since then, and drops the others.
+func (l *listings) wanted(since time.Time) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var tenants []string
+	for name, t := range l.tenant {
+		if t.asked.Before(since) {
+			l.drop(name)
+			continue
+		}
+		tenants = append(tenants, name)
+	}
+	return tenants
+}
+
+// runListings keeps the listings fresh, and writes back from them what an
+// emptied Redis has lost: the departed agents at once, those that were linked
+// once their leases would have expired, if nobody has taken them again.
+func (s *Redis) runListings(ctx context.Context) {
+	refresh := time.NewTicker(s.timing.refresh)
+	defer refresh.Stop()
+	var linked <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.pulse.emptied:
+			s.restore(ctx, func(a *wire.Agent) bool { return !a.Connected() })
+			linked = time.After(s.timing.lease)
+		case <-linked:
+			s.restore(ctx, func(*wire.Agent) bool { return true })
+			linked = nil
+		case <-refresh.C:
+			s.refresh(ctx)
+		}
+	}
+}
+
+// refresh fetches the listings again. What fails stays as it was.
+func (s *Redis) refresh(ctx context.Context) {
+	if s.pulse.isAway() || s.pulse.uncertain() {
+		return
+	}
+	for _, tenant := range s.listings.wanted(time.Now().Add(-s.timing.asked)) {
+		if _, err := s.list(ctx, tenant); err != nil {
+			return
+		}
+	}
+}
+
+// restore writes back remembered agents that have no record any longer.
+func (s *Redis) restore(ctx context.Context, want func(*wire.Agent) bool) {
+	for _, tenant := range s.listings.wanted(time.Time{}) {
+		agents, _ := s.listings.get(tenant)
+		for chunk := range slices.Chunk(agents, listChunk) {
+			var calls []call
+			var names []any
+			for i := range chunk {
+				if want(&chunk[i]) {
+					calls = append(calls, s.restoreCall(&chunk[i]))
+					names = append(names, chunk[i].Agent)
+				}
+			}
+			if len(calls) > 0 {
+				// What fails here is lost from the directory: it was best effort.
+				runCalls(ctx, s.clients.directory, append(calls, s.indexCall(tenant, names)))
+			}
+		}
+	}
+}
+
+func (s *Redis) restoreCall(a *wire.Agent) call {
+	l := &a.Last
+	cause := a.LastClose
+	if cause == "" {
+		cause = wire.CauseLost.String()
+	}
+	return call{script: s.scripts.restore, key: s.keys.agent(a.AgentKey), args: []any{
+		string(l.Link), l.Epoch, a.LastSeen.UnixMilli(), l.Shared, string(l.Instance), string(l.Replica),
+		cause, keepFor(l.Ephemeral, s.config.Keep).Milliseconds(), marshalLease(l),
+	}}
+}

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed scripts/*.lua
+var scriptFiles embed.FS
+
+// scripts are the directory's; scripts/ says what each takes and returns.
+type scripts struct {
+	hold, renew, release, lookup, forget, restore *redis.Script // of an agent's record
+	index, unindex, generation, alive             *redis.Script
+}
+
+func loadScripts() *scripts {
+	read := func(name string) string {
+		b, err := scriptFiles.ReadFile("scripts/" + name + ".lua")
+		if err != nil {
+			panic(err) // they are compiled in
+		}
+		return string(b)
+	}
+	record := read("record")
+	ofRecord := func(name string) *redis.Script { return redis.NewScript(record + read(name)) }
+	alone := func(name string) *redis.Script { return redis.NewScript(read(name)) }
+	return &scripts{
+		hold:       ofRecord("hold"),
+		renew:      ofRecord("renew"),
+		release:    ofRecord("release"),
+		lookup:     ofRecord("lookup"),
+		forget:     ofRecord("forget"),
+		restore:    ofRecord("restore"),
+		index:      alone("index"),
+		unindex:    alone("unindex"),
+		generation: alone("generation"),
+		alive:      alone("alive"),
+	}
+}
+
+// A call is one run of a script, on one key.
+type call struct {
+	script *redis.Script
+	key    string
+	args   []any
+}
+
+// runCalls runs the calls in one pipeline. Each command that it returns has its
+// own error; on a Cluster some may fail and others not. Redis forgets scripts
+// when it restarts, so those it does not know are sent once more in full.
+func runCalls(ctx context.Context, client redis.UniversalClient, calls []call) []*redis.Cmd {
+	cmds := make([]*redis.Cmd, len(calls))
+	pipe := client.Pipeline()
+	for i, c := range calls {
+		cmds[i] = c.script.EvalSha(ctx, pipe, []string{c.key}, c.args...)
+	}
+	_, _ = pipe.Exec(ctx) // every command has its own error
+
+	again := client.Pipeline()
+	for i, c := range calls {
+		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
+			cmds[i] = c.script.Eval(ctx, again, []string{c.key}, c.args...)
+		}
+	}
+	if again.Len() > 0 {
+		_, _ = again.Exec(ctx)
+	}
+	return cmds
+}
+
+// runCall runs one script.
+func runCall(ctx context.Context, client redis.UniversalClient, c call) *redis.Cmd {
+	return runCalls(ctx, client, []call{c})[0]
+}
+
+// errReply: a script answered what this version does not understand.
+var errReply = errors.New("unexpected reply of a script")

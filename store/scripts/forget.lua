@@ -1,0 +1,9 @@
+-- Drops the record of a departed agent. Returns 0 if the agent is connected.
+
+for _, l in ipairs(readLinks()) do
+  if l.expiry > now then
+    return 0
+  end
+end
+redis.call('DEL', KEYS[1])
+return 1

@@ -1,0 +1,58 @@
+-- Goes before each script that reads or changes an agent's record, KEYS[1].
+--
+-- The field "links" has a line for each link:
+--
+--     link epoch expiry seen shared instance replica
+--
+-- with times in milliseconds of Redis's clock. A link is live until its expiry.
+-- "d:" and the link's ID name the rest of its lease. "seen" and "close" say when
+-- and why the last live link was released.
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function number(n) return string.format('%.0f', n) end
+
+local function readLinks()
+  local links = {}
+  for line in string.gmatch(redis.call('HGET', KEYS[1], 'links') or '', '[^\n]+') do
+    local link, epoch, expiry, seen, shared, instance, replica =
+      string.match(line, '^(%S+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+)$')
+    if link then
+      links[#links + 1] = {link = link, epoch = tonumber(epoch), expiry = tonumber(expiry),
+        seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica}
+    end
+  end
+  return links
+end
+
+local function younger(a, b)
+  if a.epoch ~= b.epoch then return a.epoch > b.epoch end
+  return a.instance > b.instance
+end
+
+-- writeLinks keeps the live links, and of the others only the newest of all, so
+-- that a departed agent is still described and its epoch still known.
+local function writeLinks(links)
+  local newest
+  for _, l in ipairs(links) do
+    if not newest or younger(l, newest) or not younger(newest, l) and l.expiry > newest.expiry then
+      newest = l
+    end
+  end
+  local lines = {}
+  for _, l in ipairs(links) do
+    if l.expiry > now or l == newest then
+      lines[#lines + 1] = table.concat({l.link, number(l.epoch), number(l.expiry), number(l.seen),
+        l.shared and '1' or '0', l.instance, l.replica}, ' ')
+    else
+      redis.call('HDEL', KEYS[1], 'd:' .. l.link)
+    end
+  end
+  redis.call('HSET', KEYS[1], 'links', table.concat(lines, '\n'))
+end
+
+-- keepFor lets the record go in so many milliseconds.
+local function keepFor(ms)
+  if ms > 0 then redis.call('PEXPIRE', KEYS[1], number(ms)) else redis.call('DEL', KEYS[1]) end
+end

@@ -1,0 +1,29 @@
+-- Ends a link's lease. Another link's, another instance's, is not touched.
+--
+-- ARGV: link, instance, cause, keep after that (ms), delist (1: if this was the
+-- last link, the agent goes with it).
+-- Returns 1 if the lease was there.
+
+local links = readLinks()
+local found, live = nil, 0
+for _, l in ipairs(links) do
+  if l.link == ARGV[1] and l.instance == ARGV[2] then
+    found = l
+  elseif l.expiry > now then
+    live = live + 1
+  end
+end
+if not found then
+  return 0
+end
+found.expiry, found.seen = now, now
+if live == 0 and ARGV[5] == '1' then
+  redis.call('DEL', KEYS[1])
+  return 1
+end
+writeLinks(links)
+if live == 0 then
+  redis.call('HSET', KEYS[1], 'seen', number(now), 'close', ARGV[3])
+  keepFor(tonumber(ARGV[4]))
+end
+return 1

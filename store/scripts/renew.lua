@@ -1,0 +1,17 @@
+-- Renews a live lease, and no other: what has expired is taken again by
+-- hold.lua, which looks for conflicts.
+--
+-- ARGV: link, instance, lease (ms), keep after that (ms).
+-- Returns 'ok'; 'missing' if the record has no such live lease; 'gone' if there
+-- is no record.
+
+local links = readLinks()
+for _, l in ipairs(links) do
+  if l.link == ARGV[1] and l.instance == ARGV[2] and l.expiry > now then
+    l.expiry, l.seen = now + tonumber(ARGV[3]), now
+    writeLinks(links)
+    keepFor(tonumber(ARGV[3]) + tonumber(ARGV[4]))
+    return 'ok'
+  end
+end
+return #links > 0 and 'missing' or 'gone'

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A task is one lease's step, as it was when its pipeline began. Meanwhile the
+// lease may have got another step to do, or be held no longer.
+type task struct {
+	held  *held
+	lease wire.Lease
+	step  step
+	cause string
+	call  call
+}
+
+// next takes the first task off the queue.
+func (k *keeper) next() (task, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.queue) > 0 {
+		link := k.queue[0]
+		k.queue = k.queue[1:]
+		h := k.held[link]
+		if h == nil || !h.queued {
+			continue
+		}
+		h.queued = false
+		if h.step == stepNone {
+			continue
+		}
+		t := task{held: h, lease: h.lease, step: h.step, cause: h.cause}
+		if h.step != stepRelease {
+			h.step = stepNone
+		}
+		h.sent = true
+		return t, true
+	}
+	return task{}, false
+}
+
+// current is the task's lease, if it is held still. k.mu is held.
+func (k *keeper) current(t *task) *held {
+	if h := k.held[t.lease.Link]; h == t.held {
+		return h
+	}
+	return nil
+}
+
+// failed notes that the step is still to be done: nobody knows whether it was.
+func (k *keeper) failed(t *task, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.current(t); h != nil {
+		k.push(h, t.step)
+		k.answer(h, outcome{err: err})
+	}
+}
+
+// again takes a lease that is not in the directory, or not any longer.
+func (k *keeper) again(t *task) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.current(t); h != nil {
+		k.push(h, stepHold)
+	}
+}
+
+// renewed notes when to renew next.
+func (k *keeper) renewed(t *task, due time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.current(t); h != nil {
+		h.due = due
+	}
+}
+
+// holding notes that the directory has the lease. It reports whether the owner
+// is to be told: its Register did not wait for the answer, or the epoch is
+// another.
+func (k *keeper) holding(t *task, epoch uint64, due time.Time) (tell bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.current(t)
+	if h == nil {
+		return false
+	}
+	h.lease.Epoch, h.due = epoch, due
+	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
+	h.told = epoch
+	k.answer(h, outcome{epoch: epoch})
+	return tell
+}
+
+// refused drops the lease, and reports whether the owner is to be told.
+func (k *keeper) refused(t *task, why error) (tell bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.current(t)
+	if h == nil {
+		return false
+	}
+	tell = h.wait == nil && h.step != stepRelease
+	k.answer(h, outcome{err: why})
+	k.forget(t.lease.Link)
+	return tell
+}
+
+// done drops a lease that is released.
+func (k *keeper) done(t *task) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.current(t) != nil {
+		k.forget(t.lease.Link)
+	}
+}
+
+func (k *keeper) setAway(away bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.away = away
+}

@@ -1,0 +1,57 @@
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// Periods of the directory and the bus.
+const (
+	// Lease is how long an entry of the directory lives without renewal: two
+	// renewals may fail.
+	Lease = 15 * time.Second
+	// Renew is how often a lease is renewed.
+	Renew = 5 * time.Second
+	// Grace is how long after an emptied directory an agent that is not in it
+	// may still be coming back: agents back off for 30 s, and then need a
+	// handshake.
+	Grace = 45 * time.Second
+	// EphemeralKeep is how long an ephemeral agent stays listed if it went
+	// without a goodbye.
+	EphemeralKeep = 5 * time.Minute
+	// QueueLimit bounds what may wait for one replica on the bus, in bytes.
+	QueueLimit = 8 << 20
+)
+
+// epochAhead is how far in the future an epoch may lie that an instance claims
+// to have been given. Epochs begin as milliseconds since 1970; one from further
+// ahead was never given by a directory, and would be hard to outdo.
+const epochAhead = 24 * time.Hour
+
+// agentStopped is the close cause by which an ephemeral agent says that it will
+// not come back.
+var agentStopped = wire.CauseAgentStopped.String()
+
+// Errors of a store that are not the directory's answers in package wire.
+var (
+	// ErrConnected: an agent with a live link cannot be forgotten.
+	ErrConnected = errors.New("the agent is connected")
+	// ErrUncertain: the directory was emptied a short time ago, so what is not
+	// in it may be on its way back.
+	ErrUncertain = errors.New("the directory was emptied a short time ago, and agents may not be back in it yet")
+	// ErrAway: Redis cannot be reached.
+	ErrAway = errors.New("redis is away")
+	// ErrBusDown: the bus does not work now.
+	ErrBusDown = errors.New("the bus is down")
+	// ErrQueueFull: QueueLimit bytes wait for that replica already.
+	ErrQueueFull = errors.New("the queue to that replica is full")
+)
+
+func keepFor(ephemeral bool, keep time.Duration) time.Duration {
+	if ephemeral {
+		return min(keep, EphemeralKeep)
+	}
+	return keep
+}

@@ -1,0 +1,303 @@
+package storetest
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// causes that a release gives.
+var (
+	lost    = wire.CauseLost.String()
+	drained = wire.CauseDrained.String()
+	stopped = wire.CauseAgentStopped.String()
+)
+
+func testUnknown(t *testing.T, b *bench) {
+	if a := b.lookup(wire.AgentKey{Tenant: "t", Agent: "nobody"}); a != nil {
+		t.Errorf("nobody is %v", a)
+	}
+}
+
+func testLease(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Version, l.RemoteAddr = "1.2.3", "192.0.2.1:7"
+	l.TokenExpiry = l.Connected.Add(time.Hour)
+	l.Targets[0].Labels = map[string]string{"site": "berlin", "odd": "a\"b\n{}é"}
+	l.Epoch = b.register(l)
+
+	a := b.links(l.AgentKey, l.Link)
+	if a.AgentKey != l.AgentKey || !a.Connected() || a.LastClose != "" {
+		t.Errorf("agent is %+v", a)
+	}
+	if since := time.Since(a.LastSeen); since < -time.Second || since > time.Minute {
+		t.Errorf("seen %v ago", since)
+	}
+	for _, got := range []wire.Lease{a.Links[0], a.Last} {
+		if !got.Connected.Equal(l.Connected) || !got.TokenExpiry.Equal(l.TokenExpiry) {
+			t.Errorf("times are %v and %v", got.Connected, got.TokenExpiry)
+		}
+		got.Connected, got.TokenExpiry = l.Connected, l.TokenExpiry
+		if !reflect.DeepEqual(got, l) {
+			t.Errorf("lease is\n%+v, want\n%+v", got, l)
+		}
+	}
+}
+
+func testTwoLinks(t *testing.T, b *bench) {
+	first := NewLease("t", "a")
+	epoch := b.register(first)
+	second := first
+	second.Link, second.Replica = wire.NewID[wire.LinkID](), wire.NewID[wire.ReplicaID]()
+	if got := b.register(second); got != epoch {
+		t.Errorf("second link has epoch %d, the first %d", got, epoch)
+	}
+	if a := b.lookup(first.AgentKey); len(a.Links) != 2 {
+		t.Errorf("links are %v", a.Links)
+	}
+	b.Release(first.Link, drained)
+	a := b.links(first.AgentKey, second.Link)
+	if a.LastClose != "" {
+		t.Errorf("connected, and closed for %q", a.LastClose)
+	}
+}
+
+func testTwice(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	epoch := b.register(l)
+	l.Epoch = epoch
+	if again := b.register(l); again != epoch {
+		t.Errorf("epoch %d became %d", epoch, again)
+	}
+	b.links(l.AgentKey, l.Link)
+}
+
+func testDisplace(t *testing.T, b *bench) {
+	old, young := NewLease("t", "a"), NewLease("t", "a")
+	oldEpoch := b.register(old)
+	if epoch := b.register(young); epoch <= oldEpoch {
+		t.Errorf("epoch %d after %d", epoch, oldEpoch)
+	}
+	a := b.lookup(old.AgentKey)
+	if len(a.Links) != 1 || a.Links[0].Link != young.Link {
+		t.Errorf("links are %v at once", a.Links)
+	}
+	b.Await(t, within, LostTo(old.Link, wire.ErrSuperseded))
+
+	old.Epoch = oldEpoch
+	b.refused(old, wire.ErrSuperseded)
+	b.links(old.AgentKey, young.Link)
+
+	b.Release(young.Link, lost)
+	b.links(old.AgentKey)
+	b.register(old) // nobody is in its way now
+	b.links(old.AgentKey, old.Link)
+}
+
+func testKeepsEpoch(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Epoch = 12345 // given by a directory that has forgotten it
+	if epoch := b.register(l); epoch != 12345 {
+		t.Errorf("epoch 12345 became %d", epoch)
+	}
+	b.Release(l.Link, lost)
+	b.links(l.AgentKey)
+	l.Epoch, l.Link = 0, wire.NewID[wire.LinkID]() // it never heard of its epoch
+	if epoch := b.register(l); epoch != 12345 {
+		t.Errorf("epoch 12345 became %d", epoch)
+	}
+	if epoch := b.register(NewLease("t", "a")); epoch <= 12345 {
+		t.Errorf("epoch %d after 12345", epoch)
+	}
+}
+
+func testEpochAhead(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Epoch = 1<<64 - 1
+	if epoch := b.register(l); epoch > uint64(time.Now().Add(time.Hour).UnixMilli()) {
+		t.Errorf("epoch is %d", epoch)
+	}
+	young := NewLease("t", "a")
+	b.register(young)
+	b.links(l.AgentKey, young.Link)
+}
+
+func testYielding(t *testing.T, b *bench) {
+	holder, other := NewLease("t", "a"), NewLease("t", "a")
+	other.Yielding = true
+	b.register(holder)
+	b.refused(other, wire.ErrNameTaken)
+	b.links(holder.AgentKey, holder.Link)
+
+	b.Release(holder.Link, lost)
+	b.links(holder.AgentKey)
+	b.register(other)
+	owner := NewLease("t", "a") // its token is for this name
+	b.register(owner)
+	b.links(holder.AgentKey, owner.Link)
+	b.Await(t, within, LostTo(other.Link, wire.ErrSuperseded))
+}
+
+func testShared(t *testing.T, b *bench) {
+	first, second := NewLease("t", "a"), NewLease("t", "a")
+	first.Shared, second.Shared, second.Yielding = true, true, true
+	second.Targets = append(second.Targets, wire.Target{Name: "app"})
+	b.register(first)
+	b.register(second)
+	a := b.links(first.AgentKey, first.Link, second.Link)
+	if targets := a.Targets(); len(targets) != 2 {
+		t.Errorf("targets are %v", targets)
+	}
+	b.Release(first.Link, lost)
+	b.links(first.AgentKey, second.Link)
+	b.Release(second.Link, drained)
+	if a := b.links(first.AgentKey); a.LastClose != drained {
+		t.Errorf("closed for %q", a.LastClose)
+	}
+}
+
+func testSharedConflict(t *testing.T, b *bench) {
+	alone, shared := NewLease("t", "a"), NewLease("t", "a")
+	shared.Shared = true
+	alone.Epoch = b.register(alone)
+	shared.Epoch = b.register(shared)
+	b.links(alone.AgentKey, shared.Link)
+	b.refused(alone, wire.ErrSuperseded)
+
+	young := NewLease("t", "a")
+	b.register(young)
+	b.links(alone.AgentKey, young.Link)
+	b.refused(shared, wire.ErrSuperseded)
+}
+
+func testLateRelease(t *testing.T, b *bench) {
+	old, young := NewLease("t", "a"), NewLease("t", "a")
+	b.register(old)
+	b.register(young)
+	b.Release(old.Link, stopped)
+	b.Release(wire.NewID[wire.LinkID](), stopped)
+	other := NewLease("t", "b") // after it, the releases are done, too
+	b.register(other)
+	a := b.links(old.AgentKey, young.Link)
+	if a.LastClose != "" {
+		t.Errorf("closed for %q", a.LastClose)
+	}
+}
+
+func testUpdate(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	b.register(l)
+	for _, name := range []string{"one", "two", "three"} {
+		b.Update(l.Link, []wire.Target{{Name: name}})
+	}
+	b.Update(wire.NewID[wire.LinkID](), nil) // of nobody
+	WaitUntil(t, within, "the last update", func() bool {
+		a := b.lookup(l.AgentKey)
+		targets := a.Targets()
+		return len(targets) == 1 && targets[0].Name == "three" && a.Last.Targets[0].Name == "three"
+	})
+}
+
+func testDeparted(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Epoch = b.register(l)
+	b.Release(l.Link, drained)
+	a := b.links(l.AgentKey)
+	if a.Connected() || a.LastClose != drained || a.Last.Link != l.Link || a.Last.Epoch != l.Epoch {
+		t.Errorf("agent is %+v", a)
+	}
+	if len(a.Targets()) != 1 {
+		t.Errorf("targets are %v", a.Targets())
+	}
+	if since := time.Since(a.LastSeen); since < -time.Second || since > time.Minute {
+		t.Errorf("seen %v ago", since)
+	}
+}
+
+func testKeep(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	b.register(l)
+	b.Release(l.Link, lost)
+	b.links(l.AgentKey)
+	WaitUntil(t, within, "the agent is forgotten", func() bool { return b.lookup(l.AgentKey) == nil })
+	if agents, err := b.List(t.Context(), "t"); err != nil || len(agents) != 0 {
+		t.Errorf("listed: %v, %v", agents, err)
+	}
+}
+
+func testEphemeralStopped(t *testing.T, b *bench) {
+	first := NewLease("t", "a")
+	first.Ephemeral = true
+	second := first
+	second.Link = wire.NewID[wire.LinkID]()
+	b.register(first)
+	b.register(second)
+	b.Release(first.Link, stopped)
+	b.links(first.AgentKey, second.Link)
+	b.Release(second.Link, stopped)
+	WaitUntil(t, within, "the agent is gone", func() bool { return b.lookup(first.AgentKey) == nil })
+	if agents, err := b.List(t.Context(), "t"); err != nil || len(agents) != 0 {
+		t.Errorf("listed: %v, %v", agents, err)
+	}
+}
+
+func testEphemeralLost(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Ephemeral = true
+	b.register(l)
+	b.Release(l.Link, lost)
+	if a := b.links(l.AgentKey); a.LastClose != lost {
+		t.Errorf("closed for %q", a.LastClose)
+	}
+}
+
+func testList(t *testing.T, b *bench) {
+	for _, l := range []wire.Lease{NewLease("t", "c"), NewLease("t", "a"), NewLease("other", "b"), NewLease("t", "b")} {
+		b.register(l)
+		if l.Agent == "c" {
+			b.Release(l.Link, lost)
+			b.links(l.AgentKey)
+		}
+	}
+	agents, err := b.List(t.Context(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range agents {
+		names = append(names, a.Agent)
+		if a.Connected() == (a.Agent == "c") {
+			t.Errorf("agent %s is %+v", a.Agent, a)
+		}
+	}
+	if !reflect.DeepEqual(names, []string{"a", "b", "c"}) {
+		t.Errorf("listed are %v", names)
+	}
+	if agents, err := b.List(t.Context(), "nobody"); err != nil || len(agents) != 0 {
+		t.Errorf("nobody has %v, %v", agents, err)
+	}
+}
+
+func testForget(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	b.register(l)
+	if err := b.Forget(t.Context(), l.AgentKey); err == nil {
+		t.Error("forgot a connected agent")
+	}
+	b.links(l.AgentKey, l.Link)
+	b.Release(l.Link, lost)
+	b.links(l.AgentKey)
+	for range 2 {
+		if err := b.Forget(t.Context(), l.AgentKey); err != nil {
+			t.Errorf("forget: %v", err)
+		}
+	}
+	if a := b.lookup(l.AgentKey); a != nil {
+		t.Errorf("forgotten: %v", a)
+	}
+	if agents, err := b.List(t.Context(), "t"); err != nil || len(agents) != 0 {
+		t.Errorf("listed: %v, %v", agents, err)
+	}
+}
