@@ -75,12 +75,13 @@ type Config struct {
 // An Edge serves one replica's scrapers.
 type Edge struct {
 	Config
-	public  string // PublicURL's host in lower case, without its port
-	prefix  string // PublicURL's path, without a trailing slash
-	pages   http.Handler
-	metrics *metrics
-	quiet   *quiet
-	buffers sync.Pool // of *[]byte
+	public    string // PublicURL's host in lower case, without its port
+	prefix    string // PublicURL's path, without a trailing slash
+	pages     http.Handler
+	metrics   *metrics
+	directory directoryDescs
+	quiet     *quiet
+	buffers   sync.Pool // of *[]byte
 }
 
 // New makes an Edge.
@@ -97,7 +98,7 @@ func New(c Config) *Edge {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet()}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet()}
 	e.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if c.PublicURL != nil {
 		e.public = strings.ToLower(c.PublicURL.Hostname())

@@ -17,6 +17,7 @@ type metrics struct {
 	scrapes  *prometheus.CounterVec // route, reason
 	duration prometheus.Histogram
 	inflight prometheus.Gauge
+	omitted  *prometheus.CounterVec // cause
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -39,11 +40,18 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "farscrape_relay_inflight_scrapes",
 			Help: "Scrapes being answered.",
 		}),
+		omitted: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "farscrape_relay_discovery_omitted_total",
+			Help: "Targets left out of service discovery, counted with each request for it.",
+		}, []string{"cause"}),
 	}
 	for _, route := range []string{routeNone, "local", "bus"} {
 		for _, reason := range wire.Reasons() {
 			m.scrapes.WithLabelValues(route, reason.String())
 		}
+	}
+	for _, why := range omissions() {
+		m.omitted.WithLabelValues(string(why))
 	}
 	return m
 }

@@ -4,11 +4,19 @@ import (
 	"context"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
+
+// pageTimeout bounds what a page takes: it only reads the directory.
+const pageTimeout = 10 * time.Second
+
+// A page is one of our own endpoints, for scrapers. If it fails it has sent
+// nothing yet.
+type page func(w http.ResponseWriter, r *http.Request, who caller) *wire.Error
 
 // routes are our own endpoints. The router compares escaped paths as they came
 // and cleans nothing.
@@ -22,8 +30,16 @@ func (e *Edge) routes() http.Handler {
 		r.MethodFunc(method, "/-/healthy", e.Healthy)
 		r.MethodFunc(method, "/-/ready", e.Ready)
 	}
+	r.Get("/sd", e.page(e.serveDiscovery))
+	r.Get("/clients", e.page(e.serveClients))
+	r.Get("/api/v1/agents", e.page(e.serveAgents))
+	r.Delete("/api/v1/agents/{agent}", e.page(e.forgetAgent))
+	r.Get("/metrics/agents", e.exposition(e.serveAgentMetrics))
 	if e.OwnMetrics != nil && !e.NoAuth {
-		r.Get("/metrics", e.serveOwnMetrics)
+		r.Get("/metrics", e.exposition(func(w http.ResponseWriter, r *http.Request, _ caller) *wire.Error {
+			e.OwnMetrics.ServeHTTP(w, r)
+			return nil
+		}))
 	}
 	return r
 }
@@ -41,30 +57,52 @@ func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
 		e.Logger.Error("panic in a page", "panic", p, "stack", string(debug.Stack()))
 		fail(w, ownPage, wire.Errorf(wire.Internal, "a bug in the relay: its log has more"))
 	}()
-	ctx := chi.NewRouteContext()
-	ctx.RoutePath = e.ownPath(r)
-	e.pages.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), chi.RouteCtxKey, ctx)))
+	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
+	defer cancel()
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * pageTimeout))
+	route := chi.NewRouteContext()
+	route.RoutePath = e.ownPath(r)
+	e.pages.ServeHTTP(w, r.WithContext(context.WithValue(ctx, chi.RouteCtxKey, route)))
 }
 
-// serveOwnMetrics takes the credential from Authorization only, and answers only
-// to a Host that can be no target's. A request for a target that comes through a
-// careless front-end has Farscrape-Token, or a foreign Host, and would be
-// answered with our metrics as if they were the target's.
-func (e *Edge) serveOwnMetrics(w http.ResponseWriter, r *http.Request) {
-	_, host := hostPort(r.Host)
-	if r.Header.Get(wire.HeaderToken) != "" || !e.ownHost(host) {
-		e.nothingHere(w, r)
-		return
+// page serves p to scrapers.
+func (e *Edge) page(p page) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who, failure := e.authenticate(tokensOf(r.Header, ownPage)...)
+		if failure == nil {
+			failure = p(w, r, who)
+		}
+		if failure == nil {
+			return
+		}
+		fail(w, ownPage, failure)
+		route := chi.RouteContext(r.Context()).RoutePattern()
+		if held, show := e.quiet.show(quietKey{who.tenant, route, failure.Reason}, time.Now()); show {
+			e.Logger.WarnContext(r.Context(), "page", "page", route, "tenant", who.tenant,
+				"reason", failure.Reason.String(), "detail", failure.Detail, "like_it_before", held)
+		}
 	}
-	if _, err := e.authenticate(credentialOf(r.Header.Get("Authorization"))); err != nil {
-		fail(w, ownPage, err)
-		return
+}
+
+// exposition serves p, whose text Prometheus would take for a target's, only to
+// a request that can be meant for us alone. One for a target that came through
+// a careless front-end has a Host that is not ours, or our token in the field
+// of proxy mode.
+func (e *Edge) exposition(p page) http.HandlerFunc {
+	serve := e.page(p)
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, host := hostPort(r.Host)
+		if r.Header.Get(wire.HeaderToken) != "" || !e.ownHost(host) {
+			e.nothingHere(w, r)
+			return
+		}
+		serve(w, r)
 	}
-	e.OwnMetrics.ServeHTTP(w, r)
 }
 
 // nothingHere answers what is no page of ours. It was likely meant for a target.
 func (e *Edge) nothingHere(w http.ResponseWriter, r *http.Request) {
 	address, _ := hostPort(r.Host)
-	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no page here, and no agent at %q", address))
+	fail(w, ownPage, wire.Errorf(wire.AgentUnknown,
+		"no page here for Host %q, and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL", address))
 }

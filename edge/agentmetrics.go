@@ -1,0 +1,78 @@
+package edge
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// directoryDescs describe the metrics of agents. They are made once; the values
+// are read off the directory with each request and kept nowhere.
+type directoryDescs struct {
+	connected, lastSeen, expiry, info *prometheus.Desc
+}
+
+func newDirectoryDescs() directoryDescs {
+	desc := func(name, help string, more ...string) *prometheus.Desc {
+		return prometheus.NewDesc("farscrape_directory_agent_"+name, help, append([]string{"tenant", "agent"}, more...), nil)
+	}
+	return directoryDescs{
+		connected: desc("connected", "Whether the agent has a live link to any replica."),
+		lastSeen:  desc("last_seen_timestamp_seconds", "When the agent was last known to be linked."),
+		expiry:    desc("token_expiry_timestamp_seconds", "When the agent's token expires; absent if never."),
+		info:      desc("info", "The agent's version.", "version"),
+	}
+}
+
+// serveAgentMetrics exposes the directory, the same from any replica.
+func (e *Edge) serveAgentMetrics(w http.ResponseWriter, r *http.Request, who caller) *wire.Error {
+	agents, failure := e.agentsOf(r.Context(), who)
+	if failure != nil {
+		return failure
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(directoryCollector{e.directory, agents})
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	return nil
+}
+
+// A directoryCollector collects one listing.
+type directoryCollector struct {
+	directoryDescs
+	agents []wire.Agent
+}
+
+// Describe implements prometheus.Collector.
+func (c directoryCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.connected
+	ch <- c.lastSeen
+	ch <- c.expiry
+	ch <- c.info
+}
+
+// Collect implements prometheus.Collector.
+func (c directoryCollector) Collect(ch chan<- prometheus.Metric) {
+	for i := range c.agents {
+		a := &c.agents[i]
+		lease := newest(a)
+		gauge := func(desc *prometheus.Desc, value float64, more ...string) {
+			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{a.Tenant, a.Agent}, more...)...)
+		}
+		connected := 0.0
+		if a.Connected() {
+			connected = 1
+		}
+		gauge(c.connected, connected)
+		if !a.LastSeen.IsZero() {
+			gauge(c.lastSeen, float64(a.LastSeen.UnixMilli())/1000)
+		}
+		if !lease.TokenExpiry.IsZero() {
+			gauge(c.expiry, float64(lease.TokenExpiry.Unix()))
+		}
+		gauge(c.info, 1, strings.ToValidUTF8(lease.Version, "?"))
+	}
+}

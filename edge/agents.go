@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// agents is a tenant's whole listing, in the order of names.
+func (e *Edge) agents(ctx context.Context, tenant string) ([]wire.Agent, *wire.Error) {
+	listing, err := e.Scraper.Agents(ctx, tenant)
+	if err != nil {
+		if failure, ok := errors.AsType[*wire.Error](err); ok && failure.Reason == wire.BusUnavailable {
+			return nil, failure
+		}
+		return nil, wire.Errorf(wire.BusUnavailable, "no whole list of agents: %v", err)
+	}
+	listing = slices.Clone(listing) // it may be the directory's own
+	slices.SortFunc(listing, func(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) })
+	return listing, nil
+}
+
+// agentsOf is the part of the listing that a caller may see.
+func (e *Edge) agentsOf(ctx context.Context, who caller) ([]wire.Agent, *wire.Error) {
+	listing, failure := e.agents(ctx, who.tenant)
+	return slices.DeleteFunc(listing, func(a wire.Agent) bool { return !who.allows(a.Agent) }), failure
+}
+
+// sortedTargets are an agent's targets in the order of names.
+func sortedTargets(a *wire.Agent) []*wire.Target {
+	targets := a.Targets()
+	sorted := make([]*wire.Target, len(targets))
+	for i := range targets {
+		sorted[i] = &targets[i]
+	}
+	slices.SortFunc(sorted, func(a, b *wire.Target) int { return strings.Compare(a.Name, b.Name) })
+	return sorted
+}
+
+// newest is the lease that says most of an agent: its youngest live one, or the
+// last there was.
+func newest(a *wire.Agent) *wire.Lease {
+	if n := len(a.Links); n > 0 {
+		return &a.Links[n-1]
+	}
+	return &a.Last
+}
+
+// serveClients lists connected agents the way PushProx does, labels and all.
+func (e *Edge) serveClients(w http.ResponseWriter, r *http.Request, who caller) *wire.Error {
+	agents, failure := e.agentsOf(r.Context(), who)
+	if failure != nil {
+		return failure
+	}
+	groups := []group{}
+	for i := range agents {
+		if agents[i].Connected() {
+			groups = append(groups, group{Targets: []string{agents[i].Agent}})
+		}
+	}
+	return sendJSON(w, groups)
+}
+
+// An agentView is one agent in /api/v1/agents.
+type agentView struct {
+	Agent          string           `json:"agent"`
+	Tenant         string           `json:"tenant"`
+	Connected      bool             `json:"connected"`
+	LastSeen       time.Time        `json:"last_seen,omitzero"`
+	LastCloseCause string           `json:"last_close_cause,omitempty"`
+	RemoteAddr     string           `json:"remote_addr,omitempty"`
+	Version        string           `json:"version,omitempty"`
+	TokenExpiry    time.Time        `json:"token_expiry,omitzero"`
+	Replicas       []wire.ReplicaID `json:"replicas"` // one a link
+	Targets        []*wire.Target   `json:"targets"`
+}
+
+func (e *Edge) serveAgents(w http.ResponseWriter, r *http.Request, who caller) *wire.Error {
+	agents, failure := e.agentsOf(r.Context(), who)
+	if failure != nil {
+		return failure
+	}
+	views := make([]agentView, len(agents))
+	for i := range agents {
+		a, lease := &agents[i], newest(&agents[i])
+		views[i] = agentView{
+			Agent: a.Agent, Tenant: a.Tenant, Connected: a.Connected(),
+			LastSeen: a.LastSeen, LastCloseCause: a.LastClose,
+			RemoteAddr: lease.RemoteAddr, Version: lease.Version, TokenExpiry: lease.TokenExpiry,
+			Replicas: make([]wire.ReplicaID, len(a.Links)), Targets: sortedTargets(a),
+		}
+		for j := range a.Links {
+			views[i].Replicas[j] = a.Links[j].Replica
+		}
+	}
+	return sendJSON(w, map[string][]agentView{"agents": views})
+}
+
+// forgetAgent takes a departed agent off the list.
+func (e *Edge) forgetAgent(w http.ResponseWriter, r *http.Request, who caller) *wire.Error {
+	name, err := url.PathUnescape(chi.URLParam(r, "agent"))
+	if name = lower(name); err != nil || wire.CheckAgentName(name) != nil {
+		return wire.Errorf(wire.BadRequest, "the agent in the path is not a DNS name")
+	}
+	if !who.allows(name) {
+		return wire.Errorf(wire.AgentUnknown, "no agent %s", name)
+	}
+	if err := e.Scraper.Forget(r.Context(), wire.AgentKey{Tenant: who.tenant, Agent: name}); err != nil {
+		return failureOf(r.Context(), err)
+	}
+	e.Logger.InfoContext(r.Context(), "agent forgotten", "tenant", who.tenant, "agent", name)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// sendJSON encodes all of v before anything of it is sent.
+func sendJSON(w http.ResponseWriter, v any) *wire.Error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return wire.Errorf(wire.Internal, "%v", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(b.Bytes()) // whoever does not read it is gone
+	return nil
+}
+
+// trusted reports whether a peer is one of TrustedProxies.
+func (e *Edge) trusted(remoteAddr string) bool {
+	peer, err := netip.ParseAddrPort(remoteAddr)
+	return err == nil && slices.ContainsFunc(e.TrustedProxies, func(p netip.Prefix) bool {
+		return p.Contains(peer.Addr().Unmap())
+	})
+}
