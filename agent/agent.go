@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// Options are what an agent needs beside its environment. The zero value works.
+type Options struct {
+	// Logger is where the agent logs; nil: nowhere.
+	Logger *slog.Logger
+	// Proxy is the proxy for dials to the relay, such as
+	// [http.ProxyFromEnvironment]; nil: none. Targets never have one by it.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Hostname is the host's name, for an agent that is given none; nil: ask
+	// the operating system.
+	Hostname func() (string, error)
+
+	// What tests put in the network's place.
+	dialRelay, dialTarget dialFunc
+}
+
+// An Agent keeps links to replicas of a relay and answers their scrapes.
+type Agent struct {
+	config     Config
+	name       string
+	instance   wire.InstanceID
+	version    string
+	connectURL *url.URL
+	labels     map[string]string
+	log        *slog.Logger
+	registry   *prometheus.Registry
+	metrics    *metrics
+	own        *target
+	proxy      func(*http.Request) (*url.URL, error)
+	dialRelay  dialFunc
+	dialTarget dialFunc
+
+	epoch   atomic.Uint64 // the last one a directory gave; 0: none yet
+	catalog catalog
+	gate    *gate
+	keeper  *keeper
+
+	messages sync.Pool // of *[wire.MaxMessage]byte
+	pieces   sync.Pool // of *[dataSize]byte
+}
+
+// New makes an agent. Its error says what is wrong with the configuration, in
+// one line a fault, and holds no secret.
+func New(c Config, o Options) (*Agent, error) {
+	a := &Agent{
+		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
+		registry: prometheus.NewRegistry(), gate: newGate(), proxy: o.Proxy, log: o.Logger,
+		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
+		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
+		pieces:   sync.Pool{New: func() any { return new([dataSize]byte) }},
+	}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.dialRelay == nil {
+		a.dialRelay = relayDialer().DialContext
+	}
+	if a.dialTarget == nil {
+		a.dialTarget = new(net.Dialer).DialContext
+	}
+	if o.Hostname == nil {
+		o.Hostname = hostFQDN
+	}
+	a.keeper = newKeeper(a)
+	a.metrics = newMetrics(a.registry,
+		func() float64 { return float64(a.keeper.have()) },
+		func() float64 { return float64(a.keeper.want()) })
+	if err := a.configure(o.Hostname); err != nil {
+		return nil, err
+	}
+	a.log = a.log.With("agent", a.name, "instance", a.instance)
+	return a, nil
+}
+
+// configure checks all of the configuration, and takes what does not change.
+func (a *Agent) configure(hostname func() (string, error)) error {
+	var faults []error
+	check := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	var err error
+	a.connectURL, err = a.config.connectURL()
+	check(err)
+	token, err := a.config.token()
+	check(err)
+	if err == nil {
+		a.name, err = agentName(a.config.Name, readClaims(token), hostname)
+		check(err)
+	}
+	_, err = a.config.headers()
+	check(err)
+	_, err = a.config.relayTLS()
+	check(err)
+	if a.config.Links < 1 || a.config.Links > maxLinks {
+		check(fmt.Errorf("FARSCRAPE_LINKS=%d: must be 1 to %d", a.config.Links, maxLinks))
+	}
+	a.labels, err = parseLabels(a.config.Labels)
+	check(err)
+	a.own = ownTarget(promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}), a.labels)
+	check(a.load())
+	return errors.Join(faults...)
+}
+
+// maxLinks bounds FARSCRAPE_LINKS: each is one more place to be reached at, and
+// two lose nothing with one.
+const maxLinks = 16
+
+// load reads the declarations and makes them the agent's targets.
+func (a *Agent) load() error {
+	declared, err := a.config.declarations()
+	if err != nil {
+		return err
+	}
+	old := a.catalog.get()
+	set, err := newTargetSet(declared, a.labels, a.own, old, a.dialTarget.limited)
+	if err != nil {
+		return err
+	}
+	frames, err := wire.MarshalTargets(set.declared)
+	if err != nil {
+		return err
+	}
+	a.catalog.replace(set, frames)
+	if old != nil {
+		old.closeIdle(set)
+		a.metrics.forget(old, set)
+	}
+	a.metrics.reloadOK.Set(1)
+	a.metrics.reloadTime.Set(float64(time.Now().UnixNano()) / 1e9)
+	return nil
+}
+
+// reload takes the target list as it is now; of a bad one it keeps nothing but
+// the memory.
+func (a *Agent) reload() {
+	if err := a.load(); err != nil {
+		a.metrics.reloadOK.Set(0)
+		a.log.Error("the target list is not good: the last good one stays", "error", err)
+		return
+	}
+	a.log.Info("target list read", "targets", len(a.catalog.get().declared))
+}
+
+// Run links up and serves scrapes until ctx ends, then finishes those in flight
+// and returns nil. An error means that the agent could not start.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if a.config.Listen != "" {
+		listener, err := net.Listen("tcp", a.config.Listen)
+		if err != nil {
+			return fmt.Errorf("FARSCRAPE_LISTEN: %w", err)
+		}
+		a.log.Info("listening", "address", listener.Addr())
+		group.Go(func() error { return a.listen(ctx, listener) })
+	}
+	if a.config.TargetsFile != "" {
+		group.Go(func() error { return settings.Watch(ctx, a.config.TargetsFile, a.reload) })
+	}
+	group.Go(func() error {
+		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))
+		a.keeper.run(ctx)
+		a.catalog.get().closeIdle(nil)
+		a.log.Info("agent stopped")
+		return nil
+	})
+	return group.Wait()
+}

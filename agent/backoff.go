@@ -1,0 +1,60 @@
+package agent
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	backoffBase = 500 * time.Millisecond
+	backoffCap  = 30 * time.Second
+	// stable is how long a link must have held for its loss to be an accident:
+	// the backoff starts anew, and gently.
+	stable = 10 * time.Second
+	// eager is how long after such a loss a dial is at most eagerWait away: a
+	// replica that restarts, or a balancer that swaps one, is back by then.
+	eager     = 5 * time.Second
+	eagerWait = time.Second
+	// An agent of the same name is younger, or was there first: this one stays
+	// out of its way.
+	yieldMin = 60 * time.Second
+	yieldMax = 120 * time.Second
+	// heldWait is for a replica that is held already and does not say when to
+	// come back; maxRetryAfter bounds what any says.
+	heldWait      = 10 * time.Second
+	maxRetryAfter = 5 * time.Minute
+)
+
+// A backoff says how long to wait before the next dial. Every wait is drawn from
+// the whole range up to its bound (full jitter), so that agents that lost the
+// same replica do not come back together.
+type backoff struct {
+	failures int
+	eagerTil time.Time
+}
+
+// failed is the wait after a dial or a young link has failed.
+func (b *backoff) failed(now time.Time) time.Duration {
+	if now.Before(b.eagerTil) {
+		return within(eagerWait)
+	}
+	bound := min(backoffCap, backoffBase<<min(b.failures, 10))
+	b.failures++
+	return within(bound)
+}
+
+// lost is the wait after the loss of a link that lived for age.
+func (b *backoff) lost(now time.Time, age time.Duration) time.Duration {
+	if age >= stable {
+		b.failures = 0
+		b.eagerTil = now.Add(eager)
+	}
+	return b.failed(now)
+}
+
+// within draws a wait of at most bound.
+func within(bound time.Duration) time.Duration { return between(0, bound) }
+
+func between(least, most time.Duration) time.Duration {
+	return least + rand.N(most-least) + 1
+}

@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"sync"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A catalog holds the targets as they are now, and tells the links of each
+// change.
+type catalog struct {
+	mu     sync.Mutex
+	set    *targetSet
+	frames []wire.Frame // the set as TARGETS
+	links  map[*link]bool
+}
+
+// get is the current set.
+func (c *catalog) get() *targetSet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.set
+}
+
+// replace makes set the current one and returns the one before it. The frames
+// are what links say of it.
+func (c *catalog) replace(set *targetSet, frames []wire.Frame) (old *targetSet) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old, c.set, c.frames = c.set, set, frames
+	for l := range c.links {
+		l.declare(frames) // does not block
+	}
+	return old
+}
+
+// join tells a new link the targets now and of each change until it leaves.
+func (c *catalog) join(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.links == nil {
+		c.links = make(map[*link]bool)
+	}
+	c.links[l] = true
+	l.declare(c.frames)
+}
+
+func (c *catalog) leave(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.links, l)
+}

@@ -1,0 +1,74 @@
+// The farscrape-agent command runs an agent: beside the targets it dials out to
+// a relay, which scrapes them through it. Its settings are environment
+// variables; -help lists them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/farscrape/farscrape/agent"
+	"github.com/farscrape/farscrape/relay/settings"
+)
+
+const intro = `farscrape-agent lets Prometheus scrape targets behind NAT and firewalls: it
+dials out to a relay, and Prometheus scrapes them through that.
+
+  FARSCRAPE_RELAY_URL=https://relay.example.com \
+  FARSCRAPE_TOKEN_FILE=/etc/farscrape/token \
+  FARSCRAPE_TARGETS=node=http://localhost:9100/metrics \
+  farscrape-agent
+
+Flags: -help, -version. All else is environment variables.`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "farscrape-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nfarscrape-agent: "))
+		os.Exit(1)
+	}
+}
+
+// run is the command: its error is what a person has to mend.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+	var config agent.Config
+	flags := flag.NewFlagSet("farscrape-agent", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	version := flags.Bool("version", false, "")
+	switch err := flags.Parse(args); {
+	case err == flag.ErrHelp:
+		settings.Usage(stdout, intro, &config)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: see -help", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("%q: takes no arguments: see -help", flags.Arg(0))
+	case *version:
+		fmt.Fprintln(stdout, "farscrape-agent", settings.Version())
+		return nil
+	}
+	if err := settings.Load(&config, environ); err != nil {
+		return err
+	}
+	log, err := settings.Logger(stderr, config.LogLevel, config.LogFormat)
+	if err != nil {
+		return err
+	}
+	for _, name := range settings.Unknown(&config, environ) {
+		log.Warn("unknown variable", "name", name)
+	}
+	a, err := agent.New(config, agent.Options{Logger: log, Proxy: http.ProxyFromEnvironment})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
+}

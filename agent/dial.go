@@ -1,0 +1,122 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// dialWithin bounds a dial up to the end of its upgrade.
+const dialWithin = 15 * time.Second
+
+// dial opens a WebSocket to a replica that is none of held, if it can be had.
+// An error of type *refusal is a replica's own word.
+func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Conn, *socket, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	header, err := a.dialHeader(held)
+	if err != nil {
+		return nil, nil, err
+	}
+	tlsConfig, err := a.config.relayTLS()
+	if err != nil {
+		return nil, nil, err
+	}
+	var sock *socket
+	transport := &http.Transport{
+		Proxy:               a.proxy,
+		DisableKeepAlives:   true, // one upgrade each; what a refusal leaves is not used again
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: dialWithin,
+		// Under the dial's own ctx: the one the transport gives outlives it.
+		DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+			conn, err := a.dialRelay(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			sock = newSocket(conn)
+			return sock, nil
+		},
+	}
+	conn, resp, err := websocket.Dial(ctx, a.connectURL.String(), &websocket.DialOptions{
+		HTTPClient: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		HTTPHeader:   header,
+		Subprotocols: []string{wire.Subprotocol},
+	})
+	switch {
+	case err != nil && resp != nil:
+		return nil, nil, refusalOf(resp)
+	case err != nil:
+		return nil, nil, fmt.Errorf("dial %s: %w", a.connectURL.Host, err)
+	case conn.Subprotocol() != wire.Subprotocol:
+		conn.CloseNow()
+		return nil, nil, fmt.Errorf("dial %s: a WebSocket, but not a Farscrape relay of this version: it does not speak %s", a.connectURL.Host, wire.Subprotocol)
+	}
+	return conn, sock, nil
+}
+
+// dialHeader is the upgrade's header, from the files as they are now.
+func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
+	token, err := a.config.token()
+	if err != nil {
+		return nil, err
+	}
+	extra, err := a.config.headers()
+	if err != nil {
+		return nil, err
+	}
+	header := make(http.Header)
+	for _, f := range extra {
+		header.Add(f.Name, f.Value)
+	}
+	header.Set("Authorization", "Bearer "+token)
+	header.Set("User-Agent", "farscrape-agent/"+a.version)
+	header.Set(wire.HeaderAgent, a.name)
+	if len(held) > 0 {
+		ids := make([]string, len(held))
+		for i, id := range held {
+			ids[i] = string(id)
+		}
+		header.Set(wire.HeaderHeld, strings.Join(ids, ","))
+	}
+	return header, nil
+}
+
+// relayTLS is how the relay is spoken to, from the files as they are now.
+func (c *Config) relayTLS() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if c.TLSCAFile != "" {
+		pem, err := os.ReadFile(c.TLSCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %s holds no certificate in PEM", c.TLSCAFile)
+		}
+	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: set both or none")
+	}
+	if c.TLSCertFile != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE, FARSCRAPE_TLS_KEY_FILE: %w", err)
+		}
+		t.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}

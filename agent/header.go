@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// hopByHop are the header fields that belong to one connection (RFC 9110, 7.6.1,
+// and what is known to be meant so).
+var hopByHop = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// passes tells the fields of a header that travel on: not those of the
+// connection, nor those that Connection names, nor ours.
+func passes(header http.Header) func(name string) bool {
+	var named []string
+	for _, list := range header["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	return func(name string) bool {
+		return !hopByHop[name] && !slices.Contains(named, name) && !strings.HasPrefix(name, wire.HeaderPrefix)
+	}
+}
+
+// requestHeader is what the target is asked with. Fields that the target's own
+// declaration sets win.
+func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) http.Header {
+	all := make(http.Header, len(fields)+1)
+	for _, f := range fields {
+		all.Add(f.Name, f.Value)
+	}
+	pass := passes(all)
+	header := make(http.Header, len(all)+1)
+	for name, values := range all {
+		switch {
+		case !pass(name), name == "Host", name == "Content-Length":
+		case name == "Authorization" && (own.Authorization != nil || own.BasicAuth != nil || own.OAuth2 != nil):
+		default:
+			header[name] = values
+		}
+	}
+	if own.HTTPHeaders != nil {
+		for name := range own.HTTPHeaders.Headers {
+			header.Del(name)
+		}
+	}
+	if _, ok := header["User-Agent"]; !ok {
+		header["User-Agent"] = nil // keeps Go from adding its own
+	}
+	return header
+}
+
+// answerHead is HEAD's content for a target's answer.
+func answerHead(r *http.Response) (*wire.Head, *wire.Error) {
+	if r.StatusCode < 200 || r.StatusCode > 599 {
+		return nil, wire.Errorf(wire.TargetBadAnswer, "status %d", r.StatusCode)
+	}
+	h := &wire.Head{Status: r.StatusCode}
+	pass := passes(r.Header)
+	for name, values := range r.Header {
+		if !pass(name) || name == "Content-Length" {
+			continue
+		}
+		for _, value := range values {
+			f := wire.Field{Name: name, Value: value}
+			if !wire.ValidField(f) {
+				return nil, wire.Errorf(wire.TargetBadAnswer, "a header field that is none")
+			}
+			h.Header = append(h.Header, f)
+		}
+	}
+	if r.ContentLength >= 0 {
+		h.Header = append(h.Header, wire.Field{Name: "Content-Length", Value: strconv.FormatInt(r.ContentLength, 10)})
+	}
+	// Go gives them in no order; values of one name keep theirs.
+	slices.SortStableFunc(h.Header, func(a, b wire.Field) int { return strings.Compare(a.Name, b.Name) })
+	if err := wire.FitHeader(h.Header); err != nil {
+		return nil, wire.Errorf(wire.TargetBadAnswer, "%v", err)
+	}
+	return h, nil
+}

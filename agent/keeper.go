@@ -1,0 +1,233 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A keeper keeps as many links as there should be, each to another replica. It
+// dials one at a time: the next dial names the replicas that are held.
+type keeper struct {
+	agent   *Agent
+	changed chan struct{} // has one element if a link or the number of replicas has changed
+	dialed  chan dialed
+	ended   chan ended
+
+	// Owned by run.
+	links   map[*link]bool // true: it drains, and a dial without backoff was made for it
+	dialing bool
+	backoff backoff
+	next    time.Time // no dial before
+	yield   time.Time // nor before this: another agent holds the name
+
+	mu       sync.Mutex
+	replicas int // alive, as last told
+	welcomed int // links that are welcomed and not draining
+}
+
+// dialed is how a dial went.
+type dialed struct {
+	link *link
+	held []wire.LinkID
+	err  error
+}
+
+// ended says that a link is no more.
+type ended struct {
+	link  *link
+	cause wire.Cause
+}
+
+func newKeeper(a *Agent) *keeper {
+	return &keeper{
+		agent: a, changed: make(chan struct{}, 1), dialed: make(chan dialed), ended: make(chan ended),
+		links: make(map[*link]bool), replicas: 1,
+	}
+}
+
+// run keeps links until ctx ends, and returns when the last has.
+func (k *keeper) run(ctx context.Context) {
+	stop := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for stop != nil || k.dialing || len(k.links) > 0 {
+		select {
+		case <-stop:
+			stop = nil // links say goodbye by themselves: ctx is theirs too
+		case <-k.changed:
+		case <-timer.C:
+		case d := <-k.dialed:
+			k.dialing = false
+			k.took(ctx, d)
+		case e := <-k.ended:
+			k.lost(ctx, e)
+		}
+		k.review()
+		if stop == nil || !k.wanting() {
+			continue
+		}
+		if wait := max(time.Until(k.next), time.Until(k.yield)); wait > 0 {
+			timer.Reset(wait)
+		} else {
+			k.dial(ctx)
+		}
+	}
+}
+
+// dial opens a link, in its own goroutine.
+func (k *keeper) dial(ctx context.Context) {
+	k.dialing = true
+	var replicas []wire.ReplicaID
+	var links []wire.LinkID
+	for l := range k.links {
+		if w := l.welcomed(); w != nil {
+			replicas, links = append(replicas, w.Replica), append(links, w.Link)
+		}
+	}
+	go func() {
+		conn, sock, err := k.agent.dial(ctx, replicas)
+		if err != nil {
+			k.dialed <- dialed{err: err}
+			return
+		}
+		k.dialed <- dialed{link: newLink(k.agent, conn, sock, k.poke), held: links}
+	}()
+}
+
+// took starts a link that was dialled, or waits with the next dial.
+func (k *keeper) took(ctx context.Context, d dialed) {
+	a := k.agent
+	a.metrics.dials.WithLabelValues(dialResult(d.err)).Inc()
+	if d.err == nil {
+		k.links[d.link] = false
+		go func() { k.ended <- ended{d.link, d.link.run(ctx, d.held)} }()
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	wait := k.waitAfter(d.err)
+	k.next = time.Now().Add(wait)
+	logDial(a.log, d.err, wait)
+}
+
+// lost takes note of a link's end.
+func (k *keeper) lost(ctx context.Context, e ended) {
+	delete(k.links, e.link)
+	if ctx.Err() != nil {
+		e.link.logger().Info("link closed", "cause", e.cause)
+		return
+	}
+	k.agent.metrics.reconnects.WithLabelValues(e.cause.String()).Inc()
+	now, age := time.Now(), e.link.age()
+	if !e.link.isDraining() || age < stable { // else its successor is seen to
+		k.next = now.Add(k.backoff.lost(now, age))
+	}
+	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
+		k.yield = now.Add(between(yieldMin, yieldMax))
+	}
+	logLost(e.link.logger(), e.cause, age)
+}
+
+// waitAfter is how long to wait after a dial failed: what the replica says wins.
+func (k *keeper) waitAfter(err error) time.Duration {
+	refused, ok := err.(*refusal)
+	switch {
+	case ok && refused.retryAfter > 0:
+		return within(refused.retryAfter)
+	case ok && refused.held():
+		return within(heldWait)
+	}
+	return k.backoff.failed(time.Now())
+}
+
+// review looks at what the links have become: it makes way for the successor of
+// one that drains, and lets those go that have been succeeded.
+func (k *keeper) review() {
+	registered, welcomed := 0, 0
+	for l, seen := range k.links {
+		w, draining := l.welcomed(), l.isDraining()
+		if draining && !seen {
+			k.links[l] = true
+			if l.age() >= stable { // a replica that drains every link at once gets the backoff
+				k.next = time.Time{}
+			}
+		}
+		if w != nil && !draining {
+			welcomed++
+			if w.Registered {
+				registered++
+			}
+		}
+	}
+	want := k.setWelcomed(welcomed)
+	if registered >= want {
+		for l, draining := range k.links {
+			if draining {
+				l.move()
+			}
+		}
+	}
+}
+
+// wanting reports whether to dial, now or after the backoff: one at a time, and
+// not while a link waits for its welcome.
+func (k *keeper) wanting() bool {
+	live := 0
+	for l, draining := range k.links {
+		if l.welcomed() == nil {
+			return false
+		}
+		if !draining {
+			live++
+		}
+	}
+	return !k.dialing && live < k.want() && len(k.links) < 2*k.agent.config.Links
+}
+
+// replicasAlive takes note of how many replicas one says there are.
+func (k *keeper) replicasAlive(n int) {
+	if n < 1 {
+		return
+	}
+	k.mu.Lock()
+	changed := k.replicas != n
+	k.replicas = n
+	k.mu.Unlock()
+	if changed {
+		k.poke()
+	}
+}
+
+func (k *keeper) poke() {
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// want is how many links there should be.
+func (k *keeper) want() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return min(k.agent.config.Links, k.replicas)
+}
+
+// setWelcomed takes note of how many links there are, and returns how many there
+// should be.
+func (k *keeper) setWelcomed(n int) int {
+	k.mu.Lock()
+	k.welcomed = n
+	k.mu.Unlock()
+	return k.want()
+}
+
+// have is how many links are welcomed and not draining.
+func (k *keeper) have() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.welcomed
+}

@@ -1,0 +1,239 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+const (
+	// welcomeWithin is how long a replica may take from the HELLO to its
+	// WELCOME, which waits for the directory.
+	welcomeWithin = 10 * time.Second
+	// stopWithin is how long scrapes in flight may take when the agent stops.
+	stopWithin = 5 * time.Second
+	// linger is how long a link without scrapes stays after the agent said that
+	// it stops: the replica closes it once it has taken it out of every route,
+	// and until then scrapes may still be on their way.
+	linger = time.Second
+)
+
+// errProtocol ends a link whose replica breaks the protocol.
+var errProtocol = errors.New("broken protocol")
+
+// A link is one WebSocket to a replica, from its upgrade to its end.
+type link struct {
+	agent *Agent
+	conn  *websocket.Conn
+	sock  *socket
+	out   *writer
+	// changed tells the keeper that one of the link's guarded fields has.
+	changed func()
+
+	scraping sync.WaitGroup
+	finished chan struct{} // has one element if a scrape has ended since it was read
+
+	mu       sync.Mutex
+	log      *slog.Logger // names the link and its replica once they are known
+	scrapes  map[scrapeKey]*scrape
+	welcome  *wire.Welcome // the last one; nil until there is one
+	since    time.Time     // of the first
+	draining bool          // the replica wants to be rid of it
+	moved    bool          // another link has taken over, and the replica was told
+}
+
+func newLink(a *Agent, conn *websocket.Conn, sock *socket, changed func()) *link {
+	conn.SetReadLimit(wire.MaxMessage)
+	return &link{
+		agent: a, log: a.log, conn: conn, sock: sock, out: newWriter(conn, &a.messages), changed: changed,
+		finished: make(chan struct{}, 1), scrapes: make(map[scrapeKey]*scrape),
+	}
+}
+
+// run is the link's life. It returns once the link and all its scrapes have
+// ended, with the reason; at the end of stop it says goodbye first.
+func (l *link) run(stop context.Context, held []wire.LinkID) wire.Cause {
+	life, end := context.WithCancel(context.WithoutCancel(stop))
+	defer end()
+	var group sync.WaitGroup
+	failed := make(chan error, 2)
+	group.Go(func() { failed <- l.out.run(life) })
+	group.Go(func() { failed <- l.read(life) })
+	l.hello(held)
+	cause := l.watch(stop, failed)
+	l.agent.catalog.leave(l)
+	l.close(cause)
+	end()
+	group.Wait()
+	l.scraping.Wait()
+	return cause
+}
+
+// hello introduces the agent. Each frame is a message of its own.
+func (l *link) hello(held []wire.LinkID) {
+	a := l.agent
+	l.out.send(outgoing{alone: true, Frame: wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(&wire.Hello{
+		Agent: a.name, Instance: a.instance, Epoch: a.epoch.Load(), Version: a.version,
+		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held,
+	})}})
+	a.catalog.join(l)
+}
+
+// declare tells the replica the agent's targets.
+func (l *link) declare(frames []wire.Frame) {
+	for _, f := range frames {
+		l.out.send(outgoing{alone: true, Frame: f})
+	}
+}
+
+// watch waits for what ends the link.
+func (l *link) watch(stop context.Context, failed <-chan error) wire.Cause {
+	silence := time.NewTimer(wire.PeerTimeout)
+	defer silence.Stop()
+	unwelcome := time.NewTimer(welcomeWithin)
+	defer unwelcome.Stop()
+	for {
+		select {
+		case err := <-failed:
+			return l.causeOf(err)
+		case <-silence.C:
+			left := l.peerTimeout() - l.sock.silence()
+			if left <= 0 {
+				return wire.CauseTimeout
+			}
+			silence.Reset(left)
+		case <-unwelcome.C:
+			if l.welcomed() == nil {
+				return wire.CauseTimeout
+			}
+		case <-stop.Done():
+			return l.goodbye(failed)
+		}
+	}
+}
+
+// goodbye lets the scrapes in flight end, and the replica close the link.
+func (l *link) goodbye(failed <-chan error) wire.Cause {
+	l.drain("stopping")
+	lingering := time.After(linger)
+	latest := time.After(stopWithin)
+	for lingering != nil || l.inflight() > 0 {
+		select {
+		case <-failed:
+			return wire.CauseAgentStopped
+		case <-lingering:
+			lingering = nil
+		case <-l.finished:
+		case <-latest:
+			return wire.CauseAgentStopped
+		}
+	}
+	return wire.CauseAgentStopped
+}
+
+// drain tells the replica to send nothing new this way.
+func (l *link) drain(cause string) {
+	payload := wire.MarshalControl(&wire.Drain{Cause: cause})
+	l.out.send(outgoing{Frame: wire.Frame{Type: wire.TypeDrain, Payload: payload}})
+}
+
+// close ends the connection. A peer that can still listen is told why.
+func (l *link) close(cause wire.Cause) {
+	defer l.conn.CloseNow()
+	switch cause {
+	case wire.CauseProtocol, wire.CauseAgentStopped:
+		impatient := time.AfterFunc(time.Second, func() { l.conn.CloseNow() })
+		defer impatient.Stop()
+		l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
+	}
+}
+
+// causeOf is the cause that the end of the link's reading or writing means.
+func (l *link) causeOf(err error) wire.Cause {
+	switch {
+	case errors.Is(err, errProtocol), websocket.CloseStatus(err) == websocket.StatusProtocolError:
+		l.logger().Error("the replica and this agent do not understand each other", "error", err)
+		return wire.CauseProtocol
+	case errors.Is(err, errSlow):
+		return wire.CauseSlow
+	}
+	cause := wire.CauseOf(int(websocket.CloseStatus(err)))
+	if cause == wire.CauseAgentStopped {
+		return wire.CauseLost // a plain goodbye of something in between: it was not us
+	}
+	return cause
+}
+
+// read takes messages off the socket until it ends. It holds a buffer only
+// while there is a message.
+func (l *link) read(life context.Context) error {
+	for {
+		kind, r, err := l.conn.Reader(context.Background())
+		if err != nil {
+			return err
+		}
+		if kind != websocket.MessageBinary {
+			return fmt.Errorf("%w: a text message", errProtocol)
+		}
+		buffer := l.agent.messages.Get().(*[wire.MaxMessage]byte)
+		n, err := fill(r, buffer[:])
+		if err == nil || errors.Is(err, io.EOF) { // the read limit is the buffer's size
+			err = l.frames(life, buffer[:n])
+		}
+		l.agent.messages.Put(buffer)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// frames handles the frames of one message, of which nothing is kept.
+func (l *link) frames(life context.Context, message []byte) error {
+	for len(message) > 0 {
+		f, rest, err := wire.Next(message)
+		if err == nil {
+			err = l.frame(life, f)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errProtocol, err)
+		}
+		message = rest
+	}
+	return nil
+}
+
+func (l *link) frame(life context.Context, f wire.Frame) error {
+	switch f.Type {
+	case wire.TypePing:
+		return l.ping(f.Payload)
+	case wire.TypeWelcome:
+		return l.welcomeCame(f.Payload)
+	case wire.TypeDrain:
+		return l.drainCame(f.Payload)
+	case wire.TypeRequest:
+		l.request(life, f)
+	case wire.TypeCredit:
+		n, err := wire.ParseCredit(f.Payload)
+		if s := l.scrape(f); s != nil && err == nil {
+			s.credit.add(n)
+		}
+		return err
+	case wire.TypeCancel:
+		if s := l.scrape(f); s != nil {
+			s.cancel()
+		}
+	default:
+		if f.Type < wire.FirstOptional {
+			return fmt.Errorf("%v is not for agents", f.Type)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package agent
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// metrics are what the agent counts. Label values come from fixed sets and from
+// its own declarations, never from a peer.
+type metrics struct {
+	scrapes       *prometheus.CounterVec // target, reason
+	fetchDuration prometheus.Histogram
+	reconnects    *prometheus.CounterVec // cause
+	dials         *prometheus.CounterVec // result
+	reloadOK      prometheus.Gauge
+	reloadTime    prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "farscrape", Subsystem: "agent", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Namespace: "farscrape", Subsystem: "agent", Name: name, Help: help}
+	}
+	m := &metrics{
+		scrapes: counter("scrapes_total", "Scrapes answered, by target and by how they ended. An undeclared target has no name.", "target", "reason"),
+		fetchDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "farscrape", Subsystem: "agent", Name: "fetch_duration_seconds",
+			Help:                        "Time from asking a target to the end of its answer.",
+			Buckets:                     prometheus.ExponentialBuckets(0.005, 2.5, 9),
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
+		}),
+		reconnects: counter("reconnects_total", "Links that ended while the agent ran, by cause.", "cause"),
+		dials:      counter("dials_total", "Dials to a replica: linked, held (met one that is held already), refused, failed.", "result"),
+		reloadOK:   prometheus.NewGauge(gauge("targets_last_reload_successful", "Whether the target list was good when it was last read.")),
+		reloadTime: prometheus.NewGauge(gauge("targets_last_reload_success_timestamp_seconds", "When a good target list was last read.")),
+	}
+	for _, c := range wire.Causes() {
+		m.reconnects.WithLabelValues(c.String())
+	}
+	for _, result := range []string{"linked", "held", "refused", "failed"} {
+		m.dials.WithLabelValues(result)
+	}
+	r.MustRegister(m.scrapes, m.fetchDuration, m.reconnects, m.dials, m.reloadOK, m.reloadTime,
+		prometheus.NewGaugeFunc(gauge("links", "Links that are welcomed and not draining."), links),
+		prometheus.NewGaugeFunc(gauge("links_wanted", "Links there should be: FARSCRAPE_LINKS, or as many as there are replicas."), wanted),
+		settings.BuildInfo("agent"), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// forget drops the series of targets that are declared no more.
+func (m *metrics) forget(old, now *targetSet) {
+	for name := range old.byName {
+		if now.find(name) == nil {
+			m.scrapes.DeletePartialMatch(prometheus.Labels{"target": name})
+		}
+	}
+}
+
+// dialResult is the label of a dial that ended with err.
+func dialResult(err error) string {
+	refused, ok := err.(*refusal)
+	switch {
+	case err == nil:
+		return "linked"
+	case !ok:
+		return "failed"
+	case refused.held():
+		return "held"
+	}
+	return "refused"
+}

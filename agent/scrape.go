@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// dataSize is the most body in one DATA frame, in bytes: two of them make a
+// message, so that scrapes take turns on a thin line twice a second.
+const dataSize = 31 << 10
+
+// A scrape is one REQUEST, from when it came until its END or NACK. It says one
+// of the two, once, and nothing after it.
+type scrape struct {
+	id      wire.ScrapeID
+	attempt uint8
+	out     *writer
+	credit  *credit
+	cancel  context.CancelFunc
+	taken   chan struct{} // the DATA frame that was queued is on its way
+	buffers *sync.Pool    // of *[dataSize]byte
+
+	mu       sync.Mutex
+	head     *wire.Head // the target's, until it is sent
+	headSent bool
+	ended    bool
+}
+
+// frame is one of the scrape's frames.
+func (s *scrape) frame(t wire.Type, payload []byte) outgoing {
+	return outgoing{Frame: wire.Frame{Type: t, Attempt: s.attempt, Scrape: s.id, Payload: payload}}
+}
+
+// stillHere says what there is to say while the target takes its time: HEAD if
+// it has come, else that the request has.
+func (s *scrape) stillHere() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended || s.headSent:
+	case s.head != nil:
+		s.headSent = true
+		s.out.send(s.frame(wire.TypeHead, s.head.Append(nil)))
+	default:
+		s.out.send(s.frame(wire.TypeAck, nil))
+	}
+}
+
+// nack refuses the scrape: the target was not asked.
+func (s *scrape) nack(why *wire.Error, elsewhere bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.out.send(s.frame(wire.TypeNack, (&wire.Nack{Error: *why, Elsewhere: elsewhere}).Append(nil)))
+}
+
+// fail ends the scrape short of a whole answer.
+func (s *scrape) fail(why *wire.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.out.send(s.frame(wire.TypeEnd, wire.AppendEnd(nil, why)))
+}
+
+// begin keeps the head for the first piece of body to share a message with.
+func (s *scrape) begin(head *wire.Head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.head = head
+}
+
+// deliver queues a piece of body, HEAD before it if it is the first and END
+// after it if it is the last.
+func (s *scrape) deliver(data []byte, last bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var frames []outgoing
+	if !s.headSent {
+		s.headSent = true
+		frames = append(frames, s.frame(wire.TypeHead, s.head.Append(nil)))
+	}
+	if len(data) > 0 {
+		f := s.frame(wire.TypeData, data)
+		f.taken = s.taken
+		frames = append(frames, f)
+	}
+	if last {
+		s.ended = true
+		frames = append(frames, s.frame(wire.TypeEnd, wire.AppendEnd(nil, nil)))
+	}
+	s.out.send(frames...)
+}
+
+// pump sends the body as it is read and as credit allows, and END.
+func (s *scrape) pump(ctx context.Context, body io.Reader) *wire.Error {
+	buffer := s.buffers.Get().(*[dataSize]byte)
+	defer s.buffers.Put(buffer) // nothing of it is queued any more
+	for {
+		n, err := fill(body, buffer[:])
+		switch {
+		case errors.Is(err, io.EOF):
+			return s.pieces(ctx, buffer[:n], true)
+		case err != nil && ctx.Err() != nil:
+			return over(ctx)
+		case err != nil:
+			return wire.Errorf(wire.TargetBadAnswer, "the body broke off: %s", printable(err.Error()))
+		}
+		if failure := s.pieces(ctx, buffer[:n], false); failure != nil {
+			return failure
+		}
+	}
+}
+
+// pieces sends data as credit allows. When it returns data is free again.
+func (s *scrape) pieces(ctx context.Context, data []byte, whole bool) *wire.Error {
+	if whole && len(data) == 0 {
+		s.deliver(nil, true)
+	}
+	for len(data) > 0 {
+		n, err := s.credit.spend(ctx, len(data))
+		if err != nil {
+			return over(ctx)
+		}
+		s.deliver(data[:n], whole && n == len(data))
+		select {
+		case <-s.taken:
+		case <-s.out.ended: // and so nobody reads data any more
+			return wire.Errorf(wire.Canceled, "the link is gone")
+		}
+		data = data[n:]
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"reflect"
+	"strconv"
+	"strings"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A declaration is one target as the user wrote it.
+type declaration struct {
+	Name        string            `yaml:"name"`
+	URL         string            `yaml:"url"`
+	Address     string            `yaml:"address"`
+	Labels      map[string]string `yaml:"labels"`
+	MaxInflight int               `yaml:"max_inflight"`
+
+	promconfig.HTTPClientConfig `yaml:",inline"`
+}
+
+// A target is a declared scrape endpoint, ready to be asked.
+type target struct {
+	wire.Target             // what the relay is told
+	url         *url.URL    // of a subtree: its path without the *
+	maxInflight int         // 0: only the relay's limits
+	from        declaration // what it was made of
+	http        promconfig.HTTPClientConfig
+	transport   http.RoundTripper
+}
+
+// A targetSet is a list of targets at one time. It is not changed once made.
+type targetSet struct {
+	byName   map[string]*target
+	declared []wire.Target // in the order of declaration, the agent's own last
+}
+
+// newTargetSet makes targets of declarations and puts labels on all of them, the
+// agent's own too. Targets of old that have not changed are kept, and with them
+// their connections.
+func newTargetSet(declared []declaration, labels map[string]string, own *target, old *targetSet, dial dialFunc) (*targetSet, error) {
+	set := &targetSet{byName: make(map[string]*target, len(declared)+1)}
+	for _, d := range declared {
+		if d.Name == wire.OwnTarget {
+			return nil, fmt.Errorf("target %s: the name is the agent's own metrics': choose another", d.Name)
+		}
+		t, err := newTarget(d, labels)
+		if err != nil {
+			return nil, fmt.Errorf("target %s: %w", d.Name, err)
+		}
+		set.add(t)
+	}
+	set.add(own)
+	if err := wire.CheckTargets(set.declared); err != nil {
+		return nil, err
+	}
+	for name, t := range set.byName {
+		if t == own {
+			continue
+		}
+		if was := old.find(name); was != nil && reflect.DeepEqual(was.from, t.from) {
+			t.transport = was.transport
+			continue
+		}
+		if err := t.connect(dial); err != nil {
+			return nil, fmt.Errorf("target %s: %w", name, err)
+		}
+	}
+	return set, nil
+}
+
+func (s *targetSet) add(t *target) {
+	s.byName[t.Name] = t
+	s.declared = append(s.declared, t.Target)
+}
+
+// find is the target of that name, or nil.
+func (s *targetSet) find(name string) *target {
+	if s == nil {
+		return nil
+	}
+	return s.byName[name]
+}
+
+// closeIdle closes the idle connections of targets that next does not share.
+// Those in use close when they are done with.
+func (s *targetSet) closeIdle(next *targetSet) {
+	if s == nil {
+		return
+	}
+	for name, t := range s.byName {
+		if kept := next.find(name); kept == nil || kept.transport != t.transport {
+			(&http.Client{Transport: t.transport}).CloseIdleConnections()
+		}
+	}
+}
+
+func newTarget(d declaration, labels map[string]string) (*target, error) {
+	u, subtree, err := parseTargetURL(d.URL)
+	if err != nil {
+		return nil, err
+	}
+	if d.MaxInflight < 0 {
+		return nil, fmt.Errorf("max_inflight: %d: must not be negative", d.MaxInflight)
+	}
+	all := maps.Clone(labels)
+	if all == nil {
+		all = make(map[string]string, len(d.Labels))
+	}
+	maps.Copy(all, d.Labels)
+	port, err := portOf(u)
+	if err != nil {
+		return nil, err
+	}
+	if d.FollowRedirects || d.EnableHTTP2 {
+		return nil, fmt.Errorf("follow_redirects and enable_http2 are not for an agent's targets: nothing undeclared is reached, and HTTP/1.1 is spoken")
+	}
+	http := d.HTTPClientConfig
+	if err := http.Validate(); err != nil {
+		return nil, err
+	}
+	return &target{
+		Target: wire.Target{
+			Name: d.Name, Scheme: u.Scheme, Address: d.Address, Port: port,
+			Path: u.EscapedPath(), Subtree: subtree, Labels: all,
+		},
+		url: u, maxInflight: d.MaxInflight, from: d, http: http,
+	}, nil
+}
+
+// parseTargetURL reads a target's URL; one that ends in /* is a subtree. The
+// path is always there and plain.
+func parseTargetURL(s string) (u *url.URL, subtree bool, err error) {
+	u, err = url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return nil, false, fmt.Errorf("url: must be http://host:port/path or https://...")
+	}
+	if u.User != nil {
+		return nil, false, fmt.Errorf("url: must hold no user name: use basic_auth in FARSCRAPE_TARGETS_FILE")
+	}
+	if u.Fragment != "" || !plainQuery(u.RawQuery) {
+		return nil, false, fmt.Errorf("url: holds a # or a character that no URL has")
+	}
+	if u.Path == "" {
+		u.Path = "/metrics" // as Prometheus has it
+	}
+	if subtree = strings.HasSuffix(u.Path, "/*"); subtree {
+		u.Path = strings.TrimSuffix(u.Path, "*")
+		u.RawPath = strings.TrimSuffix(u.RawPath, "*")
+	}
+	if clean := path.Clean(u.Path); clean != u.Path && clean+"/" != u.Path {
+		return nil, false, fmt.Errorf("url: write the path as %s", clean)
+	}
+	return u, subtree, nil
+}
+
+func portOf(u *url.URL) (uint16, error) {
+	switch {
+	case u.Port() != "":
+		n, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil || n == 0 {
+			return 0, fmt.Errorf("url: port %s: must be 1 to 65535", u.Port())
+		}
+		return uint16(n), nil
+	case u.Scheme == "https":
+		return 443, nil
+	}
+	return 80, nil
+}
+
+// dialFunc opens a connection.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// connect gives the target its transport, with Prometheus's own HTTP settings.
+func (t *target) connect(dial dialFunc) (err error) {
+	t.transport, err = promconfig.NewRoundTripperFromConfig(t.http, t.Name,
+		promconfig.WithHTTP2Disabled(), promconfig.WithDialContextFunc(promconfig.DialContextFunc(dial)))
+	return err
+}

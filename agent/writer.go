@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// maxQueued bounds the frames that wait for a slow line. Scrapes queue a few
+// each, and their number is bounded too: past this the replica floods the link
+// and does not read it.
+const maxQueued = 8192
+
+// errSlow ends a link whose queue is full.
+var errSlow = errors.New("the replica does not read what is sent to it")
+
+// A writer is the one that writes to a link's socket. Frames go out in the order
+// they were queued, as many to a message as fit, so that scrapes take turns:
+// none has more than one DATA frame queued. Only a PONG overtakes.
+type writer struct {
+	conn    *websocket.Conn
+	buffers *sync.Pool    // of *[wire.MaxMessage]byte
+	wake    chan struct{} // has one element if there may be something to write
+	ended   chan struct{} // closed when run has returned
+
+	mu    sync.Mutex
+	pong  []byte // of the last PING not yet answered; who pings faster than we write wants no more
+	queue []outgoing
+	full  bool
+}
+
+// An outgoing frame waits to be written.
+type outgoing struct {
+	wire.Frame
+	alone bool            // shares no message
+	taken chan<- struct{} // is sent to once Payload is free again; has room for it
+}
+
+func newWriter(conn *websocket.Conn, buffers *sync.Pool) *writer {
+	return &writer{conn: conn, buffers: buffers, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+}
+
+// send queues frames, which go out in this order with nothing between them. It
+// never blocks.
+func (w *writer) send(frames ...outgoing) {
+	w.mu.Lock()
+	if len(w.queue)+len(frames) > maxQueued {
+		w.full = true
+	} else {
+		w.queue = append(w.queue, frames...)
+	}
+	w.mu.Unlock()
+	w.poke()
+}
+
+// answer queues a PONG. payload is copied.
+func (w *writer) answer(payload []byte) {
+	w.mu.Lock()
+	w.pong = append(w.pong[:0], payload...)
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *writer) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes until ctx ends or the socket fails. ctx never reaches the socket:
+// it would close it.
+func (w *writer) run(ctx context.Context) error {
+	defer close(w.ended)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// flush writes messages until nothing is queued. It holds a buffer meanwhile,
+// and none after.
+func (w *writer) flush() error {
+	buffer := w.buffers.Get().(*[wire.MaxMessage]byte)
+	defer w.buffers.Put(buffer)
+	for {
+		message, err := w.next(buffer[:0])
+		if err != nil || len(message) == 0 {
+			return err
+		}
+		if err := w.conn.Write(context.Background(), websocket.MessageBinary, message); err != nil {
+			return err
+		}
+	}
+}
+
+// next takes off the queue what fits in one message.
+func (w *writer) next(message []byte) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.full {
+		return nil, errSlow
+	}
+	if len(w.pong) > 0 {
+		message = wire.Frame{Type: wire.TypePong, Payload: w.pong}.Append(message)
+		w.pong = w.pong[:0]
+	}
+	n := 0
+	for _, f := range w.queue {
+		if len(message) > 0 && (f.alone || len(message)+f.Size() > wire.MaxMessage) {
+			break
+		}
+		message = f.Append(message)
+		if f.taken != nil {
+			f.taken <- struct{}{}
+		}
+		n++
+		if f.alone {
+			break
+		}
+	}
+	w.drop(n)
+	return message, nil
+}
+
+// drop forgets the first n of the queue, and the queue's memory once it is
+// empty: an idle link holds none.
+func (w *writer) drop(n int) {
+	clear(w.queue[:n])
+	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+		w.queue = nil
+	}
+}
