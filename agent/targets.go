@@ -142,7 +142,7 @@ func newTarget(d declaration, labels map[string]string) (*target, error) {
 func parseTargetURL(s string) (u *url.URL, subtree bool, err error) {
 	u, err = url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, false, fmt.Errorf("url: must be http://host:port/path or https://...")
+		return nil, false, fmt.Errorf("url: must be http://host:port/path, or https")
 	}
 	if u.User != nil {
 		return nil, false, fmt.Errorf("url: must hold no user name: use basic_auth in FARSCRAPE_TARGETS_FILE")
