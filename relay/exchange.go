@@ -113,11 +113,13 @@ func (x *exchange) giveUp(e *wire.Error) {
 	x.finish(&wire.Nack{Error: *e})
 }
 
-// fail ends an attempt whose other end will not be heard any more.
+// fail ends an attempt whose other end may not be heard any more; if it lives,
+// it is told to stop.
 func (x *exchange) fail(e *wire.Error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.over {
+		x.pass(wire.TypeCancel, nil)
 		x.finish(&wire.Nack{Error: *e, Elsewhere: true})
 		x.wake()
 	}

@@ -33,6 +33,8 @@ type link struct {
 	beat      beat
 	list      wire.TargetList // owned by run: a changed list that is not yet whole
 
+	hungUp chan struct{} // closed when the close that was begun is over
+
 	mu       sync.Mutex // guards what follows
 	epoch    uint64
 	targets  []wire.Target
@@ -56,7 +58,7 @@ func newLink(r *Relay, conn *websocket.Conn, k wire.AgentKey, c token.Claims, re
 	l := &link{
 		relay: r, conn: conn, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:  r.Logger.With("agent", k.Agent, "tenant", k.Tenant, "link", id),
-		legs: make(map[legKey]*leg),
+		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(l.connected.UnixNano())
 	return l
@@ -87,22 +89,34 @@ func (l *link) introduce() error {
 		err := l.read(func(f wire.Frame) (err error) {
 			switch {
 			case f.Type == wire.TypeHello && l.hello == nil:
-				if l.hello, err = wire.ParseHello(f.Payload); err == nil && l.hello.Agent != l.key.Agent {
-					err = errors.New("HELLO: another name than the upgrade's")
-				}
+				err = l.greet(f.Payload)
 			case f.Type == wire.TypeTargets && l.hello != nil && !done:
-				targets, done, err = list.Add(f.Payload)
+				if targets, done, err = list.Add(f.Payload); err != nil {
+					err = &refusedError{err}
+				}
 			case f.Type < wire.FirstOptional:
 				err = errors.New("a frame before HELLO and TARGETS")
 			}
 			return err
 		})
 		if err != nil {
-			return refusedBecause(err)
+			return err
 		}
 	}
 	l.targets = targets
 	return l.register()
+}
+
+func (l *link) greet(payload []byte) error {
+	hello, err := wire.ParseHello(payload)
+	if err == nil && hello.Agent != l.key.Agent {
+		err = errors.New("HELLO: another name than the upgrade's")
+	}
+	if err != nil {
+		return &refusedError{err}
+	}
+	l.hello = hello
+	return nil
 }
 
 // register enters the link into the directory and welcomes it. From here on it
@@ -185,7 +199,7 @@ func (l *link) handle(f wire.Frame) error {
 func (l *link) retarget(payload []byte) error {
 	targets, done, err := l.list.Add(payload)
 	if err != nil {
-		return refusedBecause(err)
+		return &refusedError{err}
 	}
 	if done {
 		l.mu.Lock()
@@ -241,6 +255,7 @@ func (l *link) closeLocked(c wire.Cause) {
 	}
 	l.closed, l.cause = true, c
 	l.relay.active.Go(func() {
+		defer close(l.hungUp)
 		// Close waits for the peer's word, up to 5 s and more; a peer that
 		// may be dead is not waited for.
 		if c == wire.CauseTimeout || c == wire.CauseLost || c == wire.CauseSlow {
@@ -254,7 +269,6 @@ func (l *link) closeLocked(c wire.Cause) {
 
 // depart takes the link out of everything and tells whoever waits for it.
 func (l *link) depart() {
-	_ = l.conn.CloseNow()
 	l.mu.Lock()
 	cause, left := l.cause, l.leaving
 	l.mu.Unlock()
@@ -266,6 +280,8 @@ func (l *link) depart() {
 		l.relay.routes.forget(l.key)
 	}
 	l.abandonLegs()
+	<-l.hungUp
+	_ = l.conn.CloseNow()
 	l.log.Info("link closed", "cause", cause, "age", time.Since(l.connected).Round(time.Second))
 }
 
@@ -279,31 +295,19 @@ func closeCause(err error) wire.Cause {
 		return wire.CauseAgentStopped
 	case websocket.CloseStatus(err) != -1:
 		return wire.CauseOf(int(websocket.CloseStatus(err)))
-	case isProtocol(err):
+	case errors.As(err, new(*protocolError)):
 		return wire.CauseProtocol
 	}
 	return wire.CauseLost
 }
 
-// isProtocol tells a message that breaks the protocol from a broken connection.
-func isProtocol(err error) bool {
-	var p *protocolError
-	return errors.As(err, &p)
-}
-
 // A protocolError is a message that no agent of this version sends.
 type protocolError struct{ error }
 
+func (e *protocolError) Unwrap() error { return e.error }
+
 // A refusedError is a HELLO or a target list that is understood and not taken.
 type refusedError struct{ error }
-
-func refusedBecause(err error) error {
-	var p *protocolError
-	if errors.As(err, &p) {
-		return &refusedError{p.error}
-	}
-	return err
-}
 
 // jitter draws from d ± share of it.
 func jitter(d time.Duration, share float64) time.Duration {

@@ -15,7 +15,8 @@ const maxAttempts = 2
 // Scrape has the target asked and returns its answer as soon as it is whole, or
 // as its window is nearly full. Until then a lost link costs one retry and
 // nothing else. ctx must have the scrape's deadline and must outlive the
-// reading of the body. The error is a *wire.Error.
+// reading of the body. The error is a *wire.Error; an Answer beside it says
+// only which way the scrape went.
 func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) {
 	k, failure := r.resolve(ctx, s)
 	if failure != nil {
@@ -38,7 +39,7 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 	answer, failure := r.attempts(ctx, s, rt, done)
 	if failure != nil {
 		done()
-		return nil, failure
+		return &wire.Answer{Route: rt.name(), Agent: k.Agent, Target: rt.target}, failure
 	}
 	return answer, nil
 }

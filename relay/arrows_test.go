@@ -1,0 +1,68 @@
+package relay_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The arrows of ARCHITECTURE.md: which of our packages a package may import.
+// They run one way, so that each part can be read without the others.
+var arrows = map[string][]string{
+	"relay/wire":                {},
+	"relay/token":               {"relay/wire"},
+	"relay/settings":            {},
+	"relay":                     {"relay/wire", "relay/token"},
+	"relay/cmd/farscrape-relay": {"relay", "relay/wire", "relay/token", "relay/settings", "edge", "store"},
+	"edge":                      {"relay/wire", "relay/token"},
+	"agent":                     {"relay/wire", "relay/settings"},
+	"agent/cmd/farscrape-agent": {"agent", "relay/settings"},
+	"store":                     {"relay/wire"},
+	"store/storetest":           {"relay/wire"},
+	"scripts/e2e":               {},
+}
+
+// What else a package may import, where that is the point of it.
+var libraries = map[string][]string{
+	"relay/wire":  {},
+	"relay/token": {"github.com/golang-jwt/jwt/v5"},
+	"store":       {"github.com/redis/go-redis/v9", "github.com/prometheus/client_golang/prometheus"},
+	"edge":        {"github.com/go-chi/chi/v5", "github.com/prometheus/client_golang/prometheus"},
+}
+
+func TestArrowsRunOneWay(t *testing.T) {
+	const module = "github.com/farscrape/farscrape/"
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		may, known := arrows[name]
+		if !known {
+			t.Errorf("package %s has no place in the table", name)
+		}
+		for _, i := range p.Imports {
+			ours, internal := strings.CutPrefix(i, module)
+			if internal && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s", name, ours)
+			}
+			with, restricted := libraries[name]
+			if restricted && !internal && strings.Contains(strings.Split(i, "/")[0], ".") && !slices.ContainsFunc(with, func(l string) bool { return i == l || strings.HasPrefix(i, l+"/") }) {
+				t.Errorf("%s imports %s", name, i)
+			}
+		}
+	}
+}

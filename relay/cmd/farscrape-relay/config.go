@@ -1,0 +1,165 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/settings"
+)
+
+// config is the relay's environment; each name has FARSCRAPE_ before it.
+type config struct {
+	Listen     string `env:"LISTEN" help:"where agents and Prometheus connect; by default 127.0.0.1:8080, or :n where the platform sets PORT=n"`
+	EdgeListen string `env:"EDGE_LISTEN" help:"when set, the Prometheus side is served only here and the agent side only on LISTEN"`
+	OpsListen  string `env:"OPS_LISTEN" help:"when set, /metrics and pprof are served only here; pprof nowhere else ever"`
+
+	RedisURL     string `env:"REDIS_URL" help:"redis://[user:password@]host:port, rediss:// for TLS; Sentinel: redis://sentinel:26379?master_name=NAME&addr=sentinel2:26379; Cluster: redis://node1:6379?addr=node2:6379&addr=node3:6379. Empty: the embedded store, for exactly one replica"`
+	RedisURLFile string `env:"REDIS_URL_FILE" help:"a file that holds REDIS_URL"`
+	RedisCA      string `env:"REDIS_TLS_CA_FILE" help:"PEM certificates that may sign Redis's; by default the system's"`
+	RedisCert    string `env:"REDIS_TLS_CERT_FILE" help:"the relay's own certificate for Redis, PEM"`
+	RedisKey     string `env:"REDIS_TLS_KEY_FILE" help:"and its key"`
+	RedisPrefix  string `env:"REDIS_PREFIX" envDefault:"farscrape:" help:"before every key and channel in Redis"`
+
+	Key      string `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
+	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart"`
+	EdgeAuth string `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
+
+	PublicURL      string            `env:"PUBLIC_URL" help:"the URL that Prometheus has for the relay, for discovery; by default from the request"`
+	TrustedProxies settings.Prefixes `env:"TRUSTED_PROXIES" help:"the load balancers whose X-Forwarded-Host and -Proto count"`
+
+	ScrapeTimeout     time.Duration  `env:"SCRAPE_TIMEOUT" envDefault:"10s" help:"of a scrape that sends none"`
+	ScrapeMaxTimeout  time.Duration  `env:"SCRAPE_MAX_TIMEOUT" envDefault:"5m" help:"no scrape takes longer"`
+	MaxBody           settings.Bytes `env:"MAX_BODY" envDefault:"256MiB" help:"past it the scrape fails"`
+	MaxInflightTarget int            `env:"MAX_INFLIGHT_TARGET" envDefault:"64" help:"scrapes of one target at once; more wait for half their time"`
+	MaxInflightAgent  int            `env:"MAX_INFLIGHT_AGENT" envDefault:"256" help:"scrapes of one agent at once"`
+
+	LinkMaxAge   time.Duration `env:"LINK_MAX_AGE" envDefault:"50m" help:"links are moved at this age, less up to 10 %; below what the platform cuts a WebSocket at"`
+	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"8s" help:"how long a stop may take: fits a grace period of 10 s"`
+	SDKeep       time.Duration `env:"SD_KEEP" envDefault:"168h" help:"how long a departed agent's targets stay listed, so that up == 0 keeps firing"`
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
+	LogFormat string `env:"LOG_FORMAT" envDefault:"text" help:"text or json"`
+}
+
+// loadConfig reads the environment and checks what can be checked without
+// touching anything.
+func loadConfig(environ []string) (*config, error) {
+	c := new(config)
+	if err := settings.Load(c, environ); err != nil {
+		return nil, err
+	}
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8080"
+		for _, e := range environ {
+			if port, ok := strings.CutPrefix(e, "PORT="); ok && port != "" {
+				c.Listen = ":" + port
+			}
+		}
+	}
+	return c, errors.Join(c.checkAuth(), c.checkNumbers(), c.checkURL())
+}
+
+func (c *config) checkAuth() error {
+	switch {
+	case c.EdgeAuth != "token" && c.EdgeAuth != "none":
+		return fmt.Errorf("FARSCRAPE_EDGE_AUTH=%s: must be token or none", c.EdgeAuth)
+	case c.EdgeAuth == "none" && c.EdgeListen == "":
+		return errors.New("FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches")
+	case c.RedisURL != "" && c.RedisURLFile != "":
+		return errors.New("FARSCRAPE_REDIS_URL and FARSCRAPE_REDIS_URL_FILE are both set: unset one")
+	case !c.hasKey() && c.hasRedis():
+		return errors.New("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set: replicas that share a Redis share a key. Make one: openssl rand -hex 32")
+	}
+	if c.hasKey() {
+		return nil
+	}
+	for name, address := range map[string]string{"LISTEN": c.Listen, "EDGE_LISTEN": c.EdgeListen} {
+		if address != "" && !loopback(address) {
+			return fmt.Errorf("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set, since FARSCRAPE_%s=%s is reached from other machines. Make one: openssl rand -hex 32", name, address)
+		}
+	}
+	return nil
+}
+
+func (c *config) checkNumbers() error {
+	for name, n := range map[string]int64{
+		"SCRAPE_TIMEOUT": int64(c.ScrapeTimeout), "SCRAPE_MAX_TIMEOUT": int64(c.ScrapeMaxTimeout), "MAX_BODY": int64(c.MaxBody),
+		"MAX_INFLIGHT_TARGET": int64(c.MaxInflightTarget), "MAX_INFLIGHT_AGENT": int64(c.MaxInflightAgent),
+		"LINK_MAX_AGE": int64(c.LinkMaxAge), "SD_KEEP": int64(c.SDKeep),
+	} {
+		if n <= 0 {
+			return fmt.Errorf("FARSCRAPE_%s must be more than 0", name)
+		}
+	}
+	if c.DrainTimeout < 2*time.Second {
+		return fmt.Errorf("FARSCRAPE_DRAIN_TIMEOUT=%s: must be 2s or more", c.DrainTimeout)
+	}
+	return nil
+}
+
+func (c *config) checkURL() error {
+	_, err := c.publicURL()
+	return err
+}
+
+func (c *config) hasKey() bool   { return c.Key != "" || c.KeyFile != "" }
+func (c *config) hasRedis() bool { return c.RedisURL != "" || c.RedisURLFile != "" }
+
+// publicURL is nil if none is set.
+func (c *config) publicURL() (*url.URL, error) {
+	if c.PublicURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
+		return nil, fmt.Errorf("FARSCRAPE_PUBLIC_URL=%s: must be like https://relay.example.com", c.PublicURL)
+	}
+	return u, nil
+}
+
+// redisTLS is nil if no file is set: the URL's scheme then says whether TLS is
+// used, with the system's certificates.
+func (c *config) redisTLS() (*tls.Config, error) {
+	if c.RedisCA == "" && c.RedisCert == "" && c.RedisKey == "" {
+		return nil, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.RedisCA != "" {
+		pem, err := os.ReadFile(c.RedisCA)
+		if err != nil {
+			return nil, fmt.Errorf("FARSCRAPE_REDIS_TLS_CA_FILE: %w", err)
+		}
+		if conf.RootCAs = x509.NewCertPool(); !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("FARSCRAPE_REDIS_TLS_CA_FILE: %s holds no PEM certificate", c.RedisCA)
+		}
+	}
+	if c.RedisCert != "" || c.RedisKey != "" {
+		pair, err := tls.LoadX509KeyPair(c.RedisCert, c.RedisKey)
+		if err != nil {
+			return nil, fmt.Errorf("FARSCRAPE_REDIS_TLS_CERT_FILE and _KEY_FILE: %w", err)
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	return conf, nil
+}
+
+// loopback reports whether only this machine reaches a listen address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

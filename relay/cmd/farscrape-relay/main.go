@@ -1,0 +1,63 @@
+// Command farscrape-relay runs one replica of the relay, and mints the tokens
+// of agents and scrapers.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/farscrape/farscrape/relay/settings"
+)
+
+const intro = `farscrape-relay lets Prometheus scrape targets behind NAT and firewalls.
+
+Usage:
+  farscrape-relay                                     run a replica
+  farscrape-relay token -agent NAME [-ttl D]          print an agent's token; NAME may
+                                                      be a pattern, or - to read names
+                                                      from standard input
+  farscrape-relay token -scraper NAME [-agents GLOB]  print a scraper's token
+  farscrape-relay -version | -help
+
+A replica is set up by its environment. With none of it set it runs for trying
+things out: on 127.0.0.1:8080, with a key of its own and the embedded store.`
+
+func main() {
+	// A platform's stop, and a person's: it drains. A second one ends the process.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := command(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "farscrape-relay: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// command does what the arguments say.
+func command(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "token" {
+		return mint(args[1:], environ, stdin, stdout, stderr)
+	}
+	flags := flag.NewFlagSet("farscrape-relay", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	version := flags.Bool("version", false, "")
+	err := flags.Parse(args)
+	switch {
+	case err == flag.ErrHelp:
+		settings.Usage(stdout, intro, new(config))
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w; see farscrape-relay -help", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("no command %q; see farscrape-relay -help", flags.Arg(0))
+	case *version:
+		fmt.Fprintln(stdout, settings.Version())
+		return nil
+	}
+	return run(ctx, environ, stderr)
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farscrape/farscrape/edge"
+	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
+)
+
+// A runner is what the command needs of either store beyond what relay.New asks
+// of it.
+type runner interface {
+	Run(ctx context.Context, events wire.StoreEvents) error
+}
+
+// run builds a replica from its environment and runs it until ctx ends and it
+// has drained, or until something it cannot go on without fails.
+func run(ctx context.Context, environ []string, stderr io.Writer) error {
+	c, err := loadConfig(environ)
+	if err != nil {
+		return err
+	}
+	log, err := settings.Logger(stderr, c.LogLevel, c.LogFormat)
+	if err != nil {
+		return err
+	}
+	for _, name := range settings.Unknown(c, environ) {
+		log.Warn("unknown variable", "variable", name)
+	}
+	listeners, err := listen(c)
+	if err != nil {
+		return err
+	}
+	defer listeners.close()
+	keys, tried, err := loadKeys(c, listeners.main.Addr().String())
+	if err != nil {
+		return err
+	}
+	r, err := newReplica(c, keys, log)
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "version", settings.Version(), "replica", r.id, "listen", listeners.String())
+	if tried != nil {
+		tried.invite(stderr, listeners.main.Addr().String())
+	}
+	return r.run(ctx, c, listeners)
+}
+
+// loadKeys returns the keys, and a trial if it had to make them.
+func loadKeys(c *config, address string) (*token.Keys, *trial, error) {
+	text, err := settings.Secret(c.Key, c.KeyFile, "KEY")
+	if err != nil {
+		return nil, nil, err
+	}
+	if text == nil {
+		t, err := newTrial(address)
+		if err != nil {
+			return nil, nil, err
+		}
+		return token.NewKeys(t.keys), t, nil
+	}
+	ring, err := token.ParseKeys(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("FARSCRAPE_KEY: %w", err)
+	}
+	return token.NewKeys(ring), nil, nil
+}
+
+// A replica is the parts of one relay process, built and not yet running.
+type replica struct {
+	id      wire.ReplicaID
+	log     *slog.Logger
+	keys    *token.Keys
+	store   runner
+	relay   *relay.Relay
+	edge    *edge.Edge
+	metrics *prometheus.Registry
+}
+
+func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error) {
+	r := &replica{id: wire.NewID[wire.ReplicaID](), log: log, keys: keys, metrics: prometheus.NewRegistry()}
+	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), settings.BuildInfo("relay"))
+	public, err := c.publicURL()
+	if err != nil {
+		return nil, err
+	}
+	core := relay.Config{
+		Replica: r.id, Keys: keys,
+		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
+		LinkMaxAge: c.LinkMaxAge, DrainTimeout: c.DrainTimeout,
+		Logger: log, Registerer: r.metrics,
+	}
+	if public != nil {
+		core.PublicHost = public.Hostname()
+	}
+	if c.hasRedis() {
+		redis, err := newRedis(c, r)
+		if err != nil {
+			return nil, err
+		}
+		r.store, core.Directory, core.Bus = redis, redis, redis
+	} else {
+		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Registerer: r.metrics})
+		r.store, core.Directory, core.Bus = memory, memory, memory
+		log.Info("embedded store: exactly one replica; set FARSCRAPE_REDIS_URL to run more")
+	}
+	r.relay = relay.New(core)
+	own := promhttp.HandlerFor(r.metrics, promhttp.HandlerOpts{Registry: r.metrics})
+	if c.OpsListen != "" {
+		own = nil
+	}
+	var connect http.Handler
+	if c.EdgeListen == "" {
+		connect = http.HandlerFunc(r.relay.Connect)
+	}
+	r.edge = edge.New(edge.Config{
+		Scraper: r.relay, Connect: connect, Keys: keys, NoAuth: c.EdgeAuth == "none",
+		PublicURL: public, TrustedProxies: c.TrustedProxies,
+		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
+		OwnMetrics: own, Logger: log, Registerer: r.metrics,
+	})
+	return r, nil
+}
+
+func newRedis(c *config, r *replica) (*store.Redis, error) {
+	url, err := settings.Secret(c.RedisURL, c.RedisURLFile, "REDIS_URL")
+	if err != nil {
+		return nil, err
+	}
+	conf, err := c.redisTLS()
+	if err != nil {
+		return nil, err
+	}
+	redis, err := store.NewRedis(store.RedisConfig{
+		URL: string(url), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id, Keep: c.SDKeep, Logger: r.log, Registerer: r.metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("FARSCRAPE_REDIS_URL: %w", err)
+	}
+	return redis, nil
+}
+
+// run runs the parts until ctx ends, and then takes them down in the order that
+// loses nothing: the relay drains while everything else goes on, the listeners
+// close, the links close, and the store goes last, with what they released.
+func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
+	serveCtx, stopServing := context.WithCancel(context.Background())
+	linksCtx, stopLinks := context.WithCancel(context.Background())
+	storeCtx, stopStore := context.WithCancel(context.Background())
+	var all errgroup.Group
+	start := func(what string, f func() error) {
+		all.Go(func() error {
+			if err := f(); err != nil && !errors.Is(err, context.Canceled) {
+				stopServing() // one part's failure ends them all
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	start("store", func() error { return r.store.Run(storeCtx, r.relay.Events()) })
+	start("relay", func() error {
+		defer stopStore()
+		return r.relay.Run(linksCtx)
+	})
+	start("listen", func() error {
+		defer stopLinks()
+		return l.serve(serveCtx, r)
+	})
+	if c.KeyFile != "" {
+		start("FARSCRAPE_KEY_FILE", func() error { return r.watchKeys(serveCtx, c) })
+	}
+	start("drain", func() error {
+		defer stopServing()
+		select {
+		case <-ctx.Done():
+			r.relay.Drain(serveCtx)
+		case <-serveCtx.Done():
+		}
+		return nil
+	})
+	return all.Wait()
+}
+
+// watchKeys takes new keys without a restart; bad ones it leaves alone.
+func (r *replica) watchKeys(ctx context.Context, c *config) error {
+	return settings.Watch(ctx, c.KeyFile, func() {
+		text, err := os.ReadFile(c.KeyFile)
+		if err == nil {
+			var ring *token.Keyring
+			if ring, err = token.ParseKeys(text); err == nil {
+				r.keys.Set(ring)
+				r.log.Info("keys changed", "keys", ring.KeyIDs())
+				return
+			}
+		}
+		r.log.Error("FARSCRAPE_KEY_FILE changed and is no good; the last good keys stay", "err", err)
+	})
+}

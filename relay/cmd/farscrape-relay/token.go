@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// keyConfig is what minting needs of the relay's environment.
+type keyConfig struct {
+	Key     string `env:"KEY" help:"the relay's keys; the first one signs"`
+	KeyFile string `env:"KEY_FILE" help:"a file that holds KEY"`
+}
+
+const tokenIntro = `farscrape-relay token prints a token, and its ID to standard error.
+
+Usage:
+  farscrape-relay token -agent NAME [-tenant T] [-ttl D]
+  farscrape-relay token -scraper NAME [-agents GLOB] [-tenant T] [-ttl D]
+
+  -agent NAME    for the agent of that name. A pattern, such as 'edge-*', is for
+                 all that fit it, but never displaces a live agent. - reads names
+                 from standard input and prints a name, a tab and a token a line
+  -scraper NAME  for a Prometheus
+  -agents GLOB   the agents that the scraper may scrape; by default all
+  -tenant T      by default "default"
+  -ttl D         how long it holds; by default 8760h, a year; 0: for ever`
+
+// mint is farscrape-relay token.
+func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("token", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	agent := flags.String("agent", "", "")
+	scraper := flags.String("scraper", "", "")
+	agents := flags.String("agents", "", "")
+	tenant := flags.String("tenant", wire.DefaultTenant, "")
+	ttl := flags.Duration("ttl", 8760*time.Hour, "")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		settings.Usage(stdout, tokenIntro, new(keyConfig))
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w; see farscrape-relay token -help", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("what is %q? See farscrape-relay token -help", flags.Arg(0))
+	case (*agent == "") == (*scraper == ""):
+		return errors.New("say -agent NAME or -scraper NAME; see farscrape-relay token -help")
+	case *agents != "" && *agent != "":
+		return errors.New("-agents goes with -scraper")
+	case *ttl < 0:
+		return errors.New("-ttl must not be negative; 0 never ends")
+	}
+	keys, err := mintingKeys(environ)
+	if err != nil {
+		return err
+	}
+	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents}
+	if *scraper != "" {
+		claims.Role, claims.Name = token.Scraper, *scraper
+	}
+	now := time.Now()
+	if *ttl > 0 {
+		claims.Expires = now.Add(*ttl)
+	}
+	if *agent == "-" {
+		return mintMany(keys, claims, now, stdin, stdout, stderr)
+	}
+	t, minted, err := keys.Mint(claims, now)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(stdout, t)
+	fmt.Fprintf(stderr, "token ID %s\n", minted.ID)
+	return nil
+}
+
+func mintingKeys(environ []string) (*token.Keyring, error) {
+	var c keyConfig
+	if err := settings.Load(&c, environ); err != nil {
+		return nil, err
+	}
+	text, err := settings.Secret(c.Key, c.KeyFile, "KEY")
+	if err != nil {
+		return nil, err
+	}
+	if text == nil {
+		return nil, errors.New("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set to the relay's key")
+	}
+	return token.ParseKeys(text)
+}
+
+// mintMany mints a token for every name that it reads, all of which must be
+// good before any is printed.
+func mintMany(keys *token.Keyring, claims token.Claims, now time.Time, stdin io.Reader, stdout, stderr io.Writer) error {
+	var tokens, ids strings.Builder
+	lines := bufio.NewScanner(stdin)
+	for n := 1; lines.Scan(); n++ {
+		if claims.Name = strings.TrimSpace(lines.Text()); claims.Name == "" {
+			continue
+		}
+		t, minted, err := keys.Mint(claims, now)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		fmt.Fprintf(&tokens, "%s\t%s\n", minted.Name, t)
+		fmt.Fprintf(&ids, "token ID %s\t%s\n", minted.ID, minted.Name)
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, tokens.String())
+	fmt.Fprint(stderr, ids.String())
+	return nil
+}

@@ -1,0 +1,302 @@
+package relay_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+func TestAgentsAreRefusedBeforeTheUpgrade(t *testing.T) {
+	c := newCluster(t, 1, func(c *relay.Config) { c.PublicHost = "relay.example.com" })
+	r := c.replicas[0]
+	expired, _, err := c.keys.Current().Mint(token.Claims{Role: token.Agent, Name: "edge", Expires: time.Now().Add(-time.Hour)}, time.Now().Add(-2*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]struct {
+		dialOptions
+		status int
+		reason wire.Reason
+	}{
+		"garbage":              {dialOptions{token: "garbage"}, 401, wire.Unauthorized},
+		"expired":              {dialOptions{token: expired}, 401, wire.Unauthorized},
+		"a scraper's token":    {dialOptions{token: r.mint(token.Scraper, "prometheus")}, 403, wire.Forbidden},
+		"a token for another":  {dialOptions{token: r.mint(token.Agent, "other")}, 403, wire.Forbidden},
+		"outside the pattern":  {dialOptions{pattern: "core-*"}, 403, wire.Forbidden},
+		"the relay's own name": {dialOptions{name: "relay.example.com"}, 403, wire.Forbidden},
+		"an IP address":        {dialOptions{name: "10.0.0.1", pattern: "*"}, 400, wire.BadRequest},
+		"no DNS name":          {dialOptions{name: "a/b", pattern: "*"}, 400, wire.BadRequest},
+		"held already":         {dialOptions{held: "x," + string(r.Replica)}, 409, wire.BadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, resp, err := r.tryDial(o.dialOptions)
+			if err == nil {
+				t.Fatal("it is taken")
+			}
+			if resp == nil || resp.StatusCode != o.status || resp.Header.Get(wire.HeaderError) != o.reason.String() {
+				t.Errorf("got %+v, want %d %s", resp, o.status, o.reason)
+			}
+			if o.status == 409 && resp.Header.Get("Retry-After") != "1" {
+				t.Error("no word of when to come back")
+			}
+		})
+	}
+}
+
+func TestAnotherVersionIsRefusedWithAReason(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	req, _ := http.NewRequest("GET", wire.ConnectPath, nil)
+	req.Header = http.Header{"Authorization": {"Bearer " + r.mint(token.Agent, "edge")}, wire.HeaderAgent: {"edge"}, "Sec-Websocket-Protocol": {"farscrape.v9"}}
+	w := &recorder{header: http.Header{}}
+	r.Connect(w, req)
+	if w.status != http.StatusUpgradeRequired || !strings.Contains(w.body.String(), wire.Subprotocol) {
+		t.Errorf("%d %q", w.status, w.body.String())
+	}
+}
+
+type recorder struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+func (w *recorder) Header() http.Header         { return w.header }
+func (w *recorder) WriteHeader(status int)      { w.status = status }
+func (w *recorder) Write(b []byte) (int, error) { return w.body.Write(b) }
+
+func TestWhatBreaksTheProtocolClosesTheLink(t *testing.T) {
+	for name, c := range map[string]struct {
+		message []byte
+		cause   wire.Cause
+	}{
+		"not frames":        {[]byte("hello"), wire.CauseProtocol},
+		"unknown frame":     {wire.Frame{Type: 99}.Append(nil), wire.CauseProtocol},
+		"a relay's frame":   {wire.Frame{Type: wire.TypeWelcome}.Append(nil), wire.CauseProtocol},
+		"a bad target list": {wire.Frame{Type: wire.TypeTargets, Payload: []byte(`{"targets":[{"name":"a","labels":{"a-b":"c"}}]}`)}.Append(nil), wire.CauseRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newCluster(t, 1).replicas[0].dial(dialOptions{})
+			_ = a.conn.Write(context.Background(), websocket.MessageBinary, c.message)
+			a.closedWith(c.cause)
+		})
+	}
+	t.Run("a frame from later is ignored", func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		a.send(wire.Frame{Type: 200, Payload: []byte("new")})
+		a.serve("x")
+		wantBody(t, <-r.scrape(time.Second), "x")
+	})
+}
+
+func TestTargetsMayChangeWhileLinked(t *testing.T) {
+	both(t, func(t *testing.T, _ *cluster, owner, edge *replica) {
+		a := owner.dial(dialOptions{})
+		added := func(s *wire.Scrape) { s.Target = "added" }
+		wantReason(t, <-edge.scrape(time.Second, added), wire.TargetNotDeclared)
+		frames, _ := wire.MarshalTargets([]wire.Target{{Name: "added"}})
+		a.send(frames...)
+		a.serve("x")
+		deadline := time.Now().Add(5 * time.Second)
+		for {
+			got := <-edge.scrape(time.Second, added)
+			if got.err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(got.err)
+			}
+		}
+		wantReason(t, <-edge.scrape(time.Second), wire.TargetNotDeclared) // the old one
+	})
+}
+
+func TestASilentPeerIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		time.Sleep(time.Minute) // it answers, so it stays
+		a.silence()
+		start := time.Now()
+		<-a.closed
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("noticed after %s", took)
+		}
+	})
+}
+
+func TestALinkIsMovedByAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.LinkMaxAge = 10 * time.Minute }).replicas[0]
+		a := r.dial(dialOptions{})
+		start := time.Now()
+		a.wantDrain("max_age", 20*time.Minute)
+		if took := time.Since(start); took < 9*time.Minute-time.Second || took > 10*time.Minute+time.Second {
+			t.Errorf("told after %s", took)
+		}
+	})
+}
+
+func (a *agent) wantDrain(cause string, within time.Duration) {
+	a.t.Helper()
+	select {
+	case f := <-a.frames:
+		d, err := wire.ParseDrain(f.Payload)
+		if f.Type != wire.TypeDrain || err != nil || d.Cause != cause {
+			a.t.Errorf("got %v %+v, %v", f.Type, d, err)
+		}
+	case <-time.After(within):
+		a.t.Fatal("no DRAIN came")
+	}
+}
+
+func TestALinkClosesWithItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		now := time.Now()
+		short, _, err := c.keys.Current().Mint(token.Claims{Role: token.Agent, Name: "edge", Expires: now.Add(time.Minute)}, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := c.replicas[0].dial(dialOptions{token: short})
+		a.closedWith(wire.CauseRevoked)
+		if took := time.Since(now); took > 62*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+	})
+}
+
+func TestTwoProcessesWithOneName(t *testing.T) {
+	t.Run("the younger wins, on whichever replica", func(t *testing.T) {
+		c := newCluster(t, 2)
+		old := c.replicas[0].dial(dialOptions{})
+		young := c.replicas[1].dial(dialOptions{})
+		old.closedWith(wire.CauseSuperseded)
+		young.serve("young")
+		for _, r := range c.replicas {
+			wantBody(t, <-r.scrape(time.Second), "young")
+		}
+		_, _, _ = c.replicas[0].tryDial(dialOptions{instance: old.instance, epoch: old.welcome.Epoch})
+		wantBody(t, <-c.replicas[0].scrape(time.Second), "young")
+	})
+	t.Run("a pattern's token displaces nobody", func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		first := r.dial(dialOptions{})
+		second, _, err := r.tryDial(dialOptions{pattern: "ed*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second.closedWith(wire.CauseNameTaken)
+		first.serve("first")
+		wantBody(t, <-r.scrape(time.Second), "first")
+	})
+	t.Run("shared, the lowest epoch that declares the target is asked", func(t *testing.T) {
+		c := newCluster(t, 2)
+		standby := []wire.Target{{Name: "node"}, {Name: "extra"}}
+		first := c.replicas[0].dial(dialOptions{shared: true})
+		c.replicas[1].dial(dialOptions{shared: true, targets: standby}).serve("second")
+		first.serve("first")
+		for _, r := range c.replicas {
+			for range 5 {
+				wantBody(t, <-r.scrape(time.Second), "first")
+			}
+			wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { s.Target = "extra" }), "second")
+		}
+		_ = first.conn.CloseNow()
+		for _, r := range c.replicas {
+			wantBody(t, <-r.scrape(time.Second), "second")
+		}
+	})
+}
+
+func TestDrainLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		leaving, staying := c.replicas[0], c.replicas[1]
+		a := leaving.dial(dialOptions{})
+		inFlight := leaving.scrape(10 * time.Second)
+		held, _ := a.request()
+		a.send(reply(held, wire.TypeAck, nil))
+
+		start := time.Now()
+		drained := make(chan struct{})
+		go func() { leaving.Drain(context.Background()); close(drained) }()
+		a.wantDrain("shutdown", time.Second)
+		if leaving.Ready() || !leaving.Draining() || leaving.Refusing() {
+			t.Error("draining, a replica is unready and answers")
+		}
+		if _, resp, err := leaving.tryDial(dialOptions{}); err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("a draining replica answers an agent %v", resp)
+		}
+		b := staying.dial(dialOptions{instance: a.instance, epoch: a.welcome.Epoch, held: string(leaving.Replica)})
+		b.serve("from the new link")
+		a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "moved"})})
+		time.Sleep(time.Second)
+		for _, r := range c.replicas {
+			wantBody(t, <-r.scrape(time.Second), "from the new link")
+		}
+		a.answer(held, "from the old one")
+		wantBody(t, <-inFlight, "from the old one")
+		a.closedWith(wire.CauseDrained)
+		<-drained
+		if took := time.Since(start); took > 8*time.Second || !leaving.Refusing() {
+			t.Errorf("drained in %s, refusing %v", took, leaving.Refusing())
+		}
+	})
+}
+
+func TestAReplicaThatIsAloneWaitsOnlyForItsScrapes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		done := r.scrape(10 * time.Second)
+		f, _ := a.request()
+		a.send(reply(f, wire.TypeAck, nil))
+		start := time.Now()
+		drained := make(chan struct{})
+		go func() { r.Drain(context.Background()); close(drained) }()
+		time.Sleep(time.Second)
+		a.answer(f, "x")
+		wantBody(t, <-done, "x")
+		<-drained
+		if took := time.Since(start); took > 1100*time.Millisecond {
+			t.Errorf("drained in %s", took)
+		}
+	})
+}
+
+func TestManyLinksLeaveNothingBehind(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	for range 50 {
+		a := r.dial(dialOptions{name: "x" + string(wire.NewID[wire.LinkID]()) + "x"})
+		_ = a.conn.CloseNow()
+	}
+	// TestMain counts the goroutines.
+}
+
+// Frames from Redis and from agents are hostile here: nothing may panic, and
+// the replica must go on serving.
+func FuzzHostileFrames(f *testing.F) {
+	q := wire.Request{Link: "0123456789abcdef", Tenant: "default", Agent: "edge", Target: "node"}
+	f.Add(wire.Frame{Type: wire.TypeRequest, Attempt: 1, Scrape: 1, Payload: q.Append(nil)}.Append(nil))
+	f.Add(wire.Frame{Type: wire.TypeCredit, Attempt: 1, Scrape: 1, Payload: wire.AppendCredit(nil, 1<<31)}.Append(nil))
+	f.Add(wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.AppendEnd(nil, nil)}.Append(nil))
+	f.Fuzz(func(t *testing.T, frames []byte) {
+		r := newCluster(t, 1).replicas[0]
+		r.Events().Frames("fedcba9876543210", frames)
+		a := r.dial(dialOptions{})
+		_ = a.conn.Write(context.Background(), websocket.MessageBinary, frames[:min(len(frames), wire.MaxMessage)])
+		b := r.dial(dialOptions{name: "other"})
+		b.serve("x")
+		wantBody(t, <-r.scrape(5*time.Second, func(s *wire.Scrape) { s.Agent = "other" }), "x")
+	})
+}
