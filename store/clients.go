@@ -169,7 +169,7 @@ func urlError(err error) error {
 	if strings.HasPrefix(err.Error(), "redis: unexpected option") {
 		return fmt.Errorf("the Redis URL: %w", err)
 	}
-	return errors.New("the Redis URL is of none of the known forms:\n" + URLForms)
+	return errors.New("the Redis URL is of none of the known forms; special characters of a password must be percent-encoded")
 }
 
 // SetDriverLogger sends what go-redis itself logs to logger, at debug level:

@@ -1,9 +1,13 @@
 package store
 
 import (
+	"log/slog"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	SetDriverLogger(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}

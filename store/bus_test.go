@@ -1,0 +1,261 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestFramesArriveInOrder(t *testing.T) {
+	const n = 10_000
+	server := storetest.StartRedis(t)
+	reg := prometheus.NewRegistry()
+	from := run(t, open(t, RedisConfig{URL: server.URL(), Registerer: reg}))
+	to := replicas(t, 2, RedisConfig{URL: server.URL()})
+	from.Await(t, within, storetest.BusIs(true))
+	for i := range n {
+		for _, to := range to {
+			if err := from.Send(to.id(), frame(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, to := range to {
+		want := 0
+		for i := range n {
+			want += len(frame(i))
+		}
+		storetest.WaitUntil(t, within, "all frames", func() bool { return to.Received(from.id()) >= want })
+		for i, got := range numbers(t, to.Frames(from.id())) {
+			if got != i {
+				t.Fatalf("frame %d is number %d", i, got)
+			}
+		}
+		if to.Has(storetest.GapOf(from.id())) {
+			t.Error("a gap")
+		}
+	}
+	if from.RoundTrip() <= 0 {
+		t.Errorf("the round trip is %v", from.RoundTrip())
+	}
+	if got := testutil.ToFloat64(from.metrics.framesOut); got != 2*n {
+		t.Errorf("%v frames counted", got)
+	}
+	if problems, err := testutil.GatherAndLint(reg); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+}
+
+func TestNobodyHears(t *testing.T) {
+	server := storetest.StartRedis(t)
+	r := replicas(t, 1, RedisConfig{URL: server.URL()})[0]
+	nobody := wire.NewID[wire.ReplicaID]()
+	if err := r.Send(nobody, frame(1)); err != nil {
+		t.Fatal(err)
+	}
+	r.Await(t, within, storetest.UnheardOf(nobody))
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"}) // nothing takes frames off its queue
+	to := wire.NewID[wire.ReplicaID]()
+	if err := s.Send(to, frame(1)); !errors.Is(err, ErrBusDown) {
+		t.Errorf("before the bus is up: %v", err)
+	}
+	s.outbox.setUp(true)
+	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+	sent := 0
+	var err error
+	for ; err == nil; err = s.Send(to, big) {
+		sent += len(big)
+	}
+	if !errors.Is(err, ErrQueueFull) || sent-len(big) != QueueLimit {
+		t.Errorf("after %d bytes: %v", sent-len(big), err)
+	}
+	if err := s.Send(wire.NewID[wire.ReplicaID](), big); err != nil {
+		t.Errorf("to another: %v", err)
+	}
+	if dropped := s.outbox.setUp(false); dropped != QueueLimit+len(big) {
+		t.Errorf("%d bytes dropped", dropped)
+	}
+}
+
+// TestRoundsAreFair: one destination's full queue does not hold up another's.
+func TestRoundsAreFair(t *testing.T) {
+	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
+	s.outbox.setUp(true)
+	busy, other := wire.NewID[wire.ReplicaID](), wire.NewID[wire.ReplicaID]()
+	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+	for range QueueLimit / len(big) {
+		if err := s.Send(busy, big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Send(other, frame(1)); err != nil {
+		t.Fatal(err)
+	}
+	served := make(map[wire.ReplicaID]int)
+	for _, m := range s.outbox.take(s.config.Replica) {
+		served[m.to]++
+	}
+	if served[other] != 1 || served[busy] > roundBytes/len(big)+1 {
+		t.Errorf("a round serves %v", served)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+	small := frame(5)
+	many := append(append(append([]byte(nil), small...), big...), small...)
+	chunks, err := split(many)
+	if err != nil || len(chunks) != 3 {
+		t.Fatalf("%d chunks, %v", len(chunks), err)
+	}
+	if _, err := split(append([]byte(nil), make([]byte, wire.MaxMessage+1)...)); err == nil {
+		t.Error("no frames, and no error")
+	}
+}
+
+func TestSenders(t *testing.T) {
+	id := wire.NewID[wire.ReplicaID]()
+	steps := []struct {
+		stream, seq  uint64
+		gap, deliver bool
+		why          string
+	}{
+		{5, 1, false, true, "a stream from its beginning"},
+		{5, 2, false, true, "the next"},
+		{5, 2, false, false, "the same again"},
+		{5, 4, true, true, "one is missing"},
+		{5, 3, false, false, "the missing one, late"},
+		{7, 1, true, true, "a new stream: something of the last may be lost"},
+		{5, 5, false, false, "the old stream, late"},
+		{7, 2, false, true, "the next"},
+		{9, 3, true, true, "a new stream without its beginning"},
+	}
+	s := make(senders)
+	for _, step := range steps {
+		gap, deliver := s.accept(&wire.Envelope{From: id, Stream: step.stream, Seq: step.seq}, time.Now())
+		if gap != step.gap || deliver != step.deliver {
+			t.Errorf("%s: gap %t, deliver %t", step.why, gap, deliver)
+		}
+	}
+	if gap, deliver := s.accept(&wire.Envelope{From: wire.NewID[wire.ReplicaID](), Stream: 1, Seq: 2}, time.Now()); !gap || !deliver {
+		t.Error("a stranger in the middle of its stream is no gap")
+	}
+	for range 2 * maxSenders {
+		s.accept(&wire.Envelope{From: wire.NewID[wire.ReplicaID](), Stream: 1, Seq: 1}, time.Now())
+	}
+	if len(s) > maxSenders {
+		t.Errorf("%d senders are remembered", len(s))
+	}
+}
+
+func TestMalformedEnvelopesAreDropped(t *testing.T) {
+	server := storetest.StartRedis(t)
+	r := replicas(t, 1, RedisConfig{URL: server.URL(), Prefix: "p:"})[0]
+	server.Do("PUBLISH", "p:inbox:"+string(r.id()), "not an envelope")
+	storetest.WaitUntil(t, within, "it is counted", func() bool { return testutil.ToFloat64(r.metrics.malformed) == 1 })
+}
+
+// A log is what one replica hears of another, in order.
+type log struct {
+	mu    sync.Mutex
+	heard []int // numbers; -1 is a gap
+	bus   int   // changes
+}
+
+func (l *log) events(t *testing.T, from wire.ReplicaID) wire.StoreEvents {
+	return wire.StoreEvents{
+		Frames: func(f wire.ReplicaID, b []byte) {
+			if f != from {
+				return
+			}
+			n := numbers(t, b)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.heard = append(l.heard, n...)
+		},
+		Gap: func(f wire.ReplicaID) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.heard = append(l.heard, -1)
+		},
+		Bus: func(bool) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.bus++
+		},
+		Unheard:    func(wire.ReplicaID) {},
+		Registered: func(wire.LinkID, uint64) {},
+		Lost:       func(wire.LinkID, error) {},
+	}
+}
+
+// last is the last number heard, and check fails where one is missing without a
+// gap before the next, or out of order.
+func (l *log) check(t *testing.T) (last, gaps int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last = -1
+	gap := false
+	for i, n := range l.heard {
+		switch {
+		case n == -1:
+			gap = true
+			gaps++
+			continue
+		case n <= last:
+			t.Fatalf("number %d after %d, at %d", n, last, i)
+		case n != last+1 && !gap:
+			t.Fatalf("number %d after %d without a gap, at %d", n, last, i)
+		}
+		last, gap = n, false
+	}
+	return last, gaps
+}
+
+// TestNothingIsLostUnnoticed kills connections while frames flow.
+func TestNothingIsLostUnnoticed(t *testing.T) {
+	server := storetest.StartRedis(t)
+	from := replicas(t, 1, RedisConfig{URL: server.URL()})[0]
+	l := &log{}
+	to := open(t, RedisConfig{URL: server.URL()})
+	run(t, to, l.events(t, from.id()))
+	l.awaitBus(t, 1)
+
+	next := 0
+	for _, kind := range []string{"pubsub", "normal", "pubsub", "normal"} {
+		server.Do("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+		// More is sent until something sent from now on is heard.
+		begin := next
+		storetest.WaitUntil(t, within, "frames flow again after CLIENT KILL TYPE "+kind, func() bool {
+			for range 100 {
+				if from.Send(to.config.Replica, frame(next)) == nil {
+					next++
+				}
+			}
+			last, _ := l.check(t)
+			return last > begin+1000
+		})
+	}
+	if _, gaps := l.check(t); gaps == 0 {
+		t.Error("four kills, and no gap")
+	}
+}
+
+func (l *log) awaitBus(t *testing.T, n int) {
+	t.Helper()
+	storetest.WaitUntil(t, within, fmt.Sprintf("%d changes of the bus", n), func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.bus >= n
+	})
+}
