@@ -1,0 +1,150 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+func TestReadiness(t *testing.T) {
+	b := newBench(t)
+	ready := func() outcome { return b.send(t, "GET /-/ready HTTP/1.1\nHost: x\n\n") }
+	b.starting = true
+	if o := ready(); o.StatusCode != 503 {
+		t.Errorf("starting: %d", o.StatusCode)
+	}
+	b.starting = false
+	if o := ready(); o.StatusCode != 200 || o.Close {
+		t.Errorf("ready: %d, close %v", o.StatusCode, o.Close)
+	}
+	b.draining = true
+	if o := ready(); o.StatusCode != 503 || !o.Close {
+		t.Errorf("draining: %d, close %v", o.StatusCode, o.Close)
+	}
+	if o := b.get(t, "/scrape/edge-1/node"); o.StatusCode != 200 || !o.Close {
+		t.Errorf("a scrape while draining: %d, close %v", o.StatusCode, o.Close)
+	}
+	b.refusing = true
+	b.get(t, "/scrape/edge-1/node").want(t, 503, "draining")
+	b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nFarscrape-Token: "+b.scraper+"\n\n").want(t, 503, "draining")
+	b.send(t, "GET /-/healthy HTTP/1.1\nHost: x\n\n").want(t, 200, "")
+}
+
+func TestOps(t *testing.T) {
+	b := newBench(t)
+	ops := b.edge.Ops(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(ownMetrics)) }))
+	for path, want := range map[string]string{
+		"/metrics": ownMetrics, "/-/healthy": "healthy\n", "/-/ready": "ready\n",
+		"/debug/pprof/": "goroutine", "/debug/pprof/goroutine?debug=1": "goroutine profile", "/debug/pprof/cmdline": "edge.test",
+	} {
+		w := httptest.NewRecorder()
+		ops.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %.80s", path, w.Code, w.Body)
+		}
+	}
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap"} {
+		b.get(t, path).want(t, 404, "agent_unknown")
+	}
+}
+
+func TestScrapesAreCounted(t *testing.T) {
+	b := newBench(t)
+	n, err := testutil.GatherAndCount(b.registry, "farscrape_relay_scrapes_total")
+	if want := 3 * len(wire.Reasons()); err != nil || n != want {
+		t.Errorf("%d series from the start, want %d, %v", n, want, err)
+	}
+	b.get(t, "/scrape/edge-1/node")
+	b.get(t, "/scrape/edge-1")
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return whole(500, ""), nil }
+	b.get(t, "/scrape/edge-1/node")
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		return &wire.Answer{Route: "bus"}, wire.Errorf(wire.Deadline, "")
+	}
+	b.get(t, "/scrape/edge-1/node")
+	b.get(t, "/sd") // is no scrape
+	for series, want := range map[[2]string]float64{
+		{"local", "ok"}: 1, {"none", "bad_request"}: 1, {"local", "target"}: 1, {"bus", "deadline"}: 1, {"none", "unauthorized"}: 0,
+	} {
+		if got := testutil.ToFloat64(b.edge.metrics.scrapes.WithLabelValues(series[0], series[1])); got != want {
+			t.Errorf("%v: %v, want %v", series, got, want)
+		}
+	}
+	if got := testutil.ToFloat64(b.edge.metrics.inflight); got != 0 {
+		t.Errorf("%v in flight", got)
+	}
+	families, err := b.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if h := f.GetMetric()[0].GetHistogram(); h != nil && (h.GetSampleCount() != 3 || len(h.GetBucket()) == 0 || h.Schema == nil) {
+			t.Errorf("%s: %v", f.GetName(), h)
+		}
+	}
+	if problems, err := testutil.GatherAndLint(b.registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
+}
+
+// One dead agent must not fill the log, nor hide another.
+func TestFailuresAreLoggedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		f := &fake{answer: func(_ context.Context, s *wire.Scrape) (*wire.Answer, error) {
+			return nil, wire.Errorf(wire.AgentOffline, "no link")
+		}}
+		e := New(Config{Scraper: f, NoAuth: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		scrape := func(agent string) string {
+			log.Reset()
+			e.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/scrape/"+agent+"/node?token=in-the-query", nil))
+			return log.String()
+		}
+		first := scrape("edge-1")
+		for _, want := range []string{"level=WARN", "agent=edge-1", "target=node", "tenant=default", "reason=agent_offline", "duration=", `detail="no link"`} {
+			if !strings.Contains(first, want) {
+				t.Errorf("%q is not in %s", want, first)
+			}
+		}
+		if strings.Contains(first, "in-the-query") {
+			t.Errorf("the query is in %s", first)
+		}
+		if again := scrape("edge-1"); again != "" {
+			t.Errorf("again at once: %s", again)
+		}
+		if other := scrape("edge-2"); other == "" {
+			t.Error("another agent's is held back")
+		}
+		time.Sleep(quietFor)
+		if later := scrape("edge-1"); !strings.Contains(later, "like_it_before=1") {
+			t.Errorf("a minute later: %s", later)
+		}
+	})
+}
+
+func TestQuietIsBounded(t *testing.T) {
+	q, now := newQuiet(), time.Now()
+	for i := range 2 * quietKeys {
+		_, show := q.show(quietKey{agent: strconv.Itoa(i)}, now)
+		if show != (i < quietKeys) {
+			t.Fatalf("failure %d shown: %v", i, show)
+		}
+	}
+	if len(q.seen) != quietKeys {
+		t.Errorf("%d remembered", len(q.seen))
+	}
+	if _, show := q.show(quietKey{agent: "later"}, now.Add(quietFor)); !show || len(q.seen) != 1 {
+		t.Errorf("a minute later: %v, %d remembered", show, len(q.seen))
+	}
+}

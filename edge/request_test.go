@@ -1,0 +1,218 @@
+package edge
+
+import (
+	"encoding/base64"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+func basic(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+}
+
+func TestRequestHeader(t *testing.T) {
+	b := newBench(t)
+	const header = `X-Prometheus-Scrape-Timeout-Seconds: 5
+Connection: Authorization, x-private, X-Prometheus-Scrape-Timeout-Seconds, close
+X-Private: 1
+Keep-Alive: 1
+TE: trailers
+Trailer: X
+Upgrade: websocket
+Expect: 100-continue
+Proxy-Foo: 1
+Farscrape-Anything: 1
+X-Forwarded-For: 10.0.0.1
+X-Forwarded-Anything: 1
+Forwarded: for=10.0.0.1
+X-Real-IP: 10.0.0.1
+Via: 1.1 front
+Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+User-Agent: Prometheus/3.5
+Accept: text/plain
+Accept-Encoding: gzip
+X-Two: 1
+Cookie: a=b
+X-Two: 2
+`
+	names := func(s *wire.Scrape) string {
+		var all []string
+		for _, f := range s.Header {
+			all = append(all, f.Name)
+		}
+		return strings.Join(all, " ")
+	}
+	b.send(t, "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nAuthorization: Bearer "+b.scraper+"\n"+header+"\n").want(t, 200, "")
+	s := b.last()
+	if got, want := names(s), "Accept Accept-Encoding Traceparent User-Agent X-Two X-Two X-Prometheus-Scrape-Timeout-Seconds"; got != want {
+		t.Errorf("path mode: %s, want %s", got, want)
+	}
+	seconds, err := strconv.ParseFloat(fieldOf(s.Header, timeoutHeader), 64)
+	if err != nil || seconds > 4.75 || seconds < 2 {
+		t.Errorf("the target is told %v s, %v", seconds, err)
+	}
+	b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nFarscrape-Token: "+b.scraper+"\n"+strings.Replace(header, "Authorization, ", "", 1)+"Authorization: Basic "+basic("a", "b")+"\n\n").want(t, 200, "")
+	if got, want := names(b.last()), "Accept Accept-Encoding Authorization Cookie Traceparent User-Agent X-Two X-Two X-Prometheus-Scrape-Timeout-Seconds"; got != want {
+		t.Errorf("proxy mode: %s, want %s", got, want)
+	}
+}
+
+// Whatever field a token of ours came in, it goes no further.
+func TestTokensStopHere(t *testing.T) {
+	b := newBench(t)
+	for _, stray := range []string{"Bearer " + b.scraper, "Basic " + basic("x", b.scraper), "Bearer " + b.agent, "bearer " + b.expired} {
+		b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nProxy-Authorization: Bearer "+b.scraper+"\nAuthorization: "+stray+"\n\n").want(t, 200, "")
+		if s := b.last(); len(s.Header) != 1 {
+			t.Errorf("the target gets %v", s.Header)
+		}
+	}
+}
+
+func TestTooManyFields(t *testing.T) {
+	b := newBench(t)
+	auth := "Authorization: Bearer " + b.scraper + "\n"
+	for name, header := range map[string]string{
+		"300 fields":   strings.Repeat("a: b\n", 300),
+		"a long field": "A: " + strings.Repeat("x", wire.MaxHeaderBytes) + "\n",
+	} {
+		t.Log(name)
+		b.send(t, "GET /scrape/edge-1/node HTTP/1.1\nHost: x\n"+auth+header+"\n").want(t, 400, "bad_request")
+	}
+	if b.last() != nil {
+		t.Error("a target was asked")
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	e := New(Config{Scraper: &fake{}, NoAuth: true, DefaultTimeout: 10 * time.Second, MaxTimeout: time.Minute})
+	for header, want := range map[string]time.Duration{
+		"15":                           15 * time.Second,
+		"0.25":                         250 * time.Millisecond,
+		"1.":                           time.Second,
+		".5":                           500 * time.Millisecond,
+		"60.1":                         time.Minute,
+		"0.000001":                     time.Microsecond,
+		"1" + strings.Repeat("0", 400): time.Minute,
+		"":                             10 * time.Second,
+		"0":                            10 * time.Second,
+		"0.0000000001":                 10 * time.Second, // rounds to nothing
+		".":                            10 * time.Second,
+		"1.2.3":                        10 * time.Second,
+		"-1":                           10 * time.Second,
+		"+1":                           10 * time.Second,
+		"1e300":                        10 * time.Second,
+		"1e1":                          10 * time.Second,
+		"0x10":                         10 * time.Second,
+		"1_0":                          10 * time.Second,
+		"NaN":                          10 * time.Second,
+		"Inf":                          10 * time.Second,
+		"15s":                          10 * time.Second,
+		"1,2":                          10 * time.Second,
+	} {
+		if got := e.timeout(http.Header{timeoutHeader: {header}}); got != want {
+			t.Errorf("%q: %v, want %v", header, got, want)
+		}
+	}
+	if got := e.timeout(nil); got != 10*time.Second {
+		t.Errorf("none: %v", got)
+	}
+	if got := e.timeout(http.Header{timeoutHeader: {"1", "2"}}); got != 10*time.Second {
+		t.Errorf("two: %v", got)
+	}
+}
+
+func TestMargin(t *testing.T) {
+	for timeout, want := range map[time.Duration]time.Duration{
+		time.Minute:            59500 * time.Millisecond,
+		10 * time.Second:       9500 * time.Millisecond,
+		2 * time.Second:        1900 * time.Millisecond,
+		100 * time.Millisecond: 90 * time.Millisecond,
+		10 * time.Millisecond:  5 * time.Millisecond,
+		time.Microsecond:       500 * time.Nanosecond,
+	} {
+		if got := lessMargin(timeout); got != want {
+			t.Errorf("%v: %v, want %v", timeout, got, want)
+		}
+	}
+}
+
+func FuzzParseSeconds(f *testing.F) {
+	for _, s := range []string{"10", "0.5", "NaN", "-1", "1e300", strings.Repeat("9", 400), "."} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d := parseSeconds(s)
+		if d < 0 {
+			t.Fatalf("%q: %v", s, d)
+		}
+		if less := lessMargin(d); less < 0 || less > d {
+			t.Fatalf("%v: %v is left", d, less)
+		}
+		if sent, err := strconv.ParseFloat(s, 64); d > 0 && d < math.MaxInt64 && (err != nil || math.Abs(sent-d.Seconds()) > 1e-6*sent+1e-9) {
+			t.Fatalf("%q: %v", s, d)
+		}
+	})
+}
+
+func FuzzCutScheme(f *testing.F) {
+	for _, s := range []string{"", "_scheme=https", "a=1&_scheme=https&b=2", "&&_scheme&", "x_scheme=1&_scheme2=2&%5fscheme=3", "a=_scheme=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		var want []string
+		for _, pair := range strings.Split(query, "&") {
+			if pair != "_scheme" && !strings.HasPrefix(pair, "_scheme=") {
+				want = append(want, pair)
+			}
+		}
+		if got := cutScheme(query); got != strings.Join(want, "&") {
+			t.Fatalf("%q: %q", query, got)
+		}
+	})
+}
+
+// FuzzAimByPath holds that whatever path is taken names an agent and a target
+// by the rules, and is the path that its parts make.
+func FuzzAimByPath(f *testing.F) {
+	for _, s := range []string{"/scrape/edge-1/node", "/scrape/a/b/", "/scrape/a/b/c/d", "/scrape/%61/%62/%63", "/scrape/a/b/../c",
+		"/scrape/a%2fb/c", "/scrape/a/b//c", "/scrape/a/b/%00", "/scrape/a/b/%c0%ae%c0%ae/", "/scrape/a/b/..;/", `/scrape/a/b/..\`, "/scrape/\u212a/b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		var s wire.Scrape
+		if aimByPath(&s, path) != nil {
+			return
+		}
+		if wire.CheckAgentName(s.Agent) != nil || wire.CheckName("target", s.Target) != nil {
+			t.Fatalf("%q: %+v", path, s)
+		}
+		if strings.HasPrefix(s.Rest, "/") || !strings.HasSuffix(path, s.Rest) {
+			t.Fatalf("%q: rest %q", path, s.Rest)
+		}
+		for _, seg := range strings.Split(strings.ReplaceAll(strings.ToLower(s.Rest), "%2e", "."), "/") {
+			if seg == "." || seg == ".." || strings.Contains(seg, "%00") {
+				t.Fatalf("%q: rest %q", path, s.Rest)
+			}
+		}
+	})
+}
+
+func TestCheckPath(t *testing.T) {
+	for _, bad := range []string{"..", "a/../b", "./a", "a/%2e%2e/b", "a/%2E./b", "..%2fb", "a%5c..%5cb", `a\..\b`, "..;x/b", "a/%2e;/b",
+		"%00", "a%0ab", "a%7f", "%c0%ae%c0%ae/b", "%ff", "a%", "a%z1", "a b", "a#b", "a\"b", "\u00e9"} {
+		if checkPath(bad) == nil {
+			t.Errorf("%q passes", bad)
+		}
+	}
+	for _, good := range []string{"", "/", "a", "a/b/", "a//b", "a..b/...", "%2fa", "a%20b", "%c3%a9", "a;b=c", "%252e%252e", "metrics@x:1,2=3"} {
+		if err := checkPath(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+}
