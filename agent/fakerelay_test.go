@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -79,11 +80,13 @@ type fakeRelay struct {
 	// refuse, if set, answers a dial; false lets it pass.
 	refuse func(http.ResponseWriter, *http.Request) bool
 	dials  chan time.Time
+	// backlog is how many messages it reads ahead of the test.
+	backlog int
 }
 
 func newFakeRelay(t *testing.T) *fakeRelay {
 	t.Helper()
-	r := &fakeRelay{t: t, links: make(chan *fakeLink, 16), dials: make(chan time.Time, 1024)}
+	r := &fakeRelay{t: t, links: make(chan *fakeLink, 16), dials: make(chan time.Time, 1024), backlog: 4096}
 	r.network = serve(t, r)
 	return r
 }
@@ -99,7 +102,7 @@ func (r *fakeRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l := &fakeLink{t: r.t, conn: conn, header: req.Header, path: req.URL.Path, frames: make(chan []wire.Frame, 4096), closed: make(chan struct{})}
+	l := &fakeLink{t: r.t, conn: conn, header: req.Header, path: req.URL.Path, frames: make(chan []wire.Frame, r.backlog), closed: make(chan struct{})}
 	go l.read()
 	r.t.Cleanup(func() { conn.CloseNow(); <-l.closed })
 	r.links <- l
@@ -151,7 +154,11 @@ func (l *fakeLink) read() {
 			}
 			frames, message = append(frames, f), rest
 		}
-		l.frames <- frames
+		select {
+		case l.frames <- frames:
+		case <-l.t.Context().Done():
+			return
+		}
 	}
 }
 
@@ -400,4 +407,11 @@ func start(t *testing.T, relay, targets *network, change ...func(*Config)) *Agen
 // text is a target that answers with s.
 func text(s string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) })
+}
+
+func writeFile(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -15,7 +15,7 @@ func ownTarget(metrics http.Handler, labels map[string]string) *target {
 	return &target{
 		Target:    wire.Target{Name: wire.OwnTarget, Path: "/metrics", Labels: labels},
 		url:       &url.URL{Scheme: "http", Host: wire.OwnTarget, Path: "/metrics"},
-		transport: inProcess{metrics},
+		transport: &inProcess{metrics},
 	}
 }
 
@@ -23,7 +23,7 @@ func ownTarget(metrics http.Handler, labels map[string]string) *target {
 // held in memory.
 type inProcess struct{ handler http.Handler }
 
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 	a := &answer{status: http.StatusOK, header: make(http.Header)}
 	t.handler.ServeHTTP(a, r)
 	return &http.Response{

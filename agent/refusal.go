@@ -50,6 +50,10 @@ func (r *refusal) held() bool { return r.status == http.StatusConflict }
 // mend is what a person can do about it.
 func (r *refusal) mend() string {
 	switch r.status {
+	case http.StatusBadRequest:
+		return "the relay does not take this agent's name: set FARSCRAPE_NAME to a DNS name"
+	case http.StatusUpgradeRequired:
+		return "the relay speaks another version: update this agent"
 	case http.StatusUnauthorized:
 		return "the token is wrong, revoked or expired: set FARSCRAPE_TOKEN to a new one from farscrape-relay token -agent NAME"
 	case http.StatusForbidden:

@@ -25,7 +25,7 @@ type declaration struct {
 	Labels      map[string]string `yaml:"labels"`
 	MaxInflight int               `yaml:"max_inflight"`
 
-	promconfig.HTTPClientConfig `yaml:",inline"`
+	HTTP promconfig.HTTPClientConfig `yaml:",inline"`
 }
 
 // A target is a declared scrape endpoint, ready to be asked.
@@ -121,10 +121,10 @@ func newTarget(d declaration, labels map[string]string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.FollowRedirects || d.EnableHTTP2 {
+	if d.HTTP.FollowRedirects || d.HTTP.EnableHTTP2 {
 		return nil, fmt.Errorf("follow_redirects and enable_http2 are not for an agent's targets: nothing undeclared is reached, and HTTP/1.1 is spoken")
 	}
-	http := d.HTTPClientConfig
+	http := d.HTTP
 	if err := http.Validate(); err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func parseTargetsFile(content []byte, dir string) ([]declaration, error) {
 		return nil, withoutValues(err)
 	}
 	for i := range file.Targets {
-		file.Targets[i].SetDirectory(dir)
+		file.Targets[i].HTTP.SetDirectory(dir)
 	}
 	return file.Targets, nil
 }
