@@ -64,6 +64,9 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 	case query.Has("master_name"):
 		open = newSentinel
 	case query.Has("addr"):
+		if strings.Trim(u.Path, "/0") != "" {
+			return nil, errors.New("the Redis URL names a database, and a Cluster has none")
+		}
 		open = newCluster
 	}
 	directory, err := open(rawURL, config, false)
@@ -77,6 +80,17 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 	}
 	cluster, _ := bus.(*redis.ClusterClient)
 	return &clients{directory: directory, bus: bus, cluster: cluster}, nil
+}
+
+// reload has go-redis look for the nodes of a Cluster anew, in the background.
+// It is to be called after every error: left to itself it goes on for long
+// dialling a node that is dead.
+func (c *clients) reload(ctx context.Context) {
+	for _, client := range []redis.UniversalClient{c.directory, c.bus} {
+		if cluster, ok := client.(*redis.ClusterClient); ok {
+			cluster.ReloadState(ctx)
+		}
+	}
 }
 
 func (c *clients) close() {

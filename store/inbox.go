@@ -52,9 +52,7 @@ func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
 			retry.reset()
 		}
 		bus.set(false, err)
-		if s.clients.cluster != nil {
-			s.clients.cluster.ReloadState(ctx) // or it dials a dead node for long
-		}
+		s.clients.reload(ctx)
 		retry.wait(ctx)
 	}
 }

@@ -168,6 +168,7 @@ func (o *outbox) setUp(up bool) (dropped int) {
 	}
 	for _, q := range o.queues {
 		dropped += q.bytes
+		q.chunks, q.bytes = nil, 0
 		o.restart(q)
 	}
 	clear(o.nudges)
@@ -175,11 +176,11 @@ func (o *outbox) setUp(up bool) (dropped int) {
 	return dropped
 }
 
-// restart empties the queue and draws it a new stream, so that its receiver
-// sees a gap.
+// restart draws the queue a new stream, since frames of the last may be lost.
+// Its first sequence number is never sent, so that even a receiver that has
+// heard nothing of the last sees a gap.
 func (o *outbox) restart(q *queue) {
-	q.chunks, q.bytes = nil, 0
-	q.stream, q.seq = o.nextStream(), 0
+	q.stream, q.seq = o.nextStream(), 1
 }
 
 // A message is one envelope on its way out.
@@ -238,7 +239,7 @@ func (o *outbox) failed(to wire.ReplicaID, stream uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if q := o.queues[to]; q != nil && q.stream == stream {
-		q.stream, q.seq = o.nextStream(), 0
+		o.restart(q)
 	}
 }
 

@@ -108,6 +108,9 @@ func (s *Redis) observe(ctx context.Context) error {
 	if news.back || news.emptied || news.replaced {
 		s.keeper.rewrite()
 	}
+	if seen.err != nil {
+		s.clients.reload(ctx)
+	}
 	return seen.err
 }
 

@@ -82,11 +82,17 @@ func (s *RedisServer) Start() {
 		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 		"--dir", s.dir, "--logfile", log,
 	}, s.args...)
+	s.launch(args...)
+}
+
+// launch starts the program and waits until it listens.
+func (s *RedisServer) launch(args ...string) {
+	s.tb.Helper()
 	s.cmd = exec.Command(s.bin, args...)
 	if err := s.cmd.Start(); err != nil {
 		s.tb.Fatal(err)
 	}
-	WaitUntil(s.tb, startWithin, "redis-server listens", func() bool {
+	WaitUntil(s.tb, startWithin, s.bin+" listens", func() bool {
 		conn, err := net.Dial("tcp", s.Addr())
 		if err != nil {
 			return false

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+)
+
+func FuzzRecord(f *testing.F) {
+	l := storetest.NewLease("t", "a")
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "1200", "drained")
+	f.Add(int64(0), "a 1 2 3 1 b c\na 1 2 3 0 b c\n\n x", "a", `{"targets":[{"labels":null}]}`, "", "")
+	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
+		key := wire.AgentKey{Tenant: "t", Agent: "a"}
+		a := decodeRecord(key, now, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause})
+		if a == nil {
+			return
+		}
+		if a.AgentKey != key || a.Last.AgentKey != key {
+			t.Errorf("agent %v, last lease %v", a.AgentKey, a.Last.AgentKey)
+		}
+		for i := range a.Links {
+			if i > 0 && younger(&a.Links[i-1], &a.Links[i]) {
+				t.Error("links are not in the order of their epochs")
+			}
+			if younger(&a.Links[i], &a.Last) {
+				t.Error("a live lease is younger than the last")
+			}
+		}
+		a.Targets()
+		if _, err := json.Marshal(a); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func FuzzNudge(f *testing.F) {
+	f.Add([]byte("0123456789abcdef0123"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if links := splitLinks(b); len(links) != len(b)/wire.IDSize {
+			t.Errorf("%d links of %d bytes", len(links), len(b))
+		}
+	})
+}

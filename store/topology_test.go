@@ -1,0 +1,98 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+)
+
+func TestSentinelFailover(t *testing.T) {
+	sentinel := storetest.StartSentinel(t)
+	all := replicas(t, 2, RedisConfig{URL: sentinel.URL(), Keep: time.Hour})
+	before := all[0].register(t, "t", "before")
+	sentinel.Master.Kill()
+	for _, r := range all {
+		r.Await(t, 5*time.Second, storetest.BusIs(false))
+		r.Clear()
+	}
+	began := time.Now()
+	for _, r := range all {
+		r.Await(t, within, storetest.BusIs(true))
+	}
+	storetest.WaitUntil(t, within, "the lease is there", all[1].linked(t, before))
+	t.Logf("healed after %v", time.Since(began))
+	after := all[1].register(t, "t", "after")
+	storetest.WaitUntil(t, within, "a new lease is there", all[0].linked(t, after))
+	exchange(t, all[0], all[1], 100)
+}
+
+// exchange sends n numbered frames and waits for them.
+func exchange(t *testing.T, from, to *replica, n int) {
+	t.Helper()
+	var want []int
+	for i := range n {
+		if err := from.Send(to.id(), frame(i)); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, i)
+	}
+	storetest.WaitUntil(t, within, "all frames arrive in order", func() bool {
+		got := numbers(t, to.Frames(from.id()))
+		return slices.Equal(got, want)
+	})
+}
+
+func TestCluster(t *testing.T) {
+	cluster := storetest.StartCluster(t)
+	t.Run("suite", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T, keep time.Duration) storetest.Store {
+			return open(t, RedisConfig{URL: cluster.URL(), Prefix: t.Name() + ":", Keep: keep})
+		})
+	})
+	t.Run("bus", func(t *testing.T) {
+		all := replicas(t, 3, RedisConfig{URL: cluster.URL(), Prefix: "bus:"})
+		for _, to := range all[1:] {
+			exchange(t, all[0], to, 5000)
+		}
+	})
+	t.Run("failover", func(t *testing.T) { testClusterFailover(t, cluster) })
+}
+
+// testClusterFailover kills the master that has an inbox and some of the
+// records.
+func testClusterFailover(t *testing.T, cluster *storetest.RedisCluster) {
+	config := RedisConfig{URL: cluster.URL(), Prefix: "failover:", Keep: time.Hour}
+	for config.Replica == "" || cluster.Owner("failover:inbox:"+string(config.Replica)) != 0 {
+		config.Replica = wire.NewID[wire.ReplicaID]()
+	}
+	r := replicas(t, 1, config)[0]
+	config.Replica = ""
+	other := replicas(t, 1, config)[0]
+	var leases []wire.Lease
+	for i := range 12 {
+		leases = append(leases, r.register(t, "t", fmt.Sprint("a", i)))
+	}
+	began := time.Now()
+	cluster.Masters[0].Kill()
+	r.Await(t, 5*time.Second, storetest.BusIs(false))
+	r.Clear()
+	r.Await(t, within, storetest.BusIs(true))
+	t.Logf("the bus healed after %v", time.Since(began))
+	other.Await(t, within, storetest.BusIs(true))
+	for _, l := range leases {
+		storetest.WaitUntil(t, within, "the lease is there", other.linked(t, l))
+	}
+	t.Logf("the directory healed after %v", time.Since(began))
+	storetest.WaitUntil(t, within, "the listing is whole", func() bool {
+		agents, err := other.List(t.Context(), "t")
+		return err == nil && len(agents) == len(leases)
+	})
+	storetest.WaitUntil(t, within, "both can send", func() bool {
+		return r.Send(other.id(), frame(1)) == nil && other.Send(r.id(), frame(1)) == nil
+	})
+	storetest.WaitUntil(t, within, "frames arrive", func() bool { return r.Received(other.id()) > 0 && other.Received(r.id()) > 0 })
+}
