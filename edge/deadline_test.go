@@ -40,7 +40,13 @@ func inBubble(t *testing.T, f *fake, test func(e *Edge, conn net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := New(Config{Scraper: f, NoAuth: true, Logger: slog.New(slog.NewTextHandler(suiteLog{}, nil))})
-		srv := Server(e.Handler())
+		srv := Server(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/other" { // that shares the listener
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			e.Handler().ServeHTTP(w, r)
+		}))
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
 		served := make(chan error)
 		go func() { served <- srv.Serve(l) }()
@@ -168,7 +174,7 @@ func TestScraperThatGoesAway(t *testing.T) {
 func TestWriteDeadlineIsPerRequest(t *testing.T) {
 	inBubble(t, &fake{}, func(_ *Edge, conn net.Conn) {
 		reader := bufio.NewReader(conn)
-		for _, request := range []string{tenSeconds, "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n", tenSeconds} {
+		for _, request := range []string{tenSeconds, "GET /other HTTP/1.1\r\nHost: x\r\n\r\n", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n", tenSeconds} {
 			_, _ = io.WriteString(conn, request)
 			resp, err := http.ReadResponse(reader, nil)
 			if err != nil {

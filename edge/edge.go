@@ -113,7 +113,11 @@ func New(c Config) *Edge {
 func (e *Edge) Handler() http.Handler { return http.HandlerFunc(e.serve) }
 
 func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
-	m := e.modeOf(r)
+	defer e.answerPanic(w)
+	start, timeout := time.Now(), e.timeout(r.Header)
+	ctx, cancel := context.WithDeadline(r.Context(), start.Add(lessMargin(timeout)))
+	defer cancel()
+	m := e.modeOf(ctx, r)
 	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
 		e.Connect.ServeHTTP(w, r) // which outlives any scrape
 		return
@@ -125,8 +129,11 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 		e.servePage(w, r)
 		return
 	}
-	x := &exchange{edge: e, w: w, r: r, mode: m, start: time.Now(), route: routeNone}
-	x.serve()
+	// A scraper that stops reading must not hold this goroutine. Not every
+	// ResponseWriter has a deadline; the server's does, and clears it after.
+	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(timeout + writeGrace))
+	x := &exchange{edge: e, w: w, r: r, mode: m, start: start, route: routeNone}
+	x.serve(ctx)
 }
 
 // Server returns an HTTP server for handler with the limits that an edge, and
@@ -139,9 +146,6 @@ func Server(handler http.Handler) *http.Server {
 		// Longer than Prometheus's and the balancers', so that it is never the
 		// server that closes a connection someone is about to use.
 		IdleTimeout: 620 * time.Second,
-		// Each scrape sets its own, shorter, end of writing. This one is there
-		// to be renewed with each request of a connection.
-		WriteTimeout: wire.MaxTimeout,
 		// OPTIONS * is 405 like any other method.
 		DisableGeneralOptionsHandler: true,
 	}

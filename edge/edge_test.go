@@ -48,6 +48,9 @@ func (f *fake) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error)
 }
 
 func (f *fake) Knows(_ context.Context, tenant, address string) bool {
+	if f.known == nil && address == "bug:80" {
+		panic("a bug")
+	}
 	return f.known[tenant+" "+address]
 }
 
@@ -319,6 +322,7 @@ func TestOurOwnBugIsInternal(t *testing.T) {
 	b := newBench(t)
 	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { panic("a bug") }
 	b.get(t, "/scrape/edge-1/node").want(t, 500, "internal")
+	b.send(t, "GET /metrics HTTP/1.1\nHost: bug\nFarscrape-Token: "+b.scraper+"\n\n").want(t, 500, "internal")
 	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return nil, errors.New("untyped") }
 	b.get(t, "/scrape/edge-1/node").want(t, 500, "internal")
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strings"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -30,6 +31,25 @@ func fail(w http.ResponseWriter, m mode, failure *wire.Error) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, line(failure.Error())+"\n") // whoever does not read it is gone
+}
+
+// answerPanic, deferred, takes a panic for a bug of ours. Nothing has been sent:
+// an exchange, which may have, looks after its own.
+func (e *Edge) answerPanic(w http.ResponseWriter) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	fail(w, ownPage, e.bug(p))
+}
+
+// bug logs what was panicked with.
+func (e *Edge) bug(p any) *wire.Error {
+	e.Logger.Error("panic", "panic", p, "stack", string(debug.Stack()))
+	return wire.Errorf(wire.Internal, "a bug in the relay: its log has more")
 }
 
 // line makes one line of a text that may come from an agent.

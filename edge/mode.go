@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,12 +25,12 @@ const scrapePath = "/scrape/"
 // modeOf says what a request is, by its bytes as they came. If in doubt it is a
 // request for a target: to answer such a one with a page of our own could look
 // like a healthy target.
-func (e *Edge) modeOf(r *http.Request) mode {
+func (e *Edge) modeOf(ctx context.Context, r *http.Request) mode {
 	_, proxyCredential := r.Header["Proxy-Authorization"]
 	switch {
-	case r.Method == http.MethodConnect, r.RequestURI == "" || r.RequestURI[0] != '/', proxyCredential:
+	case r.RequestURI == "" || r.RequestURI[0] != '/', proxyCredential:
 		return proxyMode
-	case e.fronted(r):
+	case e.fronted(ctx, r):
 		return proxyMode
 	case strings.HasPrefix(e.ownPath(r), scrapePath):
 		return pathMode
@@ -38,15 +39,15 @@ func (e *Edge) modeOf(r *http.Request) mode {
 }
 
 // fronted reports whether an origin-form request was a proxy-mode one before a
-// front-end changed it: its Host is then an agent's. Someone who shows our token
-// in Authorization speaks to us, since in proxy mode that field is the target's.
-func (e *Edge) fronted(r *http.Request) bool {
+// front-end changed it: its Host is then an agent's. Someone who is known by
+// Authorization only speaks to us: in proxy mode that field is the target's.
+func (e *Edge) fronted(ctx context.Context, r *http.Request) bool {
 	address, host := hostPort(r.Host)
-	if address == "" || e.ownHost(host) || e.ours(r.Header.Get("Authorization")) {
+	if address == "" || e.ownHost(host) {
 		return false
 	}
 	who, err := e.authenticate(tokenOf(r.Header))
-	return err == nil && e.Scraper.Knows(r.Context(), who.tenant, address)
+	return err == nil && e.Scraper.Knows(ctx, who.tenant, address)
 }
 
 // ownPath is the request's path, as it came, below the public URL's: front-ends

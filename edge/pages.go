@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -44,19 +43,8 @@ func (e *Edge) routes() http.Handler {
 	return r
 }
 
-// servePage serves one of our own endpoints. What it panics with is our bug.
+// servePage serves one of our own endpoints.
 func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		if p == http.ErrAbortHandler {
-			panic(p)
-		}
-		e.Logger.Error("panic in a page", "panic", p, "stack", string(debug.Stack()))
-		fail(w, ownPage, wire.Errorf(wire.Internal, "a bug in the relay: its log has more"))
-	}()
 	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
 	defer cancel()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * pageTimeout))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -31,13 +30,14 @@ type exchange struct {
 // be writing: enough for a reason on a busy machine.
 const writeGrace = time.Second
 
-// serve sees the exchange through, whatever happens in it.
-func (x *exchange) serve() {
+// serve sees the exchange through, whatever happens in it. ctx has the scrape's
+// deadline.
+func (x *exchange) serve(ctx context.Context) {
 	m := x.edge.metrics
 	m.inflight.Inc()
 	defer m.inflight.Dec()
 
-	failure := x.guarded()
+	failure := x.guarded(ctx)
 	x.record(failure)
 	switch {
 	case failure == nil:
@@ -49,25 +49,17 @@ func (x *exchange) serve() {
 }
 
 // guarded runs the exchange, and takes a panic in it for a bug of ours.
-func (x *exchange) guarded() (failure *wire.Error) {
+func (x *exchange) guarded(ctx context.Context) (failure *wire.Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			x.edge.Logger.Error("panic in a scrape", "panic", p, "stack", string(debug.Stack()))
-			failure = wire.Errorf(wire.Internal, "a bug in the relay: its log has more")
+			failure = x.edge.bug(p)
 		}
 	}()
-	return x.run()
+	return x.run(ctx)
 }
 
-func (x *exchange) run() *wire.Error {
+func (x *exchange) run(ctx context.Context) *wire.Error {
 	e := x.edge
-	timeout := e.timeout(x.r.Header)
-	ctx, cancel := context.WithDeadline(x.r.Context(), x.start.Add(lessMargin(timeout)))
-	defer cancel()
-	// A scraper that stops reading must not hold this goroutine. Not every
-	// ResponseWriter has a deadline; the server's does.
-	_ = http.NewResponseController(x.w).SetWriteDeadline(x.start.Add(timeout + writeGrace))
-
 	if err := x.prepare(ctx); err != nil {
 		return err
 	}
@@ -178,6 +170,7 @@ func (x *exchange) record(failure *wire.Error) {
 	attrs := []slog.Attr{
 		slog.String("tenant", s.Tenant), slog.String("agent", s.Agent), slog.String("target", s.Target),
 		slog.String("reason", reason.String()), slog.String("route", x.route), slog.Duration("duration", took),
+		slog.String("remote_addr", x.r.RemoteAddr),
 	}
 	if s.Proxy() {
 		attrs = append(attrs, slog.String("host", s.Host))
