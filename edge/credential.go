@@ -67,7 +67,7 @@ func tokensOf(h http.Header, m mode) []string {
 func tokenOf(h http.Header) string { return strings.TrimSpace(h.Get(wire.HeaderToken)) }
 
 // credentialOf is the token in an Authorization or Proxy-Authorization field:
-// Bearer's, or Basic's password.
+// Bearer's, Basic's password, or all there is.
 func credentialOf(field string) string {
 	scheme, value, _ := strings.Cut(field, " ")
 	value = strings.TrimSpace(value)
@@ -81,6 +81,10 @@ func credentialOf(field string) string {
 		}
 		_, password, _ := strings.Cut(string(pair), ":")
 		return password
+	case value == "":
+		// Service discovery of Prometheus 2.42, which Debian 12 has, leaves
+		// the scheme out where the configuration does.
+		return scheme
 	}
 	return ""
 }

@@ -90,7 +90,10 @@ func (e *Edge) exposition(p page) http.HandlerFunc {
 
 // nothingHere answers what is no page of ours. It was likely meant for a target.
 func (e *Edge) nothingHere(w http.ResponseWriter, r *http.Request) {
-	address, _ := hostPort(r.Host)
-	fail(w, ownPage, wire.Errorf(wire.AgentUnknown,
-		"no page here for Host %q, and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL", address))
+	address, host := hostPort(r.Host)
+	detail := "and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL"
+	if e.ownHost(host) {
+		detail = "which is this relay; if a target was meant, a front-end has replaced the Host: use path mode"
+	}
+	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no page here for Host %q, %s", address, detail))
 }
