@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"bytes"
+	"slices"
 	"sync"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -23,11 +25,15 @@ func (c *catalog) get() *targetSet {
 }
 
 // replace makes set the current one and returns the one before it. The frames
-// are what links say of it.
+// are what links say of it, if it differs from what they said last.
 func (c *catalog) replace(set *targetSet, frames []wire.Frame) (old *targetSet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, c.set, c.frames = c.set, set, frames
+	old, c.set = c.set, set
+	if slices.EqualFunc(frames, c.frames, func(a, b wire.Frame) bool { return bytes.Equal(a.Payload, b.Payload) }) {
+		return old // a changed password is none of the relay's business
+	}
+	c.frames = frames
 	for l := range c.links {
 		l.declare(frames) // does not block
 	}

@@ -35,8 +35,8 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	var sock *socket
 	transport := &http.Transport{
 		Proxy:               a.proxy,
-		DisableKeepAlives:   true, // one upgrade each; what a refusal leaves is not used again
-		TLSClientConfig:     tlsConfig,
+		DisableKeepAlives:   true,      // one upgrade each; what a refusal leaves is not used again
+		TLSClientConfig:     tlsConfig, // and so HTTP/1.1, which an upgrade needs
 		TLSHandshakeTimeout: dialWithin,
 		// Under the dial's own ctx: the one the transport gives outlives it.
 		DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
@@ -97,7 +97,7 @@ func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
 
 // relayTLS is how the relay is spoken to, from the files as they are now.
 func (c *Config) relayTLS() (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.TLSCAFile != "" {
 		pem, err := os.ReadFile(c.TLSCAFile)
 		if err != nil {

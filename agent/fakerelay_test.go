@@ -80,6 +80,12 @@ type fakeRelay struct {
 	// refuse, if set, answers a dial; false lets it pass.
 	refuse func(http.ResponseWriter, *http.Request) bool
 	dials  chan time.Time
+
+	mu  sync.Mutex
+	all []*fakeLink
+
+	// unhurried keeps it from closing a link as soon as the agent stops.
+	unhurried bool
 	// backlog is how many messages it reads ahead of the test.
 	backlog int
 }
@@ -88,6 +94,7 @@ func newFakeRelay(t *testing.T) *fakeRelay {
 	t.Helper()
 	r := &fakeRelay{t: t, links: make(chan *fakeLink, 16), dials: make(chan time.Time, 1024), backlog: 4096}
 	r.network = serve(t, r)
+	t.Cleanup(r.closeLinks)
 	return r
 }
 
@@ -103,9 +110,21 @@ func (r *fakeRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	conn.SetReadLimit(wire.MaxMessage)
 	l := &fakeLink{t: r.t, conn: conn, header: req.Header, path: req.URL.Path, frames: make(chan []wire.Frame, r.backlog), closed: make(chan struct{})}
+	l.unhurried = r.unhurried
+	r.mu.Lock()
+	r.all = append(r.all, l)
+	r.mu.Unlock()
 	go l.read()
-	r.t.Cleanup(func() { conn.CloseNow(); <-l.closed })
 	r.links <- l
+}
+
+func (r *fakeRelay) closeLinks() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.all {
+		l.conn.CloseNow()
+		<-l.closed
+	}
 }
 
 // link is the next link that is opened, after its HELLO and TARGETS.
@@ -131,6 +150,8 @@ type fakeLink struct {
 	closed chan struct{}
 	err    error // why it closed
 
+	unhurried bool
+
 	hello   *wire.Hello
 	targets []wire.Target
 	pending []wire.Frame // of the message that next is in
@@ -153,6 +174,15 @@ func (l *fakeLink) read() {
 				return
 			}
 			frames, message = append(frames, f), rest
+			if p, err := wire.ParsePing(f.Payload); f.Type == wire.TypePong && err == nil && p.Token == heartbeat {
+				frames = frames[:len(frames)-1]
+			}
+			if d, err := wire.ParseDrain(f.Payload); f.Type == wire.TypeDrain && err == nil && d.Cause == "stopping" && !l.unhurried {
+				go l.close(wire.CauseAgentStopped)
+			}
+		}
+		if len(frames) == 0 {
+			continue
 		}
 		select {
 		case l.frames <- frames:
@@ -242,6 +272,23 @@ func (l *fakeLink) welcome(replicas int, change ...func(*wire.Welcome)) wire.Wel
 	}
 	l.send(wire.Frame{Type: wire.TypeWelcome, Payload: wire.MarshalControl(&w)})
 	return w
+}
+
+// heartbeat is the token of pings whose pongs a test does not want to see.
+const heartbeat = 99
+
+// stayAlive pings as a replica of so many does, until the link closes.
+func (l *fakeLink) stayAlive(replicas uint16) {
+	ping := wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: heartbeat, Replicas: replicas}.Append(nil)}.Append(nil)
+	go func() {
+		for l.conn.Write(context.Background(), websocket.MessageBinary, ping) == nil {
+			select {
+			case <-l.closed:
+				return
+			case <-time.After(wire.Heartbeat):
+			}
+		}
+	}()
 }
 
 func (l *fakeLink) ping(replicas uint16) {

@@ -150,7 +150,8 @@ func (l *link) close(cause wire.Cause) {
 	defer l.conn.CloseNow()
 	switch cause {
 	case wire.CauseProtocol, wire.CauseAgentStopped:
-		impatient := time.AfterFunc(time.Second, func() { l.conn.CloseNow() })
+		// Close waits for the peer's word, 5 s long; CloseNow would wait with it.
+		impatient := time.AfterFunc(time.Second, func() { l.sock.Close() })
 		defer impatient.Stop()
 		l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
 	}

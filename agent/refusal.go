@@ -28,7 +28,7 @@ func refusalOf(r *http.Response) *refusal {
 		text:   strings.TrimSpace(printable(strings.TrimSpace(string(text)))),
 	}
 	if seconds, err := strconv.Atoi(r.Header.Get("Retry-After")); err == nil && seconds > 0 {
-		refused.retryAfter = min(time.Duration(seconds)*time.Second, maxRetryAfter)
+		refused.retryAfter = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
 	}
 	return refused
 }

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -63,6 +64,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	slog.SetDefault(log) // libraries log there
 	for _, name := range settings.Unknown(&config, environ) {
 		log.Warn("unknown variable", "name", name)
 	}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFlags(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-help"}, nil, &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"RELAY_URL", "TOKEN", "TOKEN_FILE", "NAME", "TARGETS", "TARGETS_FILE", "LABELS", "LINKS", "SHARED", "EPHEMERAL",
+		"LISTEN", "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "HEADERS_FILE", "LOG_LEVEL", "LOG_FORMAT",
+	} {
+		if !strings.Contains(out.String(), "\n  FARSCRAPE_"+want+" ") {
+			t.Errorf("-help does not tell FARSCRAPE_%s", want)
+		}
+	}
+	out.Reset()
+	if err := run(t.Context(), []string{"-version"}, nil, &out, &out); err != nil || !strings.HasPrefix(out.String(), "farscrape-agent ") {
+		t.Errorf("-version: %q, %v", &out, err)
+	}
+	for _, args := range [][]string{{"-verbose"}, {"start"}} {
+		if err := run(t.Context(), args, nil, &out, &out); err == nil || !strings.Contains(err.Error(), "see -help") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestABadEnvironmentIsOneClearError(t *testing.T) {
+	good := map[string]string{"RELAY_URL": "http://127.0.0.1:1", "TOKEN": "s3cret", "NAME": "edge-1"}
+	for what, c := range map[string]struct{ name, value, want string }{
+		"no relay":       {"RELAY_URL", "", "FARSCRAPE_RELAY_URL must be set"},
+		"no token":       {"TOKEN", "", "FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE must be set"},
+		"two tokens":     {"TOKEN_FILE", "/etc/token", "FARSCRAPE_TOKEN and FARSCRAPE_TOKEN_FILE are both set"},
+		"a bad level":    {"LOG_LEVEL", "loud", "FARSCRAPE_LOG_LEVEL"},
+		"a bad format":   {"LOG_FORMAT", "xml", "FARSCRAPE_LOG_FORMAT"},
+		"a bad number":   {"LINKS", "many", "FARSCRAPE_LINKS=many"},
+		"a bad name":     {"NAME", "edge 1", "FARSCRAPE_NAME"},
+		"a bad target":   {"TARGETS", "x", "FARSCRAPE_TARGETS"},
+		"no target file": {"TARGETS_FILE", "/nonexistent.yml", "FARSCRAPE_TARGETS_FILE"},
+	} {
+		var environ []string
+		for name, value := range good {
+			if name != c.name {
+				environ = append(environ, "FARSCRAPE_"+name+"="+value)
+			}
+		}
+		environ = append(environ, "FARSCRAPE_"+c.name+"="+c.value)
+		var out bytes.Buffer
+		err := run(t.Context(), nil, environ, &out, &out)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestItRunsUntilItIsToldToStop(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var out bytes.Buffer
+	err := run(ctx, nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LINK=1"}, &out, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); !strings.Contains(got, "agent stopped") || !strings.Contains(got, "did you mean FARSCRAPE_LINKS?") || strings.Contains(got, "s3cret") {
+		t.Errorf("logged %s", got)
+	}
+}
