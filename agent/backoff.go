@@ -19,6 +19,9 @@ const (
 	// out of its way.
 	yieldMin = 60 * time.Second
 	yieldMax = 120 * time.Second
+	// patience is how many dials in a row may meet a replica that is held
+	// already before they grow rarer.
+	patience = 8
 	// heldWait is for a replica that is held already and does not say when to
 	// come back; maxRetryAfter bounds what any says.
 	heldWait      = 10 * time.Second

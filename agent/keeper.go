@@ -22,6 +22,7 @@ type keeper struct {
 	backoff backoff
 	next    time.Time // no dial before
 	yield   time.Time // nor before this: another agent holds the name
+	met     int       // dials in a row that met a replica that is held already
 
 	mu       sync.Mutex
 	replicas int // alive, as last told
@@ -80,13 +81,7 @@ func (k *keeper) run(ctx context.Context) {
 // dial opens a link, in its own goroutine.
 func (k *keeper) dial(ctx context.Context) {
 	k.dialing = true
-	var replicas []wire.ReplicaID
-	var links []wire.LinkID
-	for l := range k.links {
-		if w := l.welcomed(); w != nil {
-			replicas, links = append(replicas, w.Replica), append(links, w.Link)
-		}
-	}
+	replicas, links := k.held()
 	go func() {
 		conn, sock, err := k.agent.dial(ctx, replicas)
 		if err != nil {
@@ -97,12 +92,36 @@ func (k *keeper) dial(ctx context.Context) {
 	}()
 }
 
+// held lists the replicas that the next link should not be to, and all links. One
+// that drains a link is named only if there is another to be had: that of a link
+// which has merely grown old is as good as any.
+func (k *keeper) held() (replicas []wire.ReplicaID, links []wire.LinkID) {
+	var drained []wire.ReplicaID
+	for l, draining := range k.links {
+		w := l.welcomed()
+		if w == nil {
+			continue
+		}
+		links = append(links, w.Link)
+		if draining {
+			drained = append(drained, w.Replica)
+		} else {
+			replicas = append(replicas, w.Replica)
+		}
+	}
+	if len(replicas)+len(drained) < k.alive() {
+		replicas = append(replicas, drained...)
+	}
+	return replicas, links
+}
+
 // took starts a link that was dialled, or waits with the next dial.
 func (k *keeper) took(ctx context.Context, d dialed) {
 	a := k.agent
 	a.metrics.dials.WithLabelValues(dialResult(d.err)).Inc()
 	if d.err == nil {
 		k.links[d.link] = false
+		k.met = 0
 		go func() { k.ended <- ended{d.link, d.link.run(ctx, d.held)} }()
 		return
 	}
@@ -123,9 +142,7 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 	}
 	k.agent.metrics.reconnects.WithLabelValues(e.cause.String()).Inc()
 	now, age := time.Now(), e.link.age()
-	if !e.link.isDraining() || age < stable { // else its successor is seen to
-		k.next = now.Add(k.backoff.lost(now, age))
-	}
+	k.next = now.Add(k.backoff.lost(now, age))
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
 		k.yield = now.Add(between(yieldMin, yieldMax))
 	}
@@ -136,10 +153,17 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 func (k *keeper) waitAfter(err error) time.Duration {
 	refused, ok := err.(*refusal)
 	switch {
+	case ok && refused.held():
+		bound := refused.retryAfter
+		if bound == 0 {
+			bound = heldWait
+		}
+		// The next may meet another; but where a balancer sends an address
+		// always to the same one, it will not.
+		k.met++
+		return within(max(bound, min(backoffCap, bound<<max(0, min(k.met, 20)-patience))))
 	case ok && refused.retryAfter > 0:
 		return within(refused.retryAfter)
-	case ok && refused.held():
-		return within(heldWait)
 	}
 	return k.backoff.failed(time.Now())
 }
@@ -152,6 +176,7 @@ func (k *keeper) review() {
 		w, draining := l.welcomed(), l.isDraining()
 		if draining && !seen {
 			k.links[l] = true
+			k.met = 0
 			if l.age() >= stable { // a replica that drains every link at once gets the backoff
 				k.next = time.Time{}
 			}
@@ -185,7 +210,7 @@ func (k *keeper) wanting() bool {
 			live++
 		}
 	}
-	return !k.dialing && live < k.want() && len(k.links) < 2*k.agent.config.Links
+	return !k.dialing && live < k.want() && len(k.links) < 2*k.agent.config.Links+2
 }
 
 // replicasAlive takes note of how many replicas one says there are.
@@ -200,6 +225,13 @@ func (k *keeper) replicasAlive(n int) {
 	if changed {
 		k.poke()
 	}
+}
+
+// alive is how many replicas there are, as last told.
+func (k *keeper) alive() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.replicas
 }
 
 func (k *keeper) poke() {

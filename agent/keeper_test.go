@@ -92,10 +92,14 @@ func TestAReplicaThatIsHeldIsMetAgainWithinRetryAfter(t *testing.T) {
 		l.stayAlive(2)
 		<-relay.dials
 		last := <-relay.dials
-		for range 20 {
+		for i := range 20 {
 			next := <-relay.dials
-			if wait := next.Sub(last); wait > 2*time.Second {
-				t.Errorf("came back after %v", wait)
+			bound := 2 * time.Second
+			if i >= patience {
+				bound = min(backoffCap, bound<<(i+1-patience)) // it seems to be always the same one
+			}
+			if wait := next.Sub(last); wait > bound {
+				t.Errorf("dial %d came after %v", i, wait)
 			}
 			last = next
 		}
@@ -282,7 +286,10 @@ func TestADrainedLinkServesUntilItsSuccessorIsRegistered(t *testing.T) {
 		old := relay.link()
 		welcome := old.welcome(1)
 		time.Sleep(stable)
-		old.ping(1)
+		relay.refuse = refuseWith(http.StatusServiceUnavailable, "300")
+		old.ping(2) // it asks for a second link, and is told to wait
+		synctest.Wait()
+		relay.refuse = nil
 		drained := time.Now()
 		old.drain("max_age")
 		next := relay.link()
@@ -292,6 +299,7 @@ func TestADrainedLinkServesUntilItsSuccessorIsRegistered(t *testing.T) {
 		if next.header.Get(wire.HeaderHeld) != string(welcome.Replica) {
 			t.Errorf("held %q", next.header.Get(wire.HeaderHeld))
 		}
+		old.ping(1)
 		next.welcome(1, func(w *wire.Welcome) { w.Registered, w.Epoch = false, 0 })
 		synctest.Wait()
 		if r := old.reply(old.request("app")); r.reason() != wire.OK {
@@ -313,6 +321,23 @@ func TestADrainedLinkServesUntilItsSuccessorIsRegistered(t *testing.T) {
 func (l *fakeLink) drain(cause string) {
 	l.t.Helper()
 	l.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(&wire.Drain{Cause: cause})})
+}
+
+func TestAnOldLinkMovesToTheSameReplicaIfThereIsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		start(t, relay.network, nil)
+		old := relay.link()
+		welcome := old.welcome(1)
+		time.Sleep(stable)
+		old.drain("max_age")
+		next := relay.link()
+		if held := next.header.Get(wire.HeaderHeld); held != "" || len(next.hello.Held) != 1 {
+			t.Errorf("held replicas %q, links %v", held, next.hello.Held)
+		}
+		next.welcome(1, func(w *wire.Welcome) { w.Replica = welcome.Replica })
+		old.expect(wire.TypeDrain)
+	})
 }
 
 func TestWithoutAnotherReplicaADrainedLinkServesToItsEnd(t *testing.T) {
