@@ -97,6 +97,7 @@ func (p *proxy) close() {
 }
 
 func TestSilentConnectionsAreReplaced(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	p := newProxy(t, server.Addr())
 	r := replicas(t, 1, RedisConfig{URL: p.url(), Keep: time.Hour})[0]

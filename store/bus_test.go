@@ -14,6 +14,7 @@ import (
 )
 
 func TestFramesArriveInOrder(t *testing.T) {
+	t.Parallel()
 	const n = 10_000
 	server := storetest.StartRedis(t)
 	reg := prometheus.NewRegistry()
@@ -54,6 +55,7 @@ func TestFramesArriveInOrder(t *testing.T) {
 }
 
 func TestNobodyHears(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	r := replicas(t, 1, RedisConfig{URL: server.URL()})[0]
 	nobody := wire.NewID[wire.ReplicaID]()
@@ -64,6 +66,7 @@ func TestNobodyHears(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
 	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"}) // nothing takes frames off its queue
 	to := wire.NewID[wire.ReplicaID]()
 	if err := s.Send(to, frame(1)); !errors.Is(err, ErrBusDown) {
@@ -89,6 +92,7 @@ func TestQueueIsBounded(t *testing.T) {
 
 // TestRoundsAreFair: one destination's full queue does not hold up another's.
 func TestRoundsAreFair(t *testing.T) {
+	t.Parallel()
 	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
 	s.outbox.setUp(true)
 	busy, other := wire.NewID[wire.ReplicaID](), wire.NewID[wire.ReplicaID]()
@@ -110,7 +114,55 @@ func TestRoundsAreFair(t *testing.T) {
 	}
 }
 
+// TestFailedRoundIsAGap: nobody knows what of it arrived.
+func TestFailedRoundIsAGap(t *testing.T) {
+	t.Parallel()
+	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
+	s.outbox.setUp(true)
+	to := wire.NewID[wire.ReplicaID]()
+	round := func() wire.Envelope {
+		t.Helper()
+		if err := s.Send(to, frame(1)); err != nil {
+			t.Fatal(err)
+		}
+		messages := s.outbox.take(s.config.Replica)
+		if len(messages) != 1 {
+			t.Fatalf("%d messages", len(messages))
+		}
+		e, err := wire.ParseEnvelope(messages[0].body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return *e
+	}
+	first, second := round(), round()
+	s.outbox.failed(to, second.Stream)
+	third := round()
+	s.outbox.failed(to, second.Stream) // of the same round
+	fourth := round()
+
+	heard := make(senders)
+	for i, step := range []struct {
+		wire.Envelope
+		gap bool
+	}{{first, false}, {third, true}, {fourth, false}} {
+		if gap, deliver := heard.accept(&step.Envelope, time.Now()); gap != step.gap || !deliver {
+			t.Errorf("envelope %d: gap %t, deliver %t", i, gap, deliver)
+		}
+	}
+	stranger := make(senders)
+	if gap, _ := stranger.accept(&third, time.Now()); !gap {
+		t.Error("who has heard nothing of the failed round sees no gap")
+	}
+
+	s.outbox.sweep(time.Now().Add(time.Second))
+	if len(s.outbox.queues) != 0 {
+		t.Error("an unused queue is not forgotten")
+	}
+}
+
 func TestSplit(t *testing.T) {
+	t.Parallel()
 	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
 	small := frame(5)
 	many := append(append(append([]byte(nil), small...), big...), small...)
@@ -124,6 +176,7 @@ func TestSplit(t *testing.T) {
 }
 
 func TestSenders(t *testing.T) {
+	t.Parallel()
 	id := wire.NewID[wire.ReplicaID]()
 	steps := []struct {
 		stream, seq  uint64
@@ -159,6 +212,7 @@ func TestSenders(t *testing.T) {
 }
 
 func TestMalformedEnvelopesAreDropped(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	r := replicas(t, 1, RedisConfig{URL: server.URL(), Prefix: "p:"})[0]
 	server.Do("PUBLISH", "p:inbox:"+string(r.id()), "not an envelope")
@@ -224,6 +278,7 @@ func (l *log) check(t *testing.T) (last, gaps int) {
 
 // TestNothingIsLostUnnoticed kills connections while frames flow.
 func TestNothingIsLostUnnoticed(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	from := replicas(t, 1, RedisConfig{URL: server.URL()})[0]
 	l := &log{}

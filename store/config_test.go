@@ -15,6 +15,7 @@ import (
 )
 
 func TestURLs(t *testing.T) {
+	t.Parallel()
 	good := []string{
 		"redis://127.0.0.1",
 		"redis://user:p%40ss@127.0.0.1:6379/3",
@@ -70,6 +71,7 @@ func (b *syncBuffer) String() string {
 // TestACL: what a user of Redis needs, and no more; and a password that is wrong
 // at first.
 func TestACL(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	server.Do("ACL", "SETUSER", "farscrape", "reset", "on", ">s3cr@t", "~fs:*", "&fs:*",
 		"+@connection", "+evalsha", "+eval", "+zrange", "+zrem", "+subscribe", "+publish",
@@ -106,6 +108,7 @@ func TestACL(t *testing.T) {
 
 // TestNoChannels: Redis 7 gives a new user no channels.
 func TestNoChannels(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	server.Do("ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "+@all", "resetchannels")
 	r := run(t, open(t, RedisConfig{URL: "redis://u:p@" + server.Addr(), Keep: time.Hour}))
@@ -119,6 +122,7 @@ func TestNoChannels(t *testing.T) {
 // TestOutOfMemory: a Redis that takes no more writes is as good as away, and
 // heals.
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	r := replicas(t, 1, RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
 	server.Do("CONFIG", "SET", "maxmemory", "1")
@@ -131,6 +135,7 @@ func TestOutOfMemory(t *testing.T) {
 }
 
 func TestEvictionIsWarnedOf(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	var out syncBuffer
 	run(t, open(t, RedisConfig{URL: server.URL(), Logger: slog.New(slog.NewTextHandler(&out, nil))}))

@@ -27,4 +27,11 @@
 // Each replica subscribes to one channel, {prefix}inbox:{replica}. Pub/sub
 // delivers at most once, and a dead subscription looks like a quiet one, so
 // envelopes are numbered, and a replica sends itself probes.
+//
+// # What Redis must allow
+//
+// A user of Redis needs the keys and the channels that begin with the prefix,
+// and the commands that TestACL lists. INFO may be refused: then a server that
+// was replaced is told from the old one only by what it lacks, and nothing warns
+// of an eviction policy that would make agents vanish.
 package store

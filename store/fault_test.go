@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -11,6 +12,7 @@ import (
 )
 
 func TestEmptiedRedisIsWrittenAnew(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	config := RedisConfig{URL: server.URL(), Prefix: "farscrape:", Keep: time.Hour, Grace: 2 * time.Second}
 	all := replicas(t, 2, config)
@@ -59,6 +61,7 @@ func TestEmptiedRedisIsWrittenAnew(t *testing.T) {
 }
 
 func TestLeaseOfADeadReplicaExpires(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	dies := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	dies.timing.lease, dies.timing.renew = 400*time.Millisecond, 100*time.Millisecond
@@ -78,6 +81,7 @@ func TestLeaseOfADeadReplicaExpires(t *testing.T) {
 }
 
 func TestLastReleasesAreWrittenAtTheEnd(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := replicas(t, 2, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	var leases []wire.Lease
@@ -99,6 +103,7 @@ func TestLastReleasesAreWrittenAtTheEnd(t *testing.T) {
 }
 
 func TestSupersededAtAnotherReplica(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := replicas(t, 2, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	old := all[0].register(t, "t", "a")
@@ -111,6 +116,7 @@ func TestSupersededAtAnotherReplica(t *testing.T) {
 }
 
 func TestSupersededIsLearntByRenewing(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	s.timing.renew = 100 * time.Millisecond
@@ -123,6 +129,7 @@ func TestSupersededIsLearntByRenewing(t *testing.T) {
 }
 
 func TestReplicasAreCounted(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	var all []*replica
 	for range 3 {
@@ -139,6 +146,7 @@ func TestReplicasAreCounted(t *testing.T) {
 }
 
 func TestRedisAwayAtFirst(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	server.Stop()
 	r := run(t, open(t, RedisConfig{URL: server.URL(), Keep: time.Hour}))
@@ -160,6 +168,7 @@ func TestRedisAwayAtFirst(t *testing.T) {
 }
 
 func TestRedisKilledAndRestarted(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := replicas(t, 2, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	r, other := all[0], all[1]
@@ -199,7 +208,67 @@ func TestRedisKilledAndRestarted(t *testing.T) {
 	}
 }
 
+// TestRestartFromAnOldSnapshot: the generation is the same, and yet something is
+// missing.
+func TestRestartFromAnOldSnapshot(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	all := replicas(t, 2, RedisConfig{URL: server.URL(), Keep: time.Hour})
+	before := all[0].register(t, "t", "before")
+	server.Do("SAVE")
+	after := all[0].register(t, "t", "after")
+	server.Kill()
+	server.Start()
+	for _, l := range []wire.Lease{before, after} {
+		storetest.WaitUntil(t, 2*time.Second, l.Agent+" is linked", all[1].linked(t, l))
+	}
+	if _, err := all[1].Lookup(t.Context(), wire.AgentKey{Tenant: "t", Agent: "nobody"}); !errors.Is(err, ErrUncertain) {
+		t.Errorf("look-up of an unknown agent says %v", err)
+	}
+}
+
+func TestRegisterEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	r := replicas(t, 1, RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
+	server.Pause()
+	t.Cleanup(server.Resume)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	l := storetest.NewLease("t", "a")
+	if _, err := r.Register(ctx, l); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("register says %v", err)
+	}
+	server.Resume()
+	r.Await(t, within, storetest.RegisteredAs(l.Link))
+}
+
+func TestListingsAreRefreshedToBeRemembered(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour, Grace: time.Second})
+	s.timing.refresh = 50 * time.Millisecond
+	r := run(t, s)
+	other := replicas(t, 1, RedisConfig{URL: server.URL(), Keep: time.Hour, Grace: time.Second})[0]
+	storetest.WaitUntil(t, within, "somebody asks", func() bool {
+		_, err := r.List(t.Context(), "t")
+		return err == nil
+	})
+	l := other.register(t, "t", "a") // after that
+	other.Release(l.Link, wire.CauseDrained.String())
+	storetest.WaitUntil(t, within, "it is remembered", func() bool {
+		agents, _ := r.listings.get("t")
+		return len(agents) == 1 && !agents[0].Connected()
+	})
+	server.Do("FLUSHALL")
+	storetest.WaitUntil(t, within, "it is written back", func() bool {
+		a, err := other.Lookup(t.Context(), l.AgentKey)
+		return err == nil && a != nil && a.LastClose == wire.CauseDrained.String()
+	})
+}
+
 func TestRedisStalled(t *testing.T) {
+	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := replicas(t, 2, RedisConfig{URL: server.URL(), Keep: time.Hour})
 	l := all[0].register(t, "t", "a")

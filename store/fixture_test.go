@@ -40,7 +40,8 @@ func run(t *testing.T, s *Redis, others ...wire.StoreEvents) *replica {
 	return r
 }
 
-// replicas runs several on one Redis, and waits until the bus of each is up.
+// replicas runs several on one Redis, and waits until directory and bus of each
+// are up.
 func replicas(t *testing.T, n int, config RedisConfig) []*replica {
 	t.Helper()
 	var all []*replica
@@ -49,6 +50,7 @@ func replicas(t *testing.T, n int, config RedisConfig) []*replica {
 	}
 	for _, r := range all {
 		r.Await(t, within, storetest.BusIs(true))
+		storetest.WaitUntil(t, within, "the directory answers", func() bool { return !r.pulse.isAway() })
 	}
 	return all
 }

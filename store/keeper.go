@@ -74,11 +74,12 @@ func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) 
 	k := &s.keeper
 	done := make(chan outcome, 1)
 	k.mu.Lock()
+	h := &held{lease: lease}
 	if old := k.held[lease.Link]; old != nil {
+		h.sent = old.sent
 		k.answer(old, outcome{err: errReleased})
 		k.forget(lease.Link)
 	}
-	h := &held{lease: lease}
 	k.held[lease.Link] = h
 	k.push(h, stepHold)
 	if k.away {

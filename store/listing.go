@@ -49,7 +49,7 @@ func (s *Redis) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	s.listings.ask(tenant)
 	if errors.Is(err, ErrUncertain) {
 		if before, ok := s.listings.get(tenant); ok {
-			return merge(before, agents, s.pulse.sinceEmptied() < s.timing.lease), nil
+			return merge(before, agents, s.pulse.sinceDisturbed() < s.timing.lease), nil
 		}
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	return agents, nil
 }
 
-// merge brings a listing from before Redis was emptied up to date with what is
+// merge brings a listing from before Redis was disturbed up to date with what is
 // back in it. For the time of a lease, the links from before may be live.
 func merge(before, now []wire.Agent, mayLive bool) []wire.Agent {
 	merged := slices.Clone(now)

@@ -11,8 +11,9 @@ import (
 
 const (
 	// roundBytes bounds one pipeline of the bus, roundShare one destination's
-	// part of it: at 10 MB/s still well inside publishTimeout.
-	roundBytes = 2 << 20
+	// part of it. A round that takes longer than publishTimeout to write, or
+	// to be answered, is lost: 8 Mbit/s to Redis will do.
+	roundBytes = 1 << 20
 	roundShare = 256 << 10
 	// forgetAfter is how long the place in a stream is remembered without use.
 	forgetAfter = 10 * time.Minute

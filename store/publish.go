@@ -41,7 +41,7 @@ func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
 
 // publish sends one round and notes what became of each message.
 func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreEvents) {
-	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*publishTimeout) // to write and to be answered
 	defer cancel()
 	cmds := make([]*redis.IntCmd, len(round))
 	if s.clients.cluster == nil {

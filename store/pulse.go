@@ -15,7 +15,7 @@ import (
 // A pulse is what is known of Redis itself: whether it answers, whether it is
 // the same as before, how many replicas use it.
 type pulse struct {
-	emptied chan struct{} // capacity 1: Redis has been emptied
+	lacking chan struct{} // capacity 1: Redis may lack what it had
 
 	mu          sync.Mutex
 	generations []string  // last seen, "" before; on a Cluster several, to be on all of its nodes
@@ -26,7 +26,7 @@ type pulse struct {
 	away        bool      // Redis did not answer last time
 	known       bool      // it has answered once
 	settled     time.Time // from then on what is not in the directory does not exist
-	emptiedAt   time.Time // when that was last noticed
+	disturbed   time.Time // when it was last found emptied, replaced or back
 	replicas    int
 	counted     time.Time // when the replicas were last counted
 }
@@ -41,7 +41,7 @@ func (p *pulse) init(cluster bool) {
 	if cluster {
 		n = clusterGenerations
 	}
-	p.emptied = make(chan struct{}, 1)
+	p.lacking = make(chan struct{}, 1)
 	p.generations = make([]string, n)
 	p.away = true
 	p.replicas = 1
@@ -100,13 +100,18 @@ func (s *Redis) observe(ctx context.Context) error {
 	}
 	if news.emptied {
 		s.log.Warn("redis has been emptied; unknown agents are uncertain for now", "for", s.timing.grace)
-		kick(s.pulse.emptied)
 	}
 	if news.replaced {
 		s.log.Warn("redis was restarted or has failed over")
 	}
+	if news.emptied || news.replaced {
+		kick(s.pulse.lacking)
+	}
 	if news.back || news.emptied || news.replaced {
 		s.keeper.rewrite()
+	}
+	if news.back || news.replaced {
+		s.warnOfEviction(ctx)
 	}
 	if seen.err != nil {
 		s.clients.reload(ctx)
@@ -209,8 +214,8 @@ func (p *pulse) note(seen sighting, timing timing) (n news) {
 		n.replaced = p.runID != "" && p.runID != seen.runID
 		p.runID = seen.runID
 	}
-	if n.emptied {
-		p.emptiedAt = now
+	if n.emptied || n.replaced || n.back {
+		p.disturbed = now
 	}
 	if left := timing.grace - seen.age; left > 0 {
 		p.settleAt(now.Add(left))
@@ -241,11 +246,12 @@ func (p *pulse) uncertain() bool {
 	return time.Now().Before(p.settled)
 }
 
-// sinceEmptied is how long ago an emptied Redis was noticed; long, if never.
-func (p *pulse) sinceEmptied() time.Duration {
+// sinceDisturbed is how long ago Redis was last found emptied, replaced or back;
+// long, if never.
+func (p *pulse) sinceDisturbed() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Since(p.emptiedAt)
+	return time.Since(p.disturbed)
 }
 
 func (p *pulse) refusesInfo() bool {

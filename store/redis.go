@@ -121,7 +121,6 @@ func (k keys) inbox(r wire.ReplicaID) string {
 // called once. The leases that are still held stay, for the next to release or
 // for Redis to expire.
 func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
-	s.warnOfEviction(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { s.runKeeper(ctx, events) })
 	all.Go(func() { s.runPulse(ctx) })

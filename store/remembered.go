@@ -16,8 +16,8 @@ const (
 	// record and its place there are not written at once.
 	unindexAfter = time.Minute
 	// maxRemembered bounds the agents in all remembered listings. At about 2 kB
-	// for an agent with two links and a handful of targets that is 200 MB.
-	maxRemembered = 100_000
+	// for an agent with two links and a handful of targets that is 100 MB.
+	maxRemembered = 50_000
 )
 
 // listings remembers whole listings, so that an emptied Redis takes nothing
@@ -125,7 +125,7 @@ func (s *Redis) runListings(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.pulse.emptied:
+		case <-s.pulse.lacking:
 			s.restore(ctx, func(a *wire.Agent) bool { return !a.Connected() })
 			linked = time.After(s.timing.lease)
 		case <-linked:

@@ -38,9 +38,9 @@ var agentStopped = wire.CauseAgentStopped.String()
 var (
 	// ErrConnected: an agent with a live link cannot be forgotten.
 	ErrConnected = errors.New("the agent is connected")
-	// ErrUncertain: the directory was emptied a short time ago, so what is not
-	// in it may be on its way back.
-	ErrUncertain = errors.New("the directory was emptied a short time ago, and agents may not be back in it yet")
+	// ErrUncertain: the directory was emptied or replaced a short time ago, so
+	// what is not in it may be on its way back.
+	ErrUncertain = errors.New("the directory was emptied or replaced a short time ago, and agents may not be back in it yet")
 	// ErrAway: Redis cannot be reached.
 	ErrAway = errors.New("redis is away")
 	// ErrBusDown: the bus does not work now.

@@ -11,6 +11,7 @@ import (
 )
 
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	sentinel := storetest.StartSentinel(t)
 	all := replicas(t, 2, RedisConfig{URL: sentinel.URL(), Keep: time.Hour})
 	before := all[0].register(t, "t", "before")
@@ -47,6 +48,7 @@ func exchange(t *testing.T, from, to *replica, n int) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	cluster := storetest.StartCluster(t)
 	t.Run("suite", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T, keep time.Duration) storetest.Store {

@@ -38,7 +38,7 @@ const (
 // An Envelope carries frames from one replica's outgoing queue to another's
 // inbox. Pub/sub delivers at most once: the sequence number, which counts from
 // 1 within a stream, tells a lost envelope; a sender that loses its place draws
-// a new stream.
+// a new, higher stream, of which it leaves 1 out.
 type Envelope struct {
 	Kind   EnvelopeKind
 	Stream uint64
