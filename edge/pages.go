@@ -74,13 +74,13 @@ func (e *Edge) page(p page) http.HandlerFunc {
 
 // exposition serves p, whose text Prometheus would take for a target's, only to
 // a request that can be meant for us alone. One for a target that came through
-// a careless front-end has a Host that is not ours, or our token in the field
-// of proxy mode.
+// a careless front-end has a Host that is not ours, our token in the field of
+// proxy mode, or the HTTP/1.0 that nginx speaks to what is behind it.
 func (e *Edge) exposition(p page) http.HandlerFunc {
 	serve := e.page(p)
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, host := hostPort(r.Host)
-		if r.Header.Get(wire.HeaderToken) != "" || !e.ownHost(host) {
+		if r.Header.Get(wire.HeaderToken) != "" || !e.ownHost(host) || !r.ProtoAtLeast(1, 1) {
 			e.nothingHere(w, r)
 			return
 		}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Installs what the tests need (Debian's packages, as root) and runs all of
+# them, none skipped: under the race detector, in random order, and the fuzz
+# targets for a moment each. The measurements that the end-to-end tests take are
+# printed at the end; those come from a run without the race detector.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=$(mktemp) policy=
+trap 'rm -f "$out" "$out.fuzz" $policy' EXIT
+
+# program and package
+needs="redis-server redis-server
+redis-sentinel redis-sentinel
+prometheus prometheus
+promtool prometheus
+prometheus-node-exporter prometheus-node-exporter
+nginx nginx-light
+curl curl"
+
+has() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
+missing=$(while read -r program package; do has "$program" || echo "$package"; done <<<"$needs" | sort -u)
+if [ -n "$missing" ]; then
+  echo "test: installing $(echo $missing)"
+  # No service of theirs starts: the tests start their own.
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+export FARSCRAPE_TEST_REQUIRE=1
+
+echo "test: all, under the race detector"
+go test -race -shuffle=on -timeout 20m ./...
+
+echo "test: end to end, as released"
+if ! go test -count=1 -v -timeout 15m ./scripts/e2e >"$out" 2>&1; then
+  grep -vE '^\s*(=== |--- PASS)' "$out"
+  exit 1
+fi
+if grep -E '^\s*--- SKIP' "$out"; then
+  echo "test: skipped, and must not be" >&2
+  exit 1
+fi
+tail -1 "$out"
+
+echo "test: fuzz targets, ${FUZZTIME:=5s} each"
+grep -rn --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's#/[^/]+:[0-9]+:func # #' | sort -u | while read -r folder target; do
+  go test "$folder" -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" >"$out.fuzz" 2>&1 || { cat "$out.fuzz"; exit 1; }
+  echo "ok  	$folder $target $(grep -oE 'execs: [0-9]+' "$out.fuzz" | tail -1)"
+done
+
+echo
+echo "test: measured"
+sed -nE 's/.*figure: /  /p' "$out"
