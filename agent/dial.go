@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -34,7 +36,7 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	}
 	var sock *socket
 	transport := &http.Transport{
-		Proxy:               a.proxy,
+		Proxy:               a.relayProxy,
 		DisableKeepAlives:   true,      // one upgrade each; what a refusal leaves is not used again
 		TLSClientConfig:     tlsConfig, // and so HTTP/1.1, which an upgrade needs
 		TLSHandshakeTimeout: dialWithin,
@@ -66,6 +68,18 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 		return nil, nil, fmt.Errorf("dial %s: a WebSocket, but not a Farscrape relay of this version: it does not speak %s", a.connectURL.Host, wire.Subprotocol)
 	}
 	return conn, sock, nil
+}
+
+// relayProxy is the proxy for the relay.
+func (a *Agent) relayProxy(r *http.Request) (*url.URL, error) {
+	if a.proxy == nil {
+		return nil, nil
+	}
+	u, err := a.proxy(r)
+	if err != nil { // it would quote the proxy's password
+		return nil, errors.New("the proxy in the environment (HTTPS_PROXY, HTTP_PROXY) is no URL")
+	}
+	return u, nil
 }
 
 // dialHeader is the upgrade's header, from the files as they are now.

@@ -442,6 +442,33 @@ func TestOptionalFramesOfLaterVersionsAreIgnored(t *testing.T) {
 	})
 }
 
+func TestAMessageMayBeAsLongAsTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		start(t, relay.network, nil)
+		l := relay.link()
+		l.welcome(1)
+		message := wire.Frame{Type: wire.FirstOptional, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+		w, err := l.conn.Writer(context.Background(), websocket.MessageBinary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, piece := range [][]byte{message[:1], message[1:], nil} {
+			if _, err := w.Write(piece); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.ping(1)
+		l.send(wire.Frame{Type: wire.FirstOptional, Payload: make([]byte, wire.MaxPayload)}, wire.Frame{Type: wire.FirstOptional})
+		if cause := l.cause(); cause != wire.CauseProtocol {
+			t.Errorf("a frame more: closed for %v", cause)
+		}
+	})
+}
+
 func TestAPongComesBeforeAllElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay := newFakeRelay(t)

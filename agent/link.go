@@ -70,8 +70,7 @@ func (l *link) run(stop context.Context, held []wire.LinkID) wire.Cause {
 	l.hello(held)
 	cause := l.watch(stop, failed)
 	l.agent.catalog.leave(l)
-	l.close(cause)
-	end()
+	l.close(cause, end)
 	group.Wait()
 	l.scraping.Wait()
 	return cause
@@ -145,16 +144,20 @@ func (l *link) drain(cause string) {
 	l.out.send(outgoing{Frame: wire.Frame{Type: wire.TypeDrain, Payload: payload}})
 }
 
-// close ends the connection. A peer that can still listen is told why.
-func (l *link) close(cause wire.Cause) {
-	defer l.conn.CloseNow()
+// close ends the connection, and the link's life. A peer that can still listen
+// is sent what is queued and told why.
+func (l *link) close(cause wire.Cause, end context.CancelFunc) {
 	switch cause {
 	case wire.CauseProtocol, wire.CauseAgentStopped:
 		// Close waits for the peer's word, 5 s long; CloseNow would wait with it.
 		impatient := time.AfterFunc(time.Second, func() { l.sock.Close() })
 		defer impatient.Stop()
+		end()
+		<-l.out.ended
 		l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
 	}
+	l.conn.CloseNow()
+	end()
 }
 
 // causeOf is the cause that the end of the link's reading or writing means.
@@ -186,7 +189,13 @@ func (l *link) read(life context.Context) error {
 		}
 		buffer := l.agent.messages.Get().(*[wire.MaxMessage]byte)
 		n, err := fill(r, buffer[:])
-		if err == nil || errors.Is(err, io.EOF) { // the read limit is the buffer's size
+		if err == nil { // as long as may be: only its end may follow
+			if n, _ := r.Read(make([]byte, 1)); n > 0 {
+				return fmt.Errorf("%w: a message of more than %d bytes", errProtocol, wire.MaxMessage)
+			}
+			err = io.EOF
+		}
+		if errors.Is(err, io.EOF) {
 			err = l.frames(life, buffer[:n])
 		}
 		l.agent.messages.Put(buffer)

@@ -18,9 +18,8 @@ import (
 // claims are what the agent reads of its own token, without checking it: that
 // is the relay's to do.
 type claims struct {
-	Name   string `json:"sub"` // or a pattern
-	Role   string `json:"role"`
-	Expiry int64  `json:"exp"` // Unix seconds; 0: never
+	Name string `json:"sub"` // or a pattern
+	Role string `json:"role"`
 }
 
 // readClaims takes a token's payload out; of anything but a JWT it is empty.

@@ -126,12 +126,31 @@ func (s *scrape) pieces(ctx context.Context, data []byte, whole bool) *wire.Erro
 			return over(ctx)
 		}
 		s.deliver(data[:n], whole && n == len(data))
-		select {
-		case <-s.taken:
-		case <-s.out.ended: // and so nobody reads data any more
-			return wire.Errorf(wire.Canceled, "the link is gone")
+		if !s.sent(ctx) {
+			return over(ctx)
 		}
 		data = data[n:]
 	}
 	return nil
+}
+
+// sent waits until the DATA that was delivered is on its way. If ctx or the link
+// ends before that it is taken back, with the END after it: the scrape has not
+// ended then.
+func (s *scrape) sent(ctx context.Context) bool {
+	select {
+	case <-s.taken:
+		return true
+	case <-s.out.ended:
+		return false
+	case <-ctx.Done():
+	}
+	if !s.out.withdraw(s.taken) {
+		<-s.taken // just now
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = false
+	return false
 }

@@ -235,6 +235,37 @@ func TestAScrapeEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
+func TestOnAStalledLineAScrapeEndsAtItsDeadlineAndIsNotTakenForWhole(t *testing.T) {
+	for what, size := range map[string]int{"within a body": 100 * dataSize, "at its end": 4*dataSize - 1} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				gone := make(chan struct{}, 1)
+				relay := newFakeRelay(t)
+				relay.backlog = 0
+				a := start(t, relay.network, serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Write(make([]byte, size))
+					gone <- struct{}{}
+				})))
+				l := relay.link()
+				l.welcome(1)
+				id := l.request("app", func(q *wire.Request) { q.Credit = wire.MaxWindow })
+				time.Sleep(time.Second)
+				<-gone
+				synctest.Wait()
+				a.gate.mu.Lock()
+				if a.gate.running != 0 {
+					t.Errorf("%d in flight after the deadline", a.gate.running)
+				}
+				a.gate.mu.Unlock()
+				if r := l.reply(id); r.reason() != wire.Deadline || len(r.body) >= size {
+					t.Errorf("%v after %d of %d bytes", r.reason(), len(r.body), size)
+				}
+				l.ping(1)
+			})
+		})
+	}
+}
+
 func TestCancelReachesTheTargetAndIsAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, gone := make(chan struct{}), make(chan struct{})

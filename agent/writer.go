@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/coder/websocket"
@@ -10,10 +11,13 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// maxQueued bounds the frames that wait for a slow line. Scrapes queue a few
-// each, and their number is bounded too: past this the replica floods the link
-// and does not read it.
-const maxQueued = 8192
+// What may wait for a slow line. Scrapes queue a few frames each, one of them of
+// dataSize, and their number is bounded by the gate: past this the replica
+// floods the link and does not read it.
+const (
+	maxQueuedFrames = 8192
+	maxQueuedBytes  = 32 << 20
+)
 
 // errSlow ends a link whose queue is full.
 var errSlow = errors.New("the replica does not read what is sent to it")
@@ -30,14 +34,15 @@ type writer struct {
 	mu    sync.Mutex
 	pong  []byte // of the last PING not yet answered; who pings faster than we write wants no more
 	queue []outgoing
+	bytes int // of the queue
 	full  bool
 }
 
 // An outgoing frame waits to be written.
 type outgoing struct {
 	wire.Frame
-	alone bool            // shares no message
-	taken chan<- struct{} // is sent to once Payload is free again; has room for it
+	alone bool          // shares no message
+	taken chan struct{} // is sent to once Payload is free again; has room for it
 }
 
 func newWriter(conn *websocket.Conn, buffers *sync.Pool) *writer {
@@ -48,13 +53,36 @@ func newWriter(conn *websocket.Conn, buffers *sync.Pool) *writer {
 // never blocks.
 func (w *writer) send(frames ...outgoing) {
 	w.mu.Lock()
-	if len(w.queue)+len(frames) > maxQueued {
+	for _, f := range frames {
+		w.bytes += f.Size()
+	}
+	w.queue = append(w.queue, frames...)
+	if len(w.queue) > maxQueuedFrames || w.bytes > maxQueuedBytes {
 		w.full = true
-	} else {
-		w.queue = append(w.queue, frames...)
 	}
 	w.mu.Unlock()
 	w.poke()
+}
+
+// withdraw takes back the frame that would send to taken, if it still waits, and
+// what its scrape has queued after it.
+func (w *writer) withdraw(taken chan struct{}) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.queue, func(f outgoing) bool { return f.taken == taken })
+	if i < 0 {
+		return false
+	}
+	of := w.queue[i]
+	kept := slices.DeleteFunc(w.queue[i:], func(f outgoing) bool {
+		gone := f.Scrape == of.Scrape && f.Attempt == of.Attempt
+		if gone {
+			w.bytes -= f.Size()
+		}
+		return gone
+	})
+	w.queue = w.queue[:i+len(kept)]
+	return true
 }
 
 // answer queues a PONG. payload is copied.
@@ -72,14 +100,14 @@ func (w *writer) poke() {
 	}
 }
 
-// run writes until ctx ends or the socket fails. ctx never reaches the socket:
-// it would close it.
+// run writes until ctx ends, and then what is still queued, or until the socket
+// fails. ctx never reaches the socket: it would close it.
 func (w *writer) run(ctx context.Context) error {
 	defer close(w.ended)
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return w.flush()
 		case <-w.wake:
 		}
 		if err := w.flush(); err != nil {
@@ -121,6 +149,7 @@ func (w *writer) next(message []byte) ([]byte, error) {
 			break
 		}
 		message = f.Append(message)
+		w.bytes -= f.Size()
 		if f.taken != nil {
 			f.taken <- struct{}{}
 		}
