@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -210,6 +212,24 @@ func TestWhoIsSupersededStaysAwayLong(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhatTheReplicaSaysGoesBeforeAFailedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrote, read := make(chan error, 1), make(chan error, 1)
+		l := &link{log: slog.New(slog.DiscardHandler), sock: newSocket(nil)}
+		wrote <- net.ErrClosed
+		time.AfterFunc(10*time.Millisecond, func() {
+			read <- websocket.CloseError{Code: websocket.StatusCode(wire.CauseSuperseded.Code())}
+		})
+		if cause := l.watch(t.Context(), wrote, read); cause != wire.CauseSuperseded {
+			t.Errorf("closed for %v", cause)
+		}
+		wrote <- net.ErrClosed
+		if cause := l.watch(t.Context(), wrote, read); cause != wire.CauseLost {
+			t.Errorf("without a word: closed for %v", cause)
+		}
+	})
 }
 
 func TestFourteenSecondsOfSilenceAreDeath(t *testing.T) {

@@ -64,11 +64,11 @@ func (l *link) run(stop context.Context, held []wire.LinkID) wire.Cause {
 	life, end := context.WithCancel(context.WithoutCancel(stop))
 	defer end()
 	var group sync.WaitGroup
-	failed := make(chan error, 2)
-	group.Go(func() { failed <- l.out.run(life) })
-	group.Go(func() { failed <- l.read(life) })
+	wrote, read := make(chan error, 1), make(chan error, 1)
+	group.Go(func() { wrote <- l.out.run(life) })
+	group.Go(func() { read <- l.read(life) })
 	l.hello(held)
-	cause := l.watch(stop, failed)
+	cause := l.watch(stop, wrote, read)
 	l.agent.catalog.leave(l)
 	l.close(cause, end)
 	group.Wait()
@@ -93,16 +93,27 @@ func (l *link) declare(frames []wire.Frame) {
 	}
 }
 
-// watch waits for what ends the link.
-func (l *link) watch(stop context.Context, failed <-chan error) wire.Cause {
+// watch waits for what ends the link: that writing or reading does, silence, or
+// stop.
+func (l *link) watch(stop context.Context, wrote, read <-chan error) wire.Cause {
 	silence := time.NewTimer(wire.PeerTimeout)
 	defer silence.Stop()
 	unwelcome := time.NewTimer(welcomeWithin)
 	defer unwelcome.Stop()
+	var broken <-chan time.Time
 	for {
 		select {
-		case err := <-failed:
+		case err := <-read:
 			return l.causeOf(err)
+		case err := <-wrote:
+			if errors.Is(err, errSlow) {
+				return wire.CauseSlow
+			}
+			// A replica that closes the link says why, and that is still to be
+			// read.
+			broken = time.After(time.Second)
+		case <-broken:
+			return wire.CauseLost
 		case <-silence.C:
 			left := l.peerTimeout() - l.sock.silence()
 			if left <= 0 {
@@ -114,19 +125,19 @@ func (l *link) watch(stop context.Context, failed <-chan error) wire.Cause {
 				return wire.CauseTimeout
 			}
 		case <-stop.Done():
-			return l.goodbye(failed)
+			return l.goodbye(read)
 		}
 	}
 }
 
 // goodbye lets the scrapes in flight end, and the replica close the link.
-func (l *link) goodbye(failed <-chan error) wire.Cause {
+func (l *link) goodbye(read <-chan error) wire.Cause {
 	l.drain("stopping")
 	lingering := time.After(linger)
 	latest := time.After(stopWithin)
 	for lingering != nil || l.inflight() > 0 {
 		select {
-		case <-failed:
+		case <-read:
 			return wire.CauseAgentStopped
 		case <-lingering:
 			lingering = nil
@@ -160,14 +171,11 @@ func (l *link) close(cause wire.Cause, end context.CancelFunc) {
 	end()
 }
 
-// causeOf is the cause that the end of the link's reading or writing means.
+// causeOf is the cause that the end of reading means.
 func (l *link) causeOf(err error) wire.Cause {
-	switch {
-	case errors.Is(err, errProtocol), websocket.CloseStatus(err) == websocket.StatusProtocolError:
+	if errors.Is(err, errProtocol) || websocket.CloseStatus(err) == websocket.StatusProtocolError {
 		l.logger().Error("the replica and this agent do not understand each other", "error", err)
 		return wire.CauseProtocol
-	case errors.Is(err, errSlow):
-		return wire.CauseSlow
 	}
 	cause := wire.CauseOf(int(websocket.CloseStatus(err)))
 	if cause == wire.CauseAgentStopped {
