@@ -22,14 +22,21 @@ func (m remote) request(k legKey, q *wire.Request, to receiver) {
 	}
 }
 
-func (m remote) pass(f wire.Frame) { _ = m.send(f) } // the bus says itself when frames are lost
+func (m remote) pass(f wire.Frame) error { return m.send(f) }
 
 // receive is the owner end's: the agent's frame goes on to the edge, as it is.
+// After one that the bus does not take nothing more goes: an answer with a hole
+// in it must never look whole.
 func (m remote) receive(f wire.Frame) {
-	if f.Type == wire.TypeEnd || f.Type == wire.TypeNack {
-		m.relay.forwards.remove(forwardKey{m.id, legKey{f.Scrape, f.Attempt}})
+	k := forwardKey{m.id, legKey{f.Scrape, f.Attempt}}
+	err := m.send(f)
+	if err == nil && f.Type != wire.TypeEnd && f.Type != wire.TypeNack {
+		return
 	}
-	m.pass(f)
+	if l := m.relay.forwards.remove(k); l != nil && err != nil {
+		m.relay.Logger.Warn("answer given up", "scrape", f.Scrape, "to", m.id, "err", err)
+		l.abandon(k.leg)
+	}
 }
 
 func (m remote) send(f wire.Frame) error {
@@ -53,7 +60,7 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 			r.serveRemote(from, f)
 		case wire.TypeCredit, wire.TypeCancel:
 			if l := r.forwards.get(forwardKey{from, legKey{f.Scrape, f.Attempt}}); l != nil {
-				l.pass(f)
+				_ = l.pass(f)
 			}
 		default:
 			x := r.pending.get(legKey{f.Scrape, f.Attempt})
@@ -154,10 +161,13 @@ func (t *forwardTable) get(k forwardKey) *link {
 	return t.all[k]
 }
 
-func (t *forwardTable) remove(k forwardKey) {
+// remove returns the link of a leg that was there.
+func (t *forwardTable) remove(k forwardKey) *link {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	l := t.all[k]
 	delete(t.all, k)
+	return l
 }
 
 // take removes and returns the legs of a replica, or all if id is empty.

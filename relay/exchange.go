@@ -11,7 +11,7 @@ import (
 // that holds it.
 type hop interface {
 	request(k legKey, q *wire.Request, to receiver)
-	pass(f wire.Frame)
+	pass(f wire.Frame) error
 }
 
 // An exchange is the edge end of one attempt of one scrape: it receives the
@@ -109,7 +109,7 @@ func (x *exchange) finish(n *wire.Nack) {
 
 // giveUp ends the attempt from here: the other end breaks the protocol.
 func (x *exchange) giveUp(e *wire.Error) {
-	x.pass(wire.TypeCancel, nil)
+	_ = x.pass(wire.TypeCancel, nil)
 	x.finish(&wire.Nack{Error: *e})
 }
 
@@ -119,7 +119,7 @@ func (x *exchange) fail(e *wire.Error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.over {
-		x.pass(wire.TypeCancel, nil)
+		_ = x.pass(wire.TypeCancel, nil)
 		x.finish(&wire.Nack{Error: *e, Elsewhere: true})
 		x.wake()
 	}
@@ -136,7 +136,7 @@ func (x *exchange) cancel() {
 		return
 	}
 	x.canceled = true
-	x.pass(wire.TypeCancel, nil)
+	_ = x.pass(wire.TypeCancel, nil)
 	time.AfterFunc(confirmTimeout, func() {
 		x.fail(wire.Errorf(wire.AgentOffline, "a cancelled scrape was not confirmed"))
 	})
@@ -164,13 +164,16 @@ func (x *exchange) next() (chunk []byte, ok bool) {
 }
 
 func (x *exchange) grant(n int) {
-	x.pass(wire.TypeCredit, wire.AppendCredit(nil, uint32(n)))
+	if err := x.pass(wire.TypeCredit, wire.AppendCredit(nil, uint32(n))); err != nil {
+		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true})
+		x.wake()
+	}
 }
 
 // pass sends a frame of ours to the other end. Both hops only queue it, so the
 // lock may be held.
-func (x *exchange) pass(t wire.Type, payload []byte) {
-	x.hop.pass(wire.Frame{Type: t, Attempt: x.key.attempt, Scrape: x.key.scrape, Payload: payload})
+func (x *exchange) pass(t wire.Type, payload []byte) error {
+	return x.hop.pass(wire.Frame{Type: t, Attempt: x.key.attempt, Scrape: x.key.scrape, Payload: payload})
 }
 
 func (x *exchange) wake() {

@@ -21,12 +21,11 @@ type receiver interface {
 // A leg is a request on its way over a link, until the agent's END or NACK.
 // Its fields but the first two are guarded by the link's mu.
 type leg struct {
-	key      legKey
-	to       receiver
-	sent     time.Time
-	heard    bool        // HEAD, ACK or an end came, or we spoke for the agent
-	silence  *time.Timer // watches for none of these
-	lastCall bool        // the next silence is the last
+	key     legKey
+	to      receiver
+	sent    time.Time
+	heard   bool        // HEAD, ACK or an end came, or we spoke for the agent
+	silence *time.Timer // watches for none of these
 }
 
 // request sends a request over the link on behalf of to, or tells to why not.
@@ -46,12 +45,13 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 }
 
 // pass sends a CREDIT or CANCEL of a leg on to the agent.
-func (l *link) pass(f wire.Frame) {
+func (l *link) pass(f wire.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.legs[legKey{f.Scrape, f.Attempt}]; ok {
 		l.sendLocked(f)
 	}
+	return nil
 }
 
 // answer hands an agent's frame to whoever asked. Frames of scrapes that are
@@ -80,34 +80,25 @@ func (l *link) answer(f wire.Frame) {
 	}
 }
 
-// silent runs when the agent has not said a word to a request for a while. A
-// link that is slow, or that has carried anything since, is only busy: then we
-// speak for the agent, so that the edge goes on waiting. Any other is taken for
-// dead as far as this request goes.
+// silent runs when the agent has not said a word to a request for a while. If
+// anything has come over the link since, or the link is known to be slow, the
+// agent is only busy: then we say ACK for it, so that the edge does not look
+// for another link. Else we look again later; the edge decides.
 func (l *link) silent(g *leg) {
 	l.mu.Lock()
 	if l.legs[g.key] != g || g.heard {
 		l.mu.Unlock()
 		return
 	}
-	trip := time.Duration(l.roundTrip.Load())
-	alive := l.heard.Load() > g.sent.UnixNano()
-	if !alive && !g.lastCall && trip > wire.AckAfter {
-		g.lastCall = true
-		g.silence.Reset(min(2*trip, wire.PeerTimeout))
-		alive = true // for now
-	} else {
-		g.heard = true
-	}
-	if !alive {
-		delete(l.legs, g.key)
-		l.sendLocked(wire.Frame{Type: wire.TypeCancel, Attempt: g.key.attempt, Scrape: g.key.scrape})
+	slow := time.Duration(l.roundTrip.Load()) > wire.AckAfter
+	busy := slow || l.heard.Load() > g.sent.UnixNano()
+	g.heard = busy
+	if !busy {
+		g.silence.Reset(wire.Silence)
 	}
 	l.mu.Unlock()
-	if alive {
+	if busy {
 		g.to.receive(wire.Frame{Type: wire.TypeAck, Attempt: g.key.attempt, Scrape: g.key.scrape})
-	} else {
-		refuse(g.to, g.key, true, wire.AgentOffline, "the agent does not answer")
 	}
 }
 

@@ -152,11 +152,16 @@ func (l *link) register() error {
 	return nil
 }
 
+// welcome tells the agent where it stands. The directory's word may come before
+// the time-out of asking it does: then it stays.
 func (l *link) welcome(epoch uint64, registered bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.welcomed && !registered {
+		return
+	}
 	l.epoch, l.welcomed = epoch, true
-	l.mu.Unlock()
-	l.send(wire.Frame{Type: wire.TypeWelcome, Payload: wire.MarshalControl(wire.Welcome{
+	l.sendLocked(wire.Frame{Type: wire.TypeWelcome, Payload: wire.MarshalControl(wire.Welcome{
 		Replica: l.relay.Replica, Link: l.id, Epoch: epoch, Registered: registered,
 		HeartbeatMillis:   wire.Heartbeat.Milliseconds(),
 		PeerTimeoutMillis: wire.PeerTimeout.Milliseconds(),

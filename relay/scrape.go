@@ -49,30 +49,35 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done func()) (*wire.Answer, *wire.Error) {
 	id := wire.NewScrapeID()
 	var tried []wire.LinkID
+	var next *route
 	for attempt := uint8(1); ; attempt++ {
+		tried = append(tried, rt.link)
+		another := func() bool {
+			r.routes.forget(rt.key)
+			var failure *wire.Error
+			next, failure = r.findRoute(ctx, rt.key, s, tried)
+			return failure == nil
+		}
+		if attempt == maxAttempts {
+			another = func() bool { return false }
+		}
 		x := r.start(ctx, s, rt, legKey{id, attempt})
-		nack := x.settle(ctx)
+		nack := x.settle(ctx, another)
 		if nack == nil {
 			return x.answer(ctx, done), nil
 		}
 		x.cancel()
-		if attempt == maxAttempts || !nack.Elsewhere && nack.Reason != wire.TargetNotDeclared {
+		if nack.Reason == wire.TargetNotDeclared {
+			tried = tried[:len(tried)-1] // its targets changed just now: the link is good
+		} else if !nack.Elsewhere {
+			return nil, &nack.Error
+		}
+		if next == nil && !another() {
 			return nil, &nack.Error
 		}
 		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())
 		r.metrics.retries.WithLabelValues(rt.name(), nack.Reason.String()).Inc()
-		if nack.Elsewhere {
-			tried = append(tried, rt.link)
-		}
-		r.routes.forget(rt.key)
-		next, failure := r.findRoute(ctx, rt.key, s, tried)
-		if failure != nil {
-			if failure.Reason == wire.AgentOffline {
-				failure = &nack.Error // says more
-			}
-			return nil, failure
-		}
-		rt = next
+		rt, next = next, nil
 	}
 }
 
@@ -104,11 +109,14 @@ func remaining(ctx context.Context) time.Duration {
 	return wire.MaxTimeout
 }
 
-// settle waits until the answer may be delivered, or the attempt has failed.
-func (x *exchange) settle(ctx context.Context) *wire.Nack {
+// settle waits until the answer may be delivered, or the attempt has failed. If
+// nothing is heard for a while, the attempt has failed if there is another link;
+// without one, whoever is silent has half of the time that is left: it may be
+// starved, not dead.
+func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 	silence := time.NewTimer(x.patience())
 	defer silence.Stop()
-	for {
+	for waited := false; ; {
 		nack, settled, acked := x.state()
 		if settled {
 			return nack
@@ -121,16 +129,20 @@ func (x *exchange) settle(ctx context.Context) *wire.Nack {
 		case <-ctx.Done():
 			return &wire.Nack{Error: *ended(ctx)}
 		case <-silence.C:
-			return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the replica that holds the agent does not answer"), Elsewhere: true}
+			if waited || another() {
+				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true}
+			}
+			waited = true
+			silence.Reset(remaining(ctx) / 2)
 		}
 	}
 }
 
-// patience is how long the other end may take to say anything. A link held here
-// watches itself. An owner watches its own hop, and speaks within twice that.
+// patience is how long the other end may take to say anything: over the bus its
+// owner first waits for the agent, and then speaks for it.
 func (x *exchange) patience() time.Duration {
 	if x.route.local != nil {
-		return time.Hour // never: the deadline comes first
+		return wire.Silence + wire.Silence/5 // after the owner half, which may speak for the agent
 	}
 	return 2*wire.Silence + x.relay.Bus.RoundTrip()
 }
