@@ -21,7 +21,7 @@ type config struct {
 	EdgeListen string `env:"EDGE_LISTEN" help:"when set, the Prometheus side is served only here and the agent side only on LISTEN"`
 	OpsListen  string `env:"OPS_LISTEN" help:"when set, /metrics and pprof are served only here; pprof nowhere else ever"`
 
-	RedisURL     string `env:"REDIS_URL" help:"redis://[user:password@]host:port, rediss:// for TLS; Sentinel: redis://sentinel:26379?master_name=NAME&addr=sentinel2:26379; Cluster: redis://node1:6379?addr=node2:6379&addr=node3:6379. Empty: the embedded store, for exactly one replica"`
+	RedisURL     string `env:"REDIS_URL" help:"redis://[user:password@]host:6379, or another of the forms below. Empty: the embedded store, for exactly one replica"`
 	RedisURLFile string `env:"REDIS_URL_FILE" help:"a file that holds REDIS_URL"`
 	RedisCA      string `env:"REDIS_TLS_CA_FILE" help:"PEM certificates that may sign Redis's; by default the system's"`
 	RedisCert    string `env:"REDIS_TLS_CERT_FILE" help:"the relay's own certificate for Redis, PEM"`

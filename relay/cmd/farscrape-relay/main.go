@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/store"
 )
 
 const intro = `farscrape-relay lets Prometheus scrape targets behind NAT and firewalls.
@@ -50,6 +51,7 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 	switch {
 	case err == flag.ErrHelp:
 		settings.Usage(stdout, intro, new(config))
+		fmt.Fprintf(stdout, "\nRedis URLs:\n\n%s\n", store.URLForms)
 		return nil
 	case err != nil:
 		return fmt.Errorf("%w; see farscrape-relay -help", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -39,6 +40,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	store.SetDriverLogger(log)
 	for _, name := range settings.Unknown(c, environ) {
 		log.Warn("unknown variable", "variable", name)
 	}
@@ -204,8 +206,10 @@ func (r *replica) watchKeys(ctx context.Context, c *config) error {
 		if err == nil {
 			var ring *token.Keyring
 			if ring, err = token.ParseKeys(text); err == nil {
+				if !slices.Equal(ring.KeyIDs(), r.keys.Current().KeyIDs()) {
+					r.log.Info("keys changed", "keys", ring.KeyIDs())
+				}
 				r.keys.Set(ring)
-				r.log.Info("keys changed", "keys", ring.KeyIDs())
 				return
 			}
 		}
