@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 type MemoryConfig struct {
 	Replica    wire.ReplicaID        // the one replica there is
 	Keep       time.Duration         // how long a departed agent stays listed
+	Grace      time.Duration         // how long after the start an agent that is not here may only be late; 0: none
 	Registerer prometheus.Registerer // for farscrape_relay_store_info; may be nil
 }
 
@@ -23,8 +25,9 @@ type MemoryConfig struct {
 // need no renewal: they live until they are released, since the process that
 // holds the links holds the directory too. It has no bus.
 type Memory struct {
-	config MemoryConfig
-	lost   chan struct{} // capacity 1: there is something in displaced
+	config  MemoryConfig
+	certain time.Time     // when Grace is over
+	lost    chan struct{} // capacity 1: there is something in displaced
 
 	mu        sync.Mutex
 	agents    map[wire.AgentKey]*record
@@ -45,10 +48,11 @@ type record struct {
 func NewMemory(config MemoryConfig) *Memory {
 	storeInfo(config.Registerer, "memory")
 	return &Memory{
-		config: config,
-		lost:   make(chan struct{}, 1),
-		agents: make(map[wire.AgentKey]*record),
-		links:  make(map[wire.LinkID]wire.AgentKey),
+		config:  config,
+		certain: time.Now().Add(config.Grace),
+		lost:    make(chan struct{}, 1),
+		agents:  make(map[wire.AgentKey]*record),
+		links:   make(map[wire.LinkID]wire.AgentKey),
 	}
 }
 
@@ -185,14 +189,15 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 	r.expires = r.seen.Add(keepFor(ephemeral, m.config.Keep))
 }
 
-// Lookup returns what is known of the agent, nil if nothing.
+// Lookup returns what is known of the agent, nil if nothing. Within Grace that
+// is [ErrUncertain] instead.
 func (m *Memory) Lookup(_ context.Context, key wire.AgentKey) (*wire.Agent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
 	r := m.record(key, now)
 	if r == nil {
-		return nil, nil
+		return nil, m.uncertain(now)
 	}
 	a := r.agent(key, now)
 	return &a, nil
@@ -207,11 +212,23 @@ func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
 	return a
 }
 
-// List returns the tenant's agents, sorted by name.
+// uncertain is why an agent that is not here may exist all the same.
+func (m *Memory) uncertain(now time.Time) error {
+	if left := m.certain.Sub(now); left > 0 {
+		return fmt.Errorf("%w (for another %s)", ErrUncertain, left.Round(time.Second))
+	}
+	return nil
+}
+
+// List returns the tenant's agents, sorted by name; within Grace,
+// [ErrUncertain].
 func (m *Memory) List(_ context.Context, tenant string) ([]wire.Agent, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
+	if err := m.uncertain(now); err != nil {
+		return nil, err
+	}
 	agents := []wire.Agent{}
 	for key := range m.agents {
 		if key.Tenant != tenant {

@@ -40,7 +40,7 @@ var (
 	ErrConnected = errors.New("the agent is connected")
 	// ErrUncertain: the directory was emptied or replaced a short time ago, so
 	// what is not in it may be on its way back.
-	ErrUncertain = errors.New("the directory was emptied or replaced a short time ago, and agents may not be back in it yet")
+	ErrUncertain = errors.New("the directory has just started or was emptied, and agents may not be back in it yet")
 	// ErrAway: Redis cannot be reached.
 	ErrAway = errors.New("redis is away")
 	// ErrBusDown: the bus does not work now.

@@ -40,7 +40,6 @@ func newStack(t testing.TB, n int, env ...string) *stack {
 	s := &stack{t: t, secrets: []string{key}}
 	if n > 1 {
 		s.redis = storetest.StartRedis(t)
-		s.redis.Do("SET", "farscrape:generation:0", "e2e 1") // not emptied just now, but in 1970
 	}
 	s.scraper = s.mint("-scraper", "e2e")
 	t.Cleanup(s.finish)
@@ -65,7 +64,7 @@ func (s *stack) edge() *relayProcess  { return s.relays[len(s.relays)-1] }
 func (s *stack) addRelay(env ...string) *relayProcess {
 	s.t.Helper()
 	r := &relayProcess{addr: freePort(s.t), ops: freePort(s.t)}
-	all := []string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops, "FARSCRAPE_KEY=" + key, "FARSCRAPE_LOG_LEVEL=debug"}
+	all := []string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops, "FARSCRAPE_KEY=" + key, "FARSCRAPE_SD_GRACE=0s", "FARSCRAPE_LOG_LEVEL=debug"}
 	if s.redis != nil {
 		all = append(all, "FARSCRAPE_REDIS_URL="+s.redis.URL())
 	}

@@ -44,6 +44,7 @@ type config struct {
 	LinkMaxAge   time.Duration `env:"LINK_MAX_AGE" envDefault:"50m" help:"links are moved at this age, less up to 10 %; below what the platform cuts a WebSocket at"`
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"8s" help:"how long a stop may take: fits a grace period of 10 s"`
 	SDKeep       time.Duration `env:"SD_KEEP" envDefault:"168h" help:"how long a departed agent's targets stay listed, so that up == 0 keeps firing"`
+	SDGrace      time.Duration `env:"SD_GRACE" envDefault:"45s" help:"how long after Redis came up empty, or the embedded store started, agents may take to come back: until then discovery is 503 rather than incomplete, and an agent that is not there 503 rather than 404"`
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"text" help:"text or json"`
@@ -98,6 +99,9 @@ func (c *config) checkNumbers() error {
 		if n <= 0 {
 			return fmt.Errorf("FARSCRAPE_%s must be more than 0", name)
 		}
+	}
+	if c.SDGrace < 0 {
+		return fmt.Errorf("FARSCRAPE_SD_GRACE=%s: must not be negative", c.SDGrace)
 	}
 	if c.DrainTimeout < 2*time.Second {
 		return fmt.Errorf("FARSCRAPE_DRAIN_TIMEOUT=%s: must be 2s or more", c.DrainTimeout)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,9 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	keys, tried, err := loadKeys(c, listeners.main.Addr().String())
 	if err != nil {
 		return err
+	}
+	if tried != nil {
+		c.SDGrace = 0 // its key is new: no agent can have been there before
 	}
 	r, err := newReplica(c, keys, log)
 	if err != nil {
@@ -118,7 +122,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		}
 		r.store, core.Directory, core.Bus = redis, redis, redis
 	} else {
-		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Registerer: r.metrics})
+		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Grace: c.SDGrace, Registerer: r.metrics})
 		r.store, core.Directory, core.Bus = memory, memory, memory
 		log.Info("embedded store: exactly one replica; set FARSCRAPE_REDIS_URL to run more")
 	}
@@ -150,7 +154,9 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 		return nil, err
 	}
 	redis, err := store.NewRedis(store.RedisConfig{
-		URL: string(url), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id, Keep: c.SDKeep, Logger: r.log, Registerer: r.metrics,
+		URL: string(url), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id,
+		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
+		Logger: r.log, Registerer: r.metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("FARSCRAPE_REDIS_URL: %w", err)
