@@ -388,7 +388,9 @@ func (l *fakeLink) reply(id wire.ScrapeID) *reply {
 			r.datas++
 			r.body = append(r.body, f.Payload...)
 		case wire.TypeEnd:
-			r.end, err = wire.ParseEnd(f.Payload)
+			var end wire.End
+			end, err = wire.ParseEnd(f.Payload)
+			r.end = end.Failure
 		case wire.TypeNack:
 			r.nack, err = wire.ParseNack(f.Payload)
 		default:

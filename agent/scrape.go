@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -18,6 +19,7 @@ const dataSize = 31 << 10
 type scrape struct {
 	id      wire.ScrapeID
 	attempt uint8
+	came    time.Time
 	out     *writer
 	credit  *credit
 	cancel  context.CancelFunc
@@ -58,12 +60,17 @@ func (s *scrape) nack(why *wire.Error, elsewhere bool) {
 	s.out.send(s.frame(wire.TypeNack, (&wire.Nack{Error: *why, Elsewhere: elsewhere}).Append(nil)))
 }
 
+// end is END's payload.
+func (s *scrape) end(failure *wire.Error) []byte {
+	return wire.End{Failure: failure, Took: time.Since(s.came)}.Append(nil)
+}
+
 // fail ends the scrape short of a whole answer.
 func (s *scrape) fail(why *wire.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	s.out.send(s.frame(wire.TypeEnd, wire.AppendEnd(nil, why)))
+	s.out.send(s.frame(wire.TypeEnd, s.end(why)))
 }
 
 // begin keeps the head for the first piece of body to share a message with.
@@ -90,7 +97,7 @@ func (s *scrape) deliver(data []byte, last bool) {
 	}
 	if last {
 		s.ended = true
-		frames = append(frames, s.frame(wire.TypeEnd, wire.AppendEnd(nil, nil)))
+		frames = append(frames, s.frame(wire.TypeEnd, s.end(nil)))
 	}
 	s.out.send(frames...)
 }

@@ -317,7 +317,7 @@ func TestDataKeepsWithinItsCredit(t *testing.T) {
 		for len(got) < len(body) {
 			got = append(got, l.expect(wire.TypeData).Payload...)
 		}
-		if end, err := wire.ParseEnd(l.expect(wire.TypeEnd).Payload); end != nil || err != nil || string(got) != body {
+		if end, err := wire.ParseEnd(l.expect(wire.TypeEnd).Payload); end.Failure != nil || err != nil || string(got) != body {
 			t.Errorf("%v, %v after %d bytes", end, err, len(got))
 		}
 	})

@@ -19,7 +19,7 @@ type scrapeKey struct {
 // owed for it.
 func (l *link) request(life context.Context, f wire.Frame) {
 	s := &scrape{
-		id: f.Scrape, attempt: f.Attempt, out: l.out,
+		id: f.Scrape, attempt: f.Attempt, came: time.Now(), out: l.out,
 		taken: make(chan struct{}, 1), buffers: &l.agent.pieces,
 	}
 	q, err := wire.ParseRequest(f.Payload)

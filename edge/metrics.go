@@ -16,6 +16,7 @@ const routeNone = "none"
 type metrics struct {
 	scrapes  *prometheus.CounterVec // route, reason
 	duration prometheus.Histogram
+	own      prometheus.Histogram
 	inflight prometheus.Gauge
 	omitted  *prometheus.CounterVec // cause
 }
@@ -31,6 +32,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name:    "farscrape_relay_scrape_duration_seconds",
 			Help:    "Time from a scrape's request to the end of its answer, of those that were authenticated and made sense.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}),
+		own: factory.NewHistogram(prometheus.HistogramOpts{
+			Name:    "farscrape_relay_scrape_own_duration_seconds",
+			Help:    "Our own share of a scrape's duration: what is left of it without the time that the agent says it had it. Of whole answers.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,

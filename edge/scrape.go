@@ -76,7 +76,11 @@ func (x *exchange) run(ctx context.Context) *wire.Error {
 	if x.scrape.Proxy() {
 		x.scrape.Agent, x.scrape.Target = answer.Agent, answer.Target
 	}
-	return x.deliver(ctx, answer)
+	failure := x.deliver(ctx, answer)
+	if failure == nil && answer.AgentTook != nil {
+		e.metrics.own.Observe(max(time.Since(x.start)-answer.AgentTook(), 0).Seconds())
+	}
+	return failure
 }
 
 // prepare makes the request a wire.Scrape, or says why not.

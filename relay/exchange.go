@@ -24,15 +24,16 @@ type exchange struct {
 	hop     hop
 	changed chan struct{} // holds a token when there is news for the reader
 
-	mu       sync.Mutex // guards what follows
-	window   window
-	head     *wire.Head
-	chunks   [][]byte
-	buffered int // bytes in chunks
-	acked    bool
-	over     bool       // END or NACK came, or we gave up
-	failure  *wire.Nack // why, if not whole
-	canceled bool
+	mu        sync.Mutex // guards what follows
+	window    window
+	head      *wire.Head
+	chunks    [][]byte
+	buffered  int // bytes in chunks
+	acked     bool
+	over      bool          // END or NACK came, or we gave up
+	failure   *wire.Nack    // why, if not whole
+	agentTook time.Duration // as END says
+	canceled  bool
 }
 
 // confirmTimeout bounds the wait for the confirmation of a cancelled attempt,
@@ -54,18 +55,7 @@ func (x *exchange) receive(f wire.Frame) {
 	case wire.TypeData:
 		x.receiveData(f.Payload)
 	case wire.TypeEnd:
-		e, err := wire.ParseEnd(f.Payload)
-		switch {
-		case err != nil:
-			e = wire.Errorf(wire.Internal, "%v", err)
-		case e == nil && x.head == nil:
-			e = wire.Errorf(wire.Internal, "END without HEAD")
-		}
-		var n *wire.Nack
-		if e != nil {
-			n = &wire.Nack{Error: *e}
-		}
-		x.finish(n)
+		x.receiveEnd(f.Payload)
 	case wire.TypeNack:
 		n, err := wire.ParseNack(f.Payload)
 		if err != nil {
@@ -86,6 +76,22 @@ func (x *exchange) receiveHead(payload []byte) {
 	if more := x.window.answerBegins(contentLength(h.Header)); more > 0 && !x.canceled {
 		x.grant(more)
 	}
+}
+
+func (x *exchange) receiveEnd(payload []byte) {
+	e, err := wire.ParseEnd(payload)
+	switch {
+	case err != nil:
+		e.Failure = wire.Errorf(wire.Internal, "%v", err)
+	case e.Failure == nil && x.head == nil:
+		e.Failure = wire.Errorf(wire.Internal, "END without HEAD")
+	}
+	x.agentTook = e.Took
+	if e.Failure != nil {
+		x.finish(&wire.Nack{Error: *e.Failure})
+		return
+	}
+	x.finish(nil)
 }
 
 func (x *exchange) receiveData(payload []byte) {

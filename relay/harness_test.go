@@ -414,7 +414,7 @@ func head(f wire.Frame, fields ...wire.Field) wire.Frame {
 }
 
 func end(f wire.Frame, e *wire.Error) wire.Frame {
-	return reply(f, wire.TypeEnd, wire.AppendEnd(nil, e))
+	return reply(f, wire.TypeEnd, wire.End{Failure: e, Took: time.Millisecond}.Append(nil))
 }
 
 // answer sends a whole small answer.

@@ -289,7 +289,7 @@ func FuzzHostileFrames(f *testing.F) {
 	q := wire.Request{Link: "0123456789abcdef", Tenant: "default", Agent: "edge", Target: "node"}
 	f.Add(wire.Frame{Type: wire.TypeRequest, Attempt: 1, Scrape: 1, Payload: q.Append(nil)}.Append(nil))
 	f.Add(wire.Frame{Type: wire.TypeCredit, Attempt: 1, Scrape: 1, Payload: wire.AppendCredit(nil, 1<<31)}.Append(nil))
-	f.Add(wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.AppendEnd(nil, nil)}.Append(nil))
+	f.Add(wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.End{}.Append(nil)}.Append(nil))
 	f.Fuzz(func(t *testing.T, frames []byte) {
 		r := newCluster(t, 1).replicas[0]
 		r.Events().Frames("fedcba9876543210", frames)

@@ -160,13 +160,19 @@ func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	defer x.mu.Unlock()
 	a := &wire.Answer{
 		Head: *x.head, Whole: x.over, Length: x.window.length,
-		Body: &body{x: x, ctx: ctx, done: done}, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
+		Body: &body{x: x, ctx: ctx, done: done}, AgentTook: x.took, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
 	}
 	if a.Whole {
 		a.Length = x.window.received
 		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
 	}
 	return a
+}
+
+func (x *exchange) took() time.Duration {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.agentTook
 }
 
 // A body is an answer's body as the edge reads it.

@@ -1,6 +1,9 @@
 package wire
 
-import "io"
+import (
+	"io"
+	"time"
+)
 
 // A Scrape is one request of an edge, authenticated, before it is known which
 // target it means. In path mode Agent, Target and Rest say it; in proxy mode
@@ -28,7 +31,10 @@ type Answer struct {
 	Whole  bool
 	Length int64 // of the body in bytes; -1 if it is not known yet
 	Body   io.ReadCloser
-	Route  string // local or bus
-	Agent  string // as resolved, for logs
-	Target string
+	// AgentTook says, once Body is at its end, how long the agent had the
+	// scrape, the target's time included; 0 if it is not known.
+	AgentTook func() time.Duration
+	Route     string // local or bus
+	Agent     string // as resolved, for logs
+	Target    string
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -30,10 +31,10 @@ func TestGoldenFrames(t *testing.T) {
 			"05020000 0000000a 0000000000000001 00c8 0001 0001 41 0001 62"},
 		{"DATA", wire.Frame{Type: wire.TypeData, Attempt: 1, Scrape: 1, Payload: []byte("up 1")},
 			"06010000 00000004 0000000000000001 75702031"},
-		{"END whole", wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.AppendEnd(nil, nil)},
-			"07010000 00000003 0000000000000001 00 0000"},
-		{"END deadline", wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.AppendEnd(nil, wire.Errorf(wire.Deadline, "x"))},
-			"07010000 00000004 0000000000000001 13 0001 78"},
+		{"END whole", wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.End{Took: 258 * time.Microsecond}.Append(nil)},
+			"07010000 00000007 0000000000000001 00 0000 00000102"},
+		{"END deadline", wire.Frame{Type: wire.TypeEnd, Attempt: 1, Scrape: 1, Payload: wire.End{Failure: wire.Errorf(wire.Deadline, "x")}.Append(nil)},
+			"07010000 00000008 0000000000000001 13 0001 78 00000000"},
 		{"CREDIT", wire.Frame{Type: wire.TypeCredit, Attempt: 1, Scrape: 1, Payload: wire.AppendCredit(nil, 65536)},
 			"08010000 00000004 0000000000000001 00010000"},
 		{"CANCEL", wire.Frame{Type: wire.TypeCancel, Attempt: 1, Scrape: 1}, "09010000 00000000 0000000000000001"},

@@ -14,7 +14,7 @@ func FuzzNext(f *testing.F) {
 	n := wire.Nack{Error: wire.Error{Reason: wire.Deadline}}
 	for t, payload := range map[wire.Type][]byte{
 		wire.TypeRequest: q.Append(nil), wire.TypeHead: h.Append(nil), wire.TypeNack: n.Append(nil),
-		wire.TypeEnd: wire.AppendEnd(nil, nil), wire.TypeCredit: wire.AppendCredit(nil, 1), wire.TypePing: wire.Ping{}.Append(nil),
+		wire.TypeEnd: wire.End{}.Append(nil), wire.TypeCredit: wire.AppendCredit(nil, 1), wire.TypePing: wire.Ping{}.Append(nil),
 		wire.TypeHello:   []byte(`{"agent":"a","instance":"0123456789abcdef"}`),
 		wire.TypeTargets: []byte(`{"targets":[{"name":"a","labels":{"b":"c"}}]}`),
 		wire.TypeDrain:   []byte(`{}`), wire.TypeWelcome: []byte(`{}`), 200: []byte("new"),

@@ -105,27 +105,34 @@ func ParseHead(payload []byte) (*Head, error) {
 	return h, r.done("HEAD")
 }
 
-// AppendEnd appends END's payload: u8 reason, str detail. OK means that the
-// whole body was sent.
-func AppendEnd(b []byte, e *Error) []byte {
-	if e == nil {
-		return append(b, byte(OK), 0, 0)
-	}
-	return appendStr(append(b, byte(e.Reason)), clip(e.Detail))
+// An End is END's payload: how a scrape ended at the agent.
+//
+//	u8 reason   str detail   u32 microseconds
+type End struct {
+	Failure *Error        // nil: OK, the whole body was sent
+	Took    time.Duration // from REQUEST's arrival at the agent to its END
 }
 
-// ParseEnd decodes END's payload; nil is a whole answer. A reason that it does
-// not know it takes for Internal.
-func ParseEnd(payload []byte) (*Error, error) {
+// Append appends the encoded payload to b.
+func (e End) Append(b []byte) []byte {
+	failure := e.Failure
+	if failure == nil {
+		failure = &Error{}
+	}
+	b = appendStr(append(b, byte(failure.Reason)), clip(failure.Detail))
+	return binary.BigEndian.AppendUint32(b, uint32(min(max(e.Took, 0).Microseconds(), math.MaxUint32)))
+}
+
+// ParseEnd decodes END's payload. A reason that it does not know it takes for
+// Internal.
+func ParseEnd(payload []byte) (End, error) {
 	r := reader{b: payload}
-	e := &Error{Reason: Reason(r.u8()), Detail: r.str()}
-	if err := r.done("END"); err != nil {
-		return nil, err
+	failure := &Error{Reason: Reason(r.u8()), Detail: r.str()}
+	e := End{Took: time.Duration(r.u32()) * time.Microsecond}
+	if failure.Reason != OK {
+		e.Failure = knownReason(failure)
 	}
-	if e.Reason == OK {
-		return nil, nil
-	}
-	return knownReason(e), nil
+	return e, r.done("END")
 }
 
 // A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail. The target was
