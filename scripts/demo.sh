@@ -35,11 +35,6 @@ relay=127.0.0.1:$base ops=127.0.0.1:$((base + 1)) own=127.0.0.1:$((base + 2))
 echo "demo: building"
 go build -o "$dir/" ./relay/cmd/farscrape-relay ./agent/cmd/farscrape-agent
 
-head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$dir/key"
-export FARSCRAPE_KEY_FILE=$dir/key
-"$dir/farscrape-relay" token -agent demo >"$dir/agent.token" 2>/dev/null
-"$dir/farscrape-relay" token -scraper demo >"$dir/scraper.token" 2>/dev/null
-
 # await TEXT COMMAND…: until the command works, for ten seconds at most.
 await() {
   local what=$1; shift
@@ -53,18 +48,21 @@ await() {
 }
 
 echo "demo: starting a relay on $relay and an agent that dials it"
+# Without a key the relay makes one, and the tokens, in the cache folder.
+export XDG_CACHE_HOME=$dir
+tokens=$dir/farscrape/$base
 FARSCRAPE_LISTEN=$relay FARSCRAPE_OPS_LISTEN=$ops "$dir/farscrape-relay" >"$dir/relay.log" 2>&1 &
 pids+=($!)
 await "the relay" curl -fsS "http://$relay/-/ready"
-env -u FARSCRAPE_KEY_FILE FARSCRAPE_RELAY_URL=http://$relay FARSCRAPE_TOKEN_FILE="$dir/agent.token" FARSCRAPE_LISTEN=$own \
+FARSCRAPE_NAME=demo FARSCRAPE_RELAY_URL=http://$relay FARSCRAPE_TOKEN_FILE="$tokens/agent.token" FARSCRAPE_LISTEN=$own \
   FARSCRAPE_TARGETS="relay=http://$ops/metrics" "$dir/farscrape-agent" >"$dir/agent.log" 2>&1 &
 pids+=($!)
 await "the agent" curl -fsS "http://$own/-/ready"
 
 # The token goes by a file: an argument is everybody's to read.
-printf 'header = "Authorization: Bearer %s"\n' "$(cat "$dir/scraper.token")" >"$dir/curl"
+printf 'header = "Authorization: Bearer %s"\n' "$(cat "$tokens/scraper.token")" >"$dir/curl"
 ask() { curl -fsS -K "$dir/curl" "$@"; }
-printf 'proxy-header = "Proxy-Authorization: Bearer %s"\n' "$(cat "$dir/scraper.token")" >"$dir/curl-proxy"
+printf 'proxy-header = "Proxy-Authorization: Bearer %s"\n' "$(cat "$tokens/scraper.token")" >"$dir/curl-proxy"
 
 echo
 echo "demo: what Prometheus discovers:"
@@ -98,10 +96,10 @@ or let a Prometheus scrape it:
 
   scrape_configs:
     - job_name: farscrape
-      authorization: {type: Bearer, credentials_file: $dir/scraper.token}
+      authorization: {type: Bearer, credentials_file: $tokens/scraper.token}
       http_sd_configs:
         - url: http://$relay/sd
-          authorization: {type: Bearer, credentials_file: $dir/scraper.token}
+          authorization: {type: Bearer, credentials_file: $tokens/scraper.token}
 
 demo: the logs are $dir/relay.log and $dir/agent.log
 EOF
