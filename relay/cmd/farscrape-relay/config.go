@@ -146,11 +146,13 @@ func (c *config) redisTLS() (*tls.Config, error) {
 		}
 	}
 	if c.RedisCert != "" || c.RedisKey != "" {
-		pair, err := tls.LoadX509KeyPair(c.RedisCert, c.RedisKey)
-		if err != nil {
+		if _, err := tls.LoadX509KeyPair(c.RedisCert, c.RedisKey); err != nil {
 			return nil, fmt.Errorf("FARSCRAPE_REDIS_TLS_CERT_FILE and _KEY_FILE: %w", err)
 		}
-		conf.Certificates = []tls.Certificate{pair}
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.RedisCert, c.RedisKey) // as it is now: it may have been renewed
+			return &pair, err
+		}
 	}
 	return conf, nil
 }
