@@ -153,13 +153,13 @@ func (x *exchange) state() (nack *wire.Nack, settled, acked bool) {
 	return x.failure, x.over || x.head != nil && x.window.full(), x.acked
 }
 
-// answer is what the edge gets of a settled exchange. done is called when its
-// body is closed.
+// answer is what the edge gets of a settled exchange, which may have failed since
+// it was. done is called when its body is closed.
 func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	a := &wire.Answer{
-		Head: *x.head, Whole: x.over, Length: x.window.length,
+		Head: *x.head, Whole: x.over && x.failure == nil, Length: x.window.length,
 		Body: &body{x: x, ctx: ctx, done: done}, AgentTook: x.took, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
 	}
 	if a.Whole {
