@@ -58,6 +58,7 @@ func (l *link) tend(now time.Time, replicas int) {
 		b.sent.Store(now.UnixNano())
 		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(now.UnixNano()), Replicas: uint16(replicas)}.Append(nil)})
 	}
+	l.forgetOverdue(now)
 	if !b.retire.IsZero() && now.After(b.retire) {
 		b.retire = time.Time{}
 		l.drain("max_age", 0)

@@ -19,11 +19,15 @@ type receiver interface {
 }
 
 // A leg is a request on its way over a link, until the agent's END or NACK.
-// Its fields but the first two are guarded by the link's mu.
 type leg struct {
-	key     legKey
+	key  legKey
+	sent time.Time
+	due  time.Time // the agent has ended it by then, unless it never will
+
+	// Guarded by the link's mu.
 	to      receiver
-	sent    time.Time
+	credit  int64       // bytes of body that may still come
+	headed  bool        // HEAD came
 	heard   bool        // HEAD, ACK or an end came, or we spoke for the agent
 	silence *time.Timer // watches for none of these
 }
@@ -37,7 +41,8 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 		refuse(to, k, true, wire.AgentOffline, "the link is gone")
 		return
 	}
-	g := &leg{key: k, to: to, sent: time.Now()}
+	now := time.Now()
+	g := &leg{key: k, sent: now, due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit)}
 	g.silence = time.AfterFunc(wire.Silence, func() { l.silent(g) })
 	l.legs[k] = g
 	l.sendLocked(wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: payload})
@@ -48,9 +53,18 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 func (l *link) pass(f wire.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.legs[legKey{f.Scrape, f.Attempt}]; ok {
-		l.sendLocked(f)
+	g := l.legs[legKey{f.Scrape, f.Attempt}]
+	if g == nil {
+		return nil
 	}
+	if f.Type == wire.TypeCredit {
+		n, err := wire.ParseCredit(f.Payload)
+		if err != nil {
+			return err
+		}
+		g.credit += int64(n)
+	}
+	l.sendLocked(f)
 	return nil
 }
 
@@ -64,20 +78,51 @@ func (l *link) answer(f wire.Frame) {
 		l.mu.Unlock()
 		return
 	}
+	to := g.to
+	pass, broken := g.take(f)
+	switch {
+	case broken:
+		l.abandonLocked(g)
+	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
+		delete(l.legs, k)
+	}
+	last := l.leaving && len(l.legs) == 0
+	l.mu.Unlock()
+	switch {
+	case broken:
+		e := wire.Errorf(wire.Internal, "the agent sent a second HEAD, or DATA beyond its credit")
+		to.receive(wire.Frame{Type: wire.TypeEnd, Attempt: k.attempt, Scrape: k.scrape, Payload: wire.End{Failure: e}.Append(nil)})
+	case pass:
+		to.receive(f)
+	}
+	if last {
+		l.close(wire.CauseDrained)
+	}
+}
+
+// take notes an agent's frame, and reports whether it says anything new, and
+// whether it breaks the protocol: the bus is shared, and an agent must not fill
+// it with what no edge has asked for. The link's mu is held.
+func (g *leg) take(f wire.Frame) (pass, broken bool) {
+	known := g.heard
 	if !g.heard {
 		g.heard = true
 		g.silence.Stop()
 	}
-	last := false
-	if f.Type == wire.TypeEnd || f.Type == wire.TypeNack {
-		delete(l.legs, k)
-		last = l.leaving && len(l.legs) == 0
+	switch {
+	case f.Type == wire.TypeAck:
+		return !known, false
+	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
+		return true, false
+	case g.to == receiver(nobody{}):
+		return false, false
+	case f.Type == wire.TypeHead:
+		broken = g.headed
+		g.headed = true
+		return true, broken
 	}
-	l.mu.Unlock()
-	g.to.receive(f)
-	if last {
-		l.close(wire.CauseDrained)
-	}
+	g.credit -= int64(len(f.Payload))
+	return len(f.Payload) > 0, g.credit < 0
 }
 
 // silent runs when the agent has not said a word to a request for a while. If
@@ -96,9 +141,10 @@ func (l *link) silent(g *leg) {
 	if !busy {
 		g.silence.Reset(wire.Silence)
 	}
+	to := g.to
 	l.mu.Unlock()
 	if busy {
-		g.to.receive(wire.Frame{Type: wire.TypeAck, Attempt: g.key.attempt, Scrape: g.key.scrape})
+		to.receive(wire.Frame{Type: wire.TypeAck, Attempt: g.key.attempt, Scrape: g.key.scrape})
 	}
 }
 
@@ -114,14 +160,39 @@ func (l *link) abandonLegs() {
 	}
 }
 
-// abandon forgets a leg whose receiver is gone.
+// forgetOverdue drops the legs that the agent should long have ended.
+func (l *link) forgetOverdue(now time.Time) {
+	var overdue []*leg
+	l.mu.Lock()
+	for k, g := range l.legs {
+		if now.After(g.due) {
+			overdue = append(overdue, g)
+			delete(l.legs, k)
+		}
+	}
+	last := len(overdue) > 0 && l.leaving && len(l.legs) == 0
+	l.mu.Unlock()
+	for _, g := range overdue {
+		g.silence.Stop()
+		refuse(g.to, g.key, false, wire.Deadline, "the agent never ended the scrape")
+	}
+	if last {
+		l.close(wire.CauseDrained)
+	}
+}
+
+// abandon makes nobody of a leg's receiver, which is gone.
 func (l *link) abandon(k legKey) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if g := l.legs[k]; g != nil {
-		g.to = nobody{}
-		l.sendLocked(wire.Frame{Type: wire.TypeCancel, Attempt: k.attempt, Scrape: k.scrape})
+		l.abandonLocked(g)
 	}
-	l.mu.Unlock()
+}
+
+func (l *link) abandonLocked(g *leg) {
+	g.to = nobody{}
+	l.sendLocked(wire.Frame{Type: wire.TypeCancel, Attempt: g.key.attempt, Scrape: g.key.scrape})
 }
 
 // nobody receives the frames of an abandoned leg.

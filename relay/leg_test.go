@@ -1,0 +1,97 @@
+package relay_test
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+func TestALegMayBeAbandonedWhileItsAgentSpeaks(t *testing.T) {
+	c := newCluster(t, 2)
+	owner, edge := c.replicas[0], c.replicas[1]
+	a := owner.dial(dialOptions{})
+	for range 20 {
+		done := edge.scrape(5 * time.Second)
+		f, _ := a.request()
+		var both sync.WaitGroup
+		both.Go(func() {
+			a.send(head(f))
+			for range 50 {
+				a.send(reply(f, wire.TypeData, []byte("x")))
+			}
+			a.send(end(f, nil))
+		})
+		owner.Events().Unheard(edge.Replica)
+		both.Wait()
+		<-done
+		for len(a.frames) > 0 {
+			<-a.frames
+		}
+	}
+}
+
+func TestALegOfAnAgentThatNeverEndsItIsForgotten(t *testing.T) {
+	for name, i := range map[string]int{"local": 0, "bus": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 2)
+				a := c.replicas[0].dial(dialOptions{})
+				done := c.replicas[i].scrape(5 * time.Second)
+				f, _ := a.request()
+				a.send(reply(f, wire.TypeAck, nil))
+				wantReason(t, <-done, wire.Deadline)
+				time.Sleep(30 * time.Second)
+				a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "moved"})})
+				a.closedWith(wire.CauseDrained)
+			})
+		})
+	}
+}
+
+// flood sends as many frames like f as fit messages so many times.
+func (a *agent) flood(f wire.Frame, messages int) {
+	batch := make([]wire.Frame, wire.MaxMessage/f.Size())
+	for i := range batch {
+		batch[i] = f
+	}
+	for range messages {
+		a.send(batch...)
+	}
+}
+
+func TestAnAgentCannotFillTheBus(t *testing.T) {
+	for name, spam := range map[string]func(f wire.Frame) wire.Frame{
+		"with DATA beyond its credit": func(f wire.Frame) wire.Frame { return reply(f, wire.TypeData, make([]byte, 16<<10)) },
+		"with empty DATA":             func(f wire.Frame) wire.Frame { return reply(f, wire.TypeData, nil) },
+		"with HEADs":                  func(f wire.Frame) wire.Frame { return head(f) },
+		"with ACKs":                   func(f wire.Frame) wire.Frame { return reply(f, wire.TypeAck, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 2)
+			owner, edge := c.replicas[0], c.replicas[1]
+			a := owner.dial(dialOptions{})
+			// The edge is deaf, as one that is behind.
+			owner.bus.mu.Lock()
+			owner.bus.drop = func(wire.ReplicaID, wire.Frame) bool { return true }
+			owner.bus.mu.Unlock()
+			done := edge.scrape(5 * time.Second)
+			f, _ := a.request()
+			a.send(head(f))
+			a.flood(spam(f), 20)
+			a.send(end(f, nil))
+			<-done
+			owner.bus.mu.Lock()
+			sent := owner.bus.sent
+			owner.bus.mu.Unlock()
+			if sent > 10 {
+				t.Errorf("%d frames went over the bus", sent)
+			}
+			if n := len(a.frames); n > 10 {
+				t.Errorf("%d frames went to the agent", n)
+			}
+		})
+	}
+}
