@@ -41,6 +41,10 @@ type exchange struct {
 // what a live peer needs.
 const confirmTimeout = 10 * time.Second
 
+// smallChunk is up to what size, in bytes, pieces of a body are put together: an
+// agent that sends single bytes must not cost a slice and an allocation each.
+const smallChunk = 4 << 10
+
 // receive takes a frame of the answer. It keeps copies of what it keeps.
 func (x *exchange) receive(f wire.Frame) {
 	x.mu.Lock()
@@ -99,11 +103,15 @@ func (x *exchange) receiveData(payload []byte) {
 		x.giveUp(wire.Errorf(wire.Internal, "DATA before HEAD or beyond its credit"))
 		return
 	}
-	if x.canceled {
+	if x.canceled || len(payload) == 0 {
+		return
+	}
+	x.buffered += len(payload)
+	if last := len(x.chunks) - 1; last >= 0 && len(x.chunks[last])+len(payload) <= smallChunk {
+		x.chunks[last] = append(x.chunks[last], payload...)
 		return
 	}
 	x.chunks = append(x.chunks, append([]byte(nil), payload...))
-	x.buffered += len(payload)
 }
 
 // finish ends the attempt; nothing more is expected from the other end.
