@@ -9,8 +9,9 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// freshListing is how long a tenant's declared addresses hold. It bounds how
-// soon a new address is found in proxy mode.
+// freshListing is how long a tenant's declared addresses hold, and which of an
+// agent's targets has which. It bounds how soon a new address is found in proxy
+// mode: nobody else would notice that one has moved to another target.
 const freshListing = 2 * time.Second
 
 // A listingCache knows which agents declare which proxy address. The zero value
@@ -97,7 +98,7 @@ func (r *Relay) Agents(ctx context.Context, tenant string) ([]wire.Agent, error)
 
 // Forget drops a departed agent, so that it is no longer listed.
 func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
-	agent, _, failure := r.lookup(ctx, k)
+	agent, _, failure := r.lookup(ctx, k, freshLinked)
 	switch {
 	case failure != nil:
 		return failure

@@ -50,8 +50,12 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 	if len(locals) > 0 && !locals[0].route.local.hello.Shared {
 		return choose(newest(locals), k, s)
 	}
+	most := freshLinked
+	if s.Proxy() {
+		most = freshListing
+	}
 	for {
-		agent, cached, err := r.lookup(ctx, k)
+		agent, cached, err := r.lookup(ctx, k, most)
 		if err != nil && len(locals) == 0 {
 			return nil, err
 		}
@@ -184,7 +188,7 @@ func (r *Relay) resolveAddress(ctx context.Context, tenant, address string) (wir
 		if len(r.links.of(k)) > 0 {
 			return k, nil
 		}
-		agent, _, err := r.lookup(ctx, k)
+		agent, _, err := r.lookup(ctx, k, freshLinked)
 		if agent != nil || err != nil {
 			return k, err
 		}

@@ -37,6 +37,7 @@ type routeCache struct {
 
 type routeEntry struct {
 	agent   *wire.Agent // nil: unknown
+	asked   time.Time   // when the directory said so
 	until   time.Time
 	lengths map[string]int64 // by target, in bytes
 }
@@ -45,11 +46,12 @@ func newRouteCache() *routeCache {
 	return &routeCache{entries: make(map[wire.AgentKey]*routeEntry)}
 }
 
-func (c *routeCache) get(k wire.AgentKey, now time.Time) (agent *wire.Agent, ok bool) {
+// get returns what the directory said no longer ago than most.
+func (c *routeCache) get(k wire.AgentKey, now time.Time, most time.Duration) (agent *wire.Agent, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
-	if e == nil || !now.Before(e.until) {
+	if e == nil || !now.Before(e.until) || now.Sub(e.asked) >= most {
 		return nil, false
 	}
 	return e.agent, true
@@ -75,7 +77,7 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 		e = &routeEntry{}
 		c.entries[k] = e
 	}
-	e.agent, e.until = agent, now.Add(fresh)
+	e.agent, e.asked, e.until = agent, now, now.Add(fresh)
 }
 
 // forget makes the next scrape of the agent ask the directory.
@@ -119,10 +121,10 @@ func (c *routeCache) setLength(k wire.AgentKey, target string, n int64) {
 	}
 }
 
-// lookup says what the directory knows of an agent; nil if nothing. Scrapes
-// that ask at once share one question.
-func (r *Relay) lookup(ctx context.Context, k wire.AgentKey) (agent *wire.Agent, cached bool, failure *wire.Error) {
-	if agent, ok := r.routes.get(k, time.Now()); ok {
+// lookup says what the directory knows of an agent, or knew no longer ago than
+// most; nil if nothing. Scrapes that ask at once share one question.
+func (r *Relay) lookup(ctx context.Context, k wire.AgentKey, most time.Duration) (agent *wire.Agent, cached bool, failure *wire.Error) {
+	if agent, ok := r.routes.get(k, time.Now(), most); ok {
 		return agent, true, nil
 	}
 	answer := r.lookups.DoChan(k.String(), func() (any, error) {

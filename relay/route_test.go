@@ -1,0 +1,38 @@
+package relay_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+func TestAnAddressThatMovedIsNotAskedAtItsOldTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		target := func(name, address string) wire.Target {
+			return wire.Target{Name: name, Scheme: "http", Port: 80, Path: "/metrics", Address: address}
+		}
+		a := c.replicas[0].dial(dialOptions{targets: []wire.Target{target("one", "x:1"), target("two", "y:1")}})
+		asked := func() string {
+			done := c.replicas[1].scrape(5*time.Second, func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", "x:1", "/metrics" })
+			f, q := a.request()
+			a.answer(f, "up 1\n")
+			wantBody(t, <-done, "up 1\n")
+			return q.Target
+		}
+		if got := asked(); got != "one" {
+			t.Fatalf("target %s was asked", got)
+		}
+		frames, err := wire.MarshalTargets([]wire.Target{target("one", "y:1"), target("two", "x:1")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.send(frames...)
+		time.Sleep(2 * time.Second)
+		if got := asked(); got != "two" {
+			t.Errorf("target %s was asked at the address that is now two's", got)
+		}
+	})
+}
