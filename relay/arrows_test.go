@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"store":                     {"relay/wire"},
 	"store/storetest":           {"relay/wire"},
 	"scripts/e2e":               {},
+	"scripts/faults":            {"relay/wire", "store/storetest"},
 }
 
 // What else a package may import, where that is the point of it.

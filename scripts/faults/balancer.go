@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// replicaHeader is where the balancer says which replica a scrape went to; on
+// its own error pages too.
+const replicaHeader = "X-Replica"
+
+// balancerConfig is HAProxy's: one address for agents and scrapes, as users
+// have it. It tries again where no connection came about, and nothing else. A
+// health check a second, down at the second failure, is quicker than HAProxy's
+// default and still blind for two seconds. An agent goes to the less busy of two
+// replicas drawn at random: leastconn sends it to the one that it holds already
+// for as long as that has the fewest links.
+const balancerConfig = `
+global
+  fd-hard-limit 20000
+  nbthread 1
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 75s
+  timeout server 75s
+  timeout tunnel 1h
+  timeout check 1s
+  retries 3
+  option redispatch 1
+  option httpchk GET /-/ready
+  default-server check inter 1s fall 2 rise 1
+frontend all
+  bind %s
+  http-after-response set-header X-Replica %%[srv_name]
+  use_backend agents if { path /agent/connect }
+  default_backend scrapes
+backend agents
+  balance random
+%sbackend scrapes
+  balance roundrobin
+%s`
+
+// A balancer is an HAProxy before the replicas.
+type balancer struct {
+	addr string
+	*process
+}
+
+func (b *bench) startBalancer(replicas []*replica) *balancer {
+	bin, err := exec.LookPath("haproxy")
+	if err != nil {
+		bin = "/usr/sbin/haproxy"
+	}
+	var checked, tracked strings.Builder
+	for _, r := range replicas {
+		fmt.Fprintf(&checked, "  server %s %s\n", r.name, r.addr)
+		fmt.Fprintf(&tracked, "  server %s %s no-check track agents/%s\n", r.name, r.addr, r.name)
+	}
+	l := &balancer{addr: b.freePort()}
+	file := filepath.Join(b.dir, "haproxy.cfg")
+	b.must(os.WriteFile(file, fmt.Appendf(nil, balancerConfig, l.addr, checked.String(), tracked.String()), 0o600))
+	l.process = b.start("haproxy", nil, bin, "-db", "-f", file)
+	b.until(10*time.Second, "haproxy listens", l.listens)
+	return l
+}
+
+func (l *balancer) listens() bool { return listens(l.addr) }

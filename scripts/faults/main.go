@@ -1,0 +1,139 @@
+// Command faults is the campaign behind scripts/faults.sh: it runs a relay as
+// somebody runs it, breaks one thing after the other under a steady load, and
+// tells what each cost.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+)
+
+const usageText = `usage: scripts/faults.sh [-keep] NAME...|all|short|list
+
+Starts redis-server, three replicas, HAProxy, agents and a steady scraper on
+this machine, injects each fault by name, and prints a row a fault. The exit
+status is 1 if a figure was missed or an answer was wrong.
+
+  all    every fault, in its full length
+  short  those that show the most within a few minutes, in short
+  list   the faults and what each may cost
+  -keep  leaves the logs of all processes, and says where
+
+Columns: failed scrapes, those of large answers apart; the longest run of misses
+of one target; from the end of the fault, the time to the first success of a
+target that had missed, and to where 99 % of scrapes succeed again; the most
+memory of any one replica and agent; goroutines and descriptors of all replicas
+and of all agents, before and after.
+
+Clocks are not skewed: nothing but the clock of the whole machine would do it to
+a static binary.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command does what the arguments say, and returns the exit status.
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
+	keep := flags.Bool("keep", false, "")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if flags.NArg() == 1 && flags.Arg(0) == "list" {
+		list(stdout)
+		return 0
+	}
+	chosen, short, err := choose(flags.Args())
+	if err != nil {
+		fmt.Fprintf(stderr, "faults: %v\n\n%s", err, usageText)
+		return 2
+	}
+	dir, err := os.MkdirTemp("", "farscrape-faults-")
+	if err != nil {
+		fmt.Fprintln(stderr, "faults:", err)
+		return 1
+	}
+	if *keep {
+		fmt.Fprintln(stderr, "faults: the logs are in", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	if err := build(dir); err != nil {
+		fmt.Fprintln(stderr, "faults:", err)
+		return 1
+	}
+	rows := campaign(ctx, chosen, short, dir, stderr)
+	print(stdout, rows)
+	if slices.ContainsFunc(rows, func(r row) bool { return !r.ok() }) {
+		return 1
+	}
+	return 0
+}
+
+// campaign tries one fault after the other.
+func campaign(ctx context.Context, chosen []fault, short bool, dir string, stderr io.Writer) []row {
+	var rows []row
+	for i := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		began := time.Now()
+		r := chosen[i].try(ctx, dir, dir, short)
+		r.took = time.Since(began)
+		fmt.Fprintf(stderr, "faults: %d of %d: %s: %s after %.0f s\n", i+1, len(chosen), r.fault.name, r.verdict(), r.took.Seconds())
+		for _, m := range r.misses {
+			fmt.Fprintf(stderr, "faults:   %s\n", m)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func list(w io.Writer) {
+	for _, f := range faults() {
+		fmt.Fprintf(w, "%-26s %s\n", f.name, f.figure)
+	}
+}
+
+// choose finds the faults that are asked for.
+func choose(names []string) (chosen []fault, short bool, err error) {
+	all := faults()
+	if len(names) == 0 {
+		return nil, false, fmt.Errorf("which fault?")
+	}
+	for _, name := range names {
+		switch i := slices.IndexFunc(all, func(f fault) bool { return f.name == name }); {
+		case name == "all":
+			chosen = append(chosen, all...)
+		case name == "short":
+			short = true
+			for _, f := range all {
+				if f.short {
+					chosen = append(chosen, f)
+				}
+			}
+		case i < 0:
+			return nil, false, fmt.Errorf("no fault is called %q", name)
+		default:
+			chosen = append(chosen, all[i])
+		}
+	}
+	return chosen, short, nil
+}
+
+// faults are all of them, in the order in which they are tried.
+func faults() []fault {
+	return slices.Concat(replicaFaults(), agentFaults(), lineFaults(), redisFaults(), crowdFaults())
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	local  = "local"  // scraped through the replica that holds the agent's link
+	remote = "remote" // through another
+)
+
+func redisFaults() []fault {
+	pinned := plan{agents: pinnedAgents(4), jobs: localAndRemote}
+	stall := "by their deadline, never later; back ≤ 2 s"
+	behind := pinned
+	behind.redisLine = true
+	sentinel, cluster := pinned, pinned
+	sentinel.sentinel, cluster.cluster = true, true
+	return []fault{
+		{name: "redis-restarted", figure: "local 0 failed; remote back ≤ 2 s", short: true, inject: restartRedis, judge: remoteBack, plan: pinned},
+		{name: "redis-emptied-agent-away", figure: "listed and 503, 404 never", inject: emptyRedis, judge: awayIs503},
+		{name: "redis-stalled", figure: stall, inject: stallRedis, judge: remoteBack, plan: pinned},
+		{name: "redis-paused", figure: stall, inject: pauseRedis, judge: remoteBack, plan: pinned},
+		{name: "redis-black-holed", figure: "noticed ≤ 5 s; " + stall, short: true, inject: blackHoleRedis, judge: remoteBack, plan: behind},
+		{name: "redis-pubsub-killed", figure: stall, short: true, inject: killPubSub, judge: remoteBack, plan: pinned},
+		{name: "redis-refusing", figure: stall, inject: refuseRedis, judge: remoteBack, plan: pinned},
+		{name: "redis-full", figure: stall, inject: fillRedis, judge: remoteBack, plan: pinned},
+		{name: "sentinel-failover", figure: "back ≤ 2 s of the new master", inject: failover, judge: remoteBack, plan: sentinel},
+		{name: "cluster-master-lost", figure: "back ≤ 2 s of the new master", inject: loseMaster, judge: remoteBack, plan: cluster},
+	}
+}
+
+// pinnedAgents have one link each, to a replica that is known.
+func pinnedAgents(n int) []agentPlan {
+	all := standardAgents()[:n]
+	for i := range all {
+		all[i].pinned, all[i].to = true, i%3
+	}
+	return all
+}
+
+// localAndRemote scrapes every target through its agent's replica and through
+// another one.
+func localAndRemote(s *stack) []job {
+	at := func(next int) func(*agent) (string, string) {
+		return func(a *agent) (string, string) {
+			r := s.replicas[(a.plan.to+next)%len(s.replicas)]
+			return r.addr, r.name
+		}
+	}
+	return append(s.jobs(local, at(0)), s.jobs(remote, at(1))...)
+}
+
+// remoteBack is what every outage of Redis may cost: nothing of what needs no
+// Redis, and the rest only until two seconds after it.
+func remoteBack(t *trial) {
+	class := func(c string) []result { return only(t.results, func(r *result) bool { return r.job.class == c }) }
+	t.judgeNone("local", class(local))
+	of := tallyOf(class(remote), t.relieved)
+	t.note("remote: %d of %d failed, back %s after the outage", of.failed, of.tried, seconds(of.most))
+	if of.most > 2*time.Second {
+		t.miss("remote scrapes were back only %s after the outage", seconds(of.most))
+	}
+	if name := t.watch.everUnready(); name != "" {
+		t.miss("replica %s was not ready", name)
+	}
+}
+
+func restartRedis(t *trial) {
+	t.redis.Stop()
+	t.wait(3 * time.Second)
+	t.redis.Start()
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+// emptyRedis empties it while an agent is away.
+func emptyRedis(t *trial) {
+	t.agents[0].kill()
+	t.wait(2 * time.Second)
+	t.redis.Stop()
+	t.redis.Start()
+	t.relieve()
+	t.wait(60 * time.Second)
+	if as, ok := t.lists("a0"); !ok || as.connected {
+		t.miss("a minute later /sd has a0 as %+v", as)
+	}
+	t.agents[0].run()
+	t.linked()
+	t.wait(3 * time.Second)
+}
+
+func awayIs503(t *trial) {
+	away := only(t.results, func(r *result) bool {
+		return r.job.agent == "a0" && r.start.After(t.began.Add(time.Second)) && r.end.Before(t.relieved.Add(time.Minute))
+	})
+	other := only(away, func(r *result) bool { return r.status != http.StatusServiceUnavailable })
+	if of := tallyOf(other, t.relieved); len(away) == 0 || len(other) > 0 {
+		t.miss("of %d scrapes of the agent that is away %d were not 503: %s", len(away), len(other), of.why())
+	}
+	of := tallyOf(only(small(t.results), func(r *result) bool { return r.job.agent != "a0" }), t.relieved)
+	t.note("of other agents %d of %d failed, back after %s", of.failed, of.tried, seconds(of.most))
+	if of.most > 2*time.Second {
+		t.miss("other agents were back only %s after Redis", seconds(of.most))
+	}
+}
+
+// outage is how long Redis is away where it does not die.
+const outage = 10 * time.Second
+
+func stallRedis(t *trial) {
+	t.redis.Pause()
+	t.wait(outage)
+	t.redis.Resume()
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+// pauseRedis has Redis take commands and answer none.
+func pauseRedis(t *trial) {
+	t.redis.Do("CLIENT", "PAUSE", outage.Milliseconds(), "ALL")
+	t.wait(outage)
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+func blackHoleRedis(t *trial) {
+	t.redisLine.set(weather{swallow: [2]bool{true, true}})
+	took, ok := t.poll(8*time.Second, func() bool {
+		up := 0.0
+		for _, r := range t.replicas {
+			up += metric(r.ops, "farscrape_relay_bus_up")
+		}
+		return up == 0
+	})
+	t.note("noticed by all replicas after %s", seconds(took))
+	if !ok || took > 5*time.Second {
+		t.miss("the black hole was noticed only after %s", seconds(took))
+	}
+	t.wait(outage - took)
+	t.redisLine.set(weather{})
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+func killPubSub(t *trial) {
+	t.note("%s subscriptions killed", t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub"))
+	t.wait(8 * time.Second)
+}
+
+// refuseRedis takes everything from Redis's user, and its subscriptions with it.
+func refuseRedis(t *trial) {
+	t.redis.Do("ACL", "SETUSER", "default", "-@all", "+acl", "+client")
+	t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub")
+	t.wait(outage)
+	t.redis.Do("ACL", "SETUSER", "default", "+@all")
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+// fillRedis lets no new connection in and cuts the old ones.
+func fillRedis(t *trial) {
+	admin := redis.NewClient(&redis.Options{Addr: t.redis.Addr(), Protocol: 2, DisableIdentity: true, PoolSize: 1, MaxRetries: -1})
+	defer admin.Close()
+	do := func(args ...any) { t.must(admin.Do(context.Background(), args...).Err()) }
+	do("CONFIG", "SET", "maxclients", 1)
+	do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+	do("CLIENT", "KILL", "TYPE", "pubsub")
+	t.wait(outage)
+	do("CONFIG", "SET", "maxclients", 10000)
+	t.relieve()
+	t.wait(8 * time.Second)
+}
+
+func failover(t *trial) {
+	t.redis.Kill()
+	t.relieved = t.promoted(t.sentinel.Replica)
+	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
+	t.wait(10 * time.Second)
+}
+
+func loseMaster(t *trial) {
+	t.cluster.Masters[0].Kill()
+	t.relieved = t.promoted(t.cluster.Replica)
+	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
+	t.wait(10 * time.Second)
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"syscall"
+	"time"
+)
+
+func replicaFaults() []fault {
+	return []fault{
+		{name: "replica-drained", figure: "0 failed", short: true, inject: drainReplica, judge: noneFailed},
+		{name: "rolling-restart", figure: "0 failed", short: true, inject: restartAll, judge: noneFailed},
+		{name: "links-rotated", figure: "0 failed", short: true, inject: rotateLinks, judge: noneFailed,
+			plan: plan{relayEnv: []string{"FARSCRAPE_LINK_MAX_AGE=1s"}, restless: true}},
+		{name: "replica-killed", figure: "0 failed but on its own sockets", short: true, inject: killReplica, judge: noneFailedElsewhere},
+		{name: "replica-killed-one-link", figure: "no target misses > 5 s; 99 % back ≤ 5 s", short: true, inject: killReplica, judge: backSoon,
+			plan: plan{agents: withEnv(standardAgents(), "FARSCRAPE_LINKS=1")}},
+		{name: "replica-frozen", figure: "noticed ≤ 15 s", inject: freezeReplica, judge: noneFailedElsewhere},
+	}
+}
+
+func withEnv(agents []agentPlan, env ...string) []agentPlan {
+	for i := range agents {
+		agents[i].env = env
+	}
+	return agents
+}
+
+// drainReplica is a platform's stop, and the replica's successor.
+func drainReplica(t *trial) {
+	t.note("drained in %s", seconds(t.replicas[0].stop()))
+	t.again(t.replicas[0])
+	t.linked()
+	t.wait(3 * time.Second)
+}
+
+// restartAll stops one replica after the other, the next as soon as the balancer
+// can have seen that the last is back.
+func restartAll(t *trial) {
+	rounds := 10
+	if t.short {
+		rounds = 1
+	}
+	for range rounds {
+		for _, r := range t.replicas {
+			r.stop()
+			t.again(r)
+			t.wait(2 * time.Second)
+		}
+	}
+	t.linked()
+	t.wait(3 * time.Second)
+	var links []int
+	for _, r := range t.replicas {
+		links = append(links, int(metric(r.ops, "farscrape_relay_links")))
+	}
+	t.note("%d rounds; links on the replicas afterwards %v", rounds, links)
+}
+
+func rotateLinks(t *trial) {
+	before := t.drained()
+	if t.short {
+		t.wait(15 * time.Second)
+	} else {
+		t.wait(time.Minute)
+	}
+	t.note("%.0f links were moved", t.drained()-before)
+}
+
+// drained is how many links have been moved so far.
+func (t *trial) drained() (n float64) {
+	for _, r := range t.replicas {
+		n += metric(r.ops, "farscrape_relay_links_closed_total", `cause="drained"`)
+	}
+	return n
+}
+
+func killReplica(t *trial) {
+	t.replicas[0].kill()
+	t.wait(8 * time.Second)
+	t.again(t.replicas[0])
+	t.linked()
+	t.wait(3 * time.Second)
+}
+
+// freezeReplica stops a replica's process where it stands.
+func freezeReplica(t *trial) {
+	frozen := t.replicas[0]
+	links := int(metric(frozen.ops, "farscrape_relay_links"))
+	frozen.signal(syscall.SIGSTOP)
+	t.wait(20 * time.Second)
+	frozen.signal(syscall.SIGCONT)
+	t.relieve()
+	var lost []time.Time
+	for _, a := range t.agents {
+		lost = append(lost, a.said(t.began, "link lost", "cause=timeout")...)
+	}
+	t.noticed("the agents", lost, links)
+	t.linked()
+	t.wait(3 * time.Second)
+}
+
+// noticed judges when a dead peer was noticed, want times.
+func (t *trial) noticed(who string, times []time.Time, want int) {
+	var latest time.Duration
+	for _, at := range times {
+		latest = max(latest, at.Sub(t.began))
+	}
+	t.note("%s noticed %d of %d by %s", who, len(times), want, seconds(latest))
+	if len(times) < want || latest > 15*time.Second {
+		t.miss("%s noticed %d of %d, the last after %s", who, len(times), want, seconds(latest))
+	}
+}
+
+// small are the results that the figures are about.
+func small(results []result) []result {
+	return only(results, func(r *result) bool { return r.job.class != large })
+}
+
+func noneFailed(t *trial) { t.judgeNone("of any", small(t.results)) }
+
+// judgeNone tells of those that failed.
+func (t *trial) judgeNone(whose string, results []result) {
+	if of := tallyOf(results, t.relieved); of.failed > 0 {
+		t.miss("%s, %d of %d failed: %s", whose, of.failed, of.tried, of.why())
+	}
+}
+
+// noneFailedElsewhere lets the scrapes fail that were on the sockets of the
+// replica that died.
+func noneFailedElsewhere(t *trial) {
+	dead := t.replicas[0].name
+	own := only(small(t.results), func(r *result) bool { return r.replica == dead && !r.ok() })
+	t.note("on its own sockets %d failed", len(own))
+	t.judgeNone("beyond its own sockets", only(small(t.results), func(r *result) bool { return r.ok() || r.replica != dead }))
+}
+
+func backSoon(t *trial) {
+	of := tallyOf(small(t.results), t.relieved)
+	if of.longest > 5*time.Second || of.most > 5*time.Second {
+		t.miss("a target missed for %s; 99 %% back after %s", seconds(of.longest), seconds(of.most))
+	}
+}

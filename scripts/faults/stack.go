@@ -1,0 +1,238 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/farscrape/farscrape/store/storetest"
+)
+
+// key signs the tokens of every stack.
+const key = "faults-key-0123456789abcdef0123456789abcdef"
+
+// patience is how long the campaign waits for what should happen at once.
+const patience = 30 * time.Second
+
+// A plan is what a fault's stack is made of, where it differs from three
+// replicas, six agents with two links through the balancer, and one Redis.
+type plan struct {
+	sentinel, cluster bool     // the Redis behind it
+	redisLine         bool     // replicas reach Redis over a line
+	relayEnv          []string // of each replica
+	agents            []agentPlan
+	timeout           time.Duration // of scrapes; default 5 s
+	sdEvery           time.Duration // between two looks at /sd; default 500 ms
+	jobs              func(*stack) []job
+	restless          bool // links come and go all the time
+	crowd             int  // agents in a crowd, besides
+}
+
+// An agentPlan is one agent.
+type agentPlan struct {
+	name   string
+	env    []string
+	pinned bool // dials replica number to directly, and not the balancer
+	to     int
+	line   bool // dials over a line of its own
+	twin   bool // of the same name as the one before it, and its targets
+}
+
+func standardAgents() []agentPlan {
+	var all []agentPlan
+	for i := range 6 {
+		all = append(all, agentPlan{name: fmt.Sprintf("a%d", i)})
+	}
+	return all
+}
+
+// A stack is a relay as somebody runs it, with all that is around it.
+type stack struct {
+	*bench
+	binaries  string
+	plan      plan
+	redis     *storetest.RedisServer
+	sentinel  *storetest.RedisSentinel
+	cluster   *storetest.RedisCluster
+	redisLine *line
+	replicas  []*replica
+	balancer  *balancer
+	targets   *targetServer
+	agents    []*agent
+	crowd     *crowd // nil: none
+	token     string // a scraper's
+}
+
+// A replica is one relay process, by its address: it may be several, one after
+// the other.
+type replica struct {
+	addr, ops string
+	*process
+}
+
+// An agent is one agent process.
+type agent struct {
+	plan agentPlan
+	ops  string
+	line *line // nil: none
+	*process
+}
+
+// build builds the commands of this tree, as released.
+func build(dir string) error {
+	out, err := exec.Command("go", "build", "-o", dir+"/", "./relay/cmd/farscrape-relay", "./agent/cmd/farscrape-agent").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %v\n%s", err, out)
+	}
+	return nil
+}
+
+func newStack(b *bench, binaries string, p plan) *stack {
+	s := &stack{bench: b, binaries: binaries, plan: p}
+	s.token = s.mint("-scraper", "faults")
+	s.targets = b.startTargets()
+	url := s.startRedis()
+	for i := range 3 {
+		s.startReplica(fmt.Sprintf("r%d", i), url)
+	}
+	s.balancer = b.startBalancer(s.replicas)
+	for _, a := range p.agents {
+		s.startAgent(a)
+	}
+	if p.crowd > 0 {
+		s.startCrowd(p.crowd)
+	}
+	return s
+}
+
+// startRedis starts what the plan says, marked as not emptied just now: it was
+// in 1970. A Redis that comes back empty lacks the mark.
+func (s *stack) startRedis() (url string) {
+	switch {
+	case s.plan.sentinel:
+		s.sentinel = storetest.StartSentinel(s.bench)
+		s.redis = s.sentinel.Master
+		url = s.sentinel.URL()
+	case s.plan.cluster:
+		s.cluster = storetest.StartCluster(s.bench)
+		for _, m := range s.cluster.Masters {
+			s.seed(m)
+		}
+		return s.cluster.URL()
+	default:
+		s.redis = storetest.StartRedis(s.bench)
+		url = s.redis.URL()
+	}
+	s.seed(s.redis)
+	if s.plan.redisLine {
+		s.redisLine = s.startLine(s.redis.Addr())
+		url = "redis://" + s.redisLine.addr
+	}
+	return url
+}
+
+func (s *stack) startReplica(name, redisURL string) {
+	r := &replica{addr: s.freePort(), ops: s.freePort()}
+	env := append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops,
+		"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=" + redisURL}, s.plan.relayEnv...)
+	r.process = s.start(name, env, filepath.Join(s.binaries, "farscrape-relay"))
+	s.until(patience, name+" is ready", r.ready)
+	s.replicas = append(s.replicas, r)
+}
+
+// again runs a replica that was stopped or killed.
+func (s *stack) again(r *replica) {
+	r.run()
+	s.until(patience, r.name+" is ready", r.ready)
+}
+
+func (r *replica) ready() bool {
+	resp, err := http.Get("http://" + r.addr + "/-/ready")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+func (s *stack) startAgent(p agentPlan) *agent {
+	a := &agent{plan: p, ops: s.freePort()}
+	to := s.balancer.addr
+	if p.pinned {
+		to = s.replicas[p.to].addr
+	}
+	if p.line {
+		a.line = s.startLine(to)
+		to = a.line.addr
+	}
+	env := append([]string{
+		"FARSCRAPE_RELAY_URL=http://" + to, "FARSCRAPE_NAME=" + p.name, "FARSCRAPE_LISTEN=" + a.ops,
+		"FARSCRAPE_TOKEN=" + s.mint("-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
+	}, p.env...)
+	name := "agent-" + p.name
+	if p.twin {
+		name += "-twin"
+	}
+	a.process = s.start(name, env, filepath.Join(s.binaries, "farscrape-agent"))
+	s.agents = append(s.agents, a)
+	return a
+}
+
+// mint runs farscrape-relay token.
+func (s *stack) mint(args ...string) string {
+	cmd := exec.Command(filepath.Join(s.binaries, "farscrape-relay"), append([]string{"token"}, args...)...)
+	cmd.Env = []string{"FARSCRAPE_KEY=" + key}
+	out, err := cmd.Output()
+	s.must(err)
+	return strings.TrimSpace(string(out))
+}
+
+// linked waits until every agent has all its links. A replica that came first
+// tells its agents for a while that it is alone; what they want is not asked.
+func (s *stack) linked() {
+	s.until(patience, "all agents have their links", s.whole)
+}
+
+// whole reports whether every agent has all its links.
+func (s *stack) whole() bool {
+	want, have := 0, 0
+	for _, a := range s.agents {
+		want += a.plan.links()
+		have += int(metric(a.ops, "farscrape_agent_links"))
+	}
+	return have == want
+}
+
+// links is how many links an agent keeps.
+func (p *agentPlan) links() int {
+	if p.pinned || slices.Contains(p.env, "FARSCRAPE_LINKS=1") {
+		return 1
+	}
+	return 2
+}
+
+// agentNames are the names that discovery must list.
+func (s *stack) agentNames() []string {
+	var all []string
+	for _, a := range s.plan.agents {
+		if !a.twin {
+			all = append(all, a.name)
+		}
+	}
+	return all
+}
+
+func (s *stack) processes() []*process {
+	var all []*process
+	for _, r := range s.replicas {
+		all = append(all, r.process)
+	}
+	for _, a := range s.agents {
+		all = append(all, a.process)
+	}
+	return all
+}

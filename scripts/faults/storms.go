@@ -1,0 +1,104 @@
+package main
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func crowdFaults() []fault {
+	mixed := append(pinnedAgents(3), agentPlan{name: "a3"}, agentPlan{name: "a4"})
+	return []fault{
+		{name: "links-reset", figure: "all back ≤ 30 s; other links go on", short: true, inject: resetLinks, judge: otherLinksGoOn,
+			plan: plan{agents: mixed, jobs: pastBalancer, sdEvery: 3 * time.Second, crowd: 5000, relayEnv: []string{"FARSCRAPE_LOG_LEVEL=warn"}}},
+		{name: "fd-exhaustion", figure: "no exit; recovers", short: true, inject: exhaust, judge: recovered},
+	}
+}
+
+// pastBalancer scrapes past the balancer, which this fault kills: every agent
+// through a replica that does not hold it alone, and some of the crowd.
+func pastBalancer(s *stack) []job {
+	jobs := s.jobs("", func(a *agent) (string, string) {
+		r := s.replicas[(a.plan.to+1)%len(s.replicas)]
+		return r.addr, r.name
+	})
+	for i := range 40 {
+		r := s.replicas[i%len(s.replicas)]
+		jobs = append(jobs, job{agent: crowdName(i), target: crowdTarget(), via: r.addr, name: r.name, class: crowdTarget().class})
+	}
+	return jobs
+}
+
+// resetLinks kills the balancer, and with it every link that goes through it;
+// another stands in its place at once.
+func resetLinks(t *trial) {
+	t.balancer.kill()
+	t.balancer.run()
+	t.until(patience, "haproxy listens", t.balancer.listens)
+	all := int64(t.crowd.size)
+	dials, held := t.crowd.dials.Load(), t.crowd.held.Load()
+	low := all
+	t.poll(2*time.Second, func() bool { low = min(low, t.crowd.linked.Load()); return low < all/10 })
+	_, ok := t.poll(60*time.Second, func() bool { return t.crowd.linked.Load() == all && t.whole() })
+	took := time.Since(t.began)
+	t.note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.linked.Load(), all, seconds(took),
+		t.crowd.dials.Load()-dials, t.crowd.held.Load()-held)
+	if low >= all {
+		t.miss("no link was reset")
+	}
+	if !ok || took > 30*time.Second {
+		t.miss("not all links were back within 30 s")
+	}
+	t.wait(5 * time.Second)
+}
+
+// otherLinksGoOn wants the agents unharmed whose links do not go through the
+// balancer, and all back in time.
+func otherLinksGoOn(t *trial) {
+	pinned := map[string]bool{}
+	for _, a := range t.agents {
+		pinned[a.plan.name] = a.plan.pinned
+	}
+	t.judgeNone("of agents whose links were not reset", only(small(t.results), func(r *result) bool { return pinned[r.job.agent] }))
+	late := only(t.results, func(r *result) bool { return r.start.After(t.began.Add(30 * time.Second)) })
+	t.judgeNone("after 30 s", small(late))
+}
+
+// exhaust leaves a replica no descriptor to spare while clients connect, for
+// ten seconds.
+func exhaust(t *trial) {
+	r := t.replicas[0]
+	var before unix.Rlimit
+	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, nil, &before))
+	none := before
+	none.Cur = uint64(r.descriptors())
+	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, &none, nil))
+	var waiting []net.Conn
+	for range 100 {
+		if conn, err := net.DialTimeout("tcp", r.addr, time.Second); err == nil {
+			waiting = append(waiting, conn)
+		}
+	}
+	t.wait(outage)
+	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, &before, nil))
+	for _, conn := range waiting {
+		_ = conn.Close()
+	}
+	t.relieve()
+	t.wait(8 * time.Second)
+	if !r.runs() {
+		t.miss("the replica exited")
+		r.signal(syscall.SIGKILL)
+		return
+	}
+	t.until(patience, "the replica is ready", r.ready)
+	t.linked()
+}
+
+func recovered(t *trial) {
+	if of := tallyOf(small(t.results), t.relieved); of.most > 5*time.Second {
+		t.miss("99 %% were back only after %s", seconds(of.most))
+	}
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A usage is what all replicas and all agents together use, but for memory,
+// which is that of the largest of each.
+type usage struct {
+	relayGoroutines, agentGoroutines   int
+	relayDescriptors, agentDescriptors int
+	relayMemory, agentMemory           int // bytes, resident
+}
+
+func (s *stack) usage() (u usage) {
+	for _, r := range s.replicas {
+		u.relayGoroutines += int(metric(r.ops, "go_goroutines"))
+		u.relayDescriptors += r.descriptors()
+		u.relayMemory = max(u.relayMemory, r.memory("VmRSS"))
+	}
+	for _, a := range s.agents {
+		u.agentGoroutines += int(metric(a.ops, "go_goroutines"))
+		u.agentDescriptors += a.descriptors()
+		u.agentMemory = max(u.agentMemory, a.memory("VmRSS"))
+	}
+	return u
+}
+
+// beyond says what of u is more than before, by more than the tolerance: idle
+// connections that are kept come and go, and Go's heap gives memory back late.
+func (u usage) beyond(before usage) string {
+	var all []string
+	for _, c := range []struct {
+		what         string
+		now, before  int
+		share, spare int // per cent and absolute
+	}{
+		{"goroutines of replicas", u.relayGoroutines, before.relayGoroutines, 20, 40},
+		{"goroutines of agents", u.agentGoroutines, before.agentGoroutines, 20, 30},
+		{"descriptors of replicas", u.relayDescriptors, before.relayDescriptors, 20, 40},
+		{"descriptors of agents", u.agentDescriptors, before.agentDescriptors, 20, 30},
+		{"MB of a replica", u.relayMemory >> 20, before.relayMemory >> 20, 50, 30},
+		{"MB of an agent", u.agentMemory >> 20, before.agentMemory >> 20, 50, 20},
+	} {
+		if c.now > c.before+c.before*c.share/100+c.spare {
+			all = append(all, fmt.Sprintf("%s %d, were %d", c.what, c.now, c.before))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// A peak is the most memory that any one replica, and any one agent, has used.
+type peak struct{ relay, agent int }
+
+// A sampler watches for it: a process takes its own peak with it when it ends.
+type sampler struct {
+	running sync.WaitGroup
+	stop    context.CancelFunc
+	peak    peak // once it has ended
+}
+
+func startSampler(s *stack) *sampler {
+	ctx, stop := context.WithCancel(s.ctx)
+	m := &sampler{stop: stop}
+	for _, p := range s.processes() {
+		p.resetPeak()
+	}
+	m.running.Go(func() {
+		for ctx.Err() == nil {
+			m.take(s)
+			select {
+			case <-time.After(250 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+	})
+	s.Cleanup(m.end)
+	return m
+}
+
+func (m *sampler) end() {
+	m.stop()
+	m.running.Wait()
+}
+
+func (m *sampler) take(s *stack) {
+	for _, r := range s.replicas {
+		m.peak.relay = max(m.peak.relay, r.memory("VmHWM"))
+	}
+	for _, a := range s.agents {
+		m.peak.agent = max(m.peak.agent, a.memory("VmHWM"))
+	}
+}
+
+// metric adds up the series of that name, with all of these label pairs, that a
+// process shows; 0 if it shows none.
+func metric(ops, name string, pairs ...string) (sum float64) {
+	client := http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Get("http://" + ops + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	all, _ := io.ReadAll(resp.Body)
+	for line := range bytes.Lines(all) {
+		series, value, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+		found, labels, _ := strings.Cut(series, "{")
+		if found == name && hasAll(labels, pairs) {
+			var v float64
+			_, _ = fmt.Sscan(value, &v)
+			sum += v
+		}
+	}
+	return sum
+}
