@@ -22,7 +22,8 @@ type keeper struct {
 	backoff backoff
 	next    time.Time // no dial before
 	yield   time.Time // nor before this: another agent holds the name
-	met     int       // dials in a row that met a replica that is held already
+	span    lifespan
+	met     int // dials in a row that met a replica that is held already
 
 	mu       sync.Mutex
 	replicas int // alive, as last told
@@ -33,6 +34,7 @@ type keeper struct {
 type dialed struct {
 	link *link
 	held []wire.LinkID
+	cut  time.Duration // the age that links are cut at, if it is known
 	err  error
 }
 
@@ -82,13 +84,14 @@ func (k *keeper) run(ctx context.Context) {
 func (k *keeper) dial(ctx context.Context) {
 	k.dialing = true
 	replicas, links := k.held()
+	cut := k.span.limit
 	go func() {
 		conn, sock, err := k.agent.dial(ctx, replicas)
 		if err != nil {
 			k.dialed <- dialed{err: err}
 			return
 		}
-		k.dialed <- dialed{link: newLink(k.agent, conn, sock, k.poke), held: links}
+		k.dialed <- dialed{link: newLink(k.agent, conn, sock, k.poke), held: links, cut: cut}
 	}()
 }
 
@@ -122,7 +125,7 @@ func (k *keeper) took(ctx context.Context, d dialed) {
 	if d.err == nil {
 		k.links[d.link] = false
 		k.met = 0
-		go func() { k.ended <- ended{d.link, d.link.run(ctx, d.held)} }()
+		go func() { k.ended <- ended{d.link, d.link.run(ctx, d.held, d.cut)} }()
 		return
 	}
 	if ctx.Err() != nil {
@@ -142,6 +145,7 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 	}
 	k.agent.metrics.reconnects.WithLabelValues(e.cause.String()).Inc()
 	now, age := time.Now(), e.link.age()
+	k.span.lost(e.cause, age, now)
 	k.next = now.Add(k.backoff.lost(now, age))
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
 		k.yield = now.Add(between(yieldMin, yieldMax))

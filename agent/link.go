@@ -60,14 +60,14 @@ func newLink(a *Agent, conn *websocket.Conn, sock *socket, changed func()) *link
 
 // run is the link's life. It returns once the link and all its scrapes have
 // ended, with the reason; at the end of stop it says goodbye first.
-func (l *link) run(stop context.Context, held []wire.LinkID) wire.Cause {
+func (l *link) run(stop context.Context, held []wire.LinkID, cut time.Duration) wire.Cause {
 	life, end := context.WithCancel(context.WithoutCancel(stop))
 	defer end()
 	var group sync.WaitGroup
 	wrote, read := make(chan error, 1), make(chan error, 1)
 	group.Go(func() { wrote <- l.out.run(life) })
 	group.Go(func() { read <- l.read(life) })
-	l.hello(held)
+	l.hello(held, cut)
 	cause := l.watch(stop, wrote, read)
 	l.agent.catalog.leave(l)
 	l.close(cause, end)
@@ -77,11 +77,11 @@ func (l *link) run(stop context.Context, held []wire.LinkID) wire.Cause {
 }
 
 // hello introduces the agent. Each frame is a message of its own.
-func (l *link) hello(held []wire.LinkID) {
+func (l *link) hello(held []wire.LinkID, cut time.Duration) {
 	a := l.agent
 	l.out.send(outgoing{alone: true, Frame: wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(&wire.Hello{
 		Agent: a.name, Instance: a.instance, Epoch: a.epoch.Load(), Version: a.version,
-		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held,
+		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(),
 	})}})
 	a.catalog.join(l)
 }

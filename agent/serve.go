@@ -49,8 +49,8 @@ func (l *link) serve(ctx context.Context, s *scrape, q *wire.Request) {
 
 	t, address, failure := l.agent.resolve(q)
 	if failure != nil {
-		s.nack(failure, l.agent.config.Shared)
 		l.told(s, q, t, failure)
+		s.nack(failure, l.agent.config.Shared)
 		return
 	}
 	patience, stop := context.WithTimeout(ctx, q.Remaining/2)
@@ -110,7 +110,7 @@ func (a *Agent) resolve(q *wire.Request) (*target, *url.URL, *wire.Error) {
 	return t, address, failure
 }
 
-// told counts and logs how a scrape went. Target names come from declarations
+// told counts and logs how a scrape goes. Target names come from declarations
 // only: what a request calls one is no metric label.
 func (l *link) told(s *scrape, q *wire.Request, t *target, failure *wire.Error) {
 	name, reason, detail := "", wire.OK, ""

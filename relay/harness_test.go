@@ -244,6 +244,7 @@ type dialOptions struct {
 	shared   bool
 	epoch    uint64
 	held     string
+	cutAfter time.Duration
 	targets  []wire.Target
 }
 
@@ -305,9 +306,14 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 	a := &agent{t: r.cluster.t, conn: conn, instance: o.instance, frames: make(chan wire.Frame, 10_000), closed: make(chan struct{})}
 	done := make(chan struct{})
 	go func() { defer close(done); a.read() }()
-	a.t.Cleanup(func() { _ = conn.CloseNow(); <-done })
+	a.t.Cleanup(func() {
+		_ = conn.CloseNow()
+		for range a.frames { // what nobody took
+		}
+		<-done
+	})
 	a.send(wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(wire.Hello{
-		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test",
+		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test", CutAfterMillis: o.cutAfter.Milliseconds(),
 	})})
 	frames, err := wire.MarshalTargets(o.targets)
 	if err != nil {

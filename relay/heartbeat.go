@@ -44,7 +44,7 @@ func (l *link) tend(now time.Time, replicas int) {
 	b := &l.beat
 	if b.next.IsZero() {
 		b.next = l.connected.Add(time.Duration(rand.Int64N(int64(time.Second)))) // soon, to learn the round trip
-		if age := l.relay.LinkMaxAge; age > 0 {
+		if age := l.maxAge(); age > 0 {
 			b.retire = l.connected.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
 		}
 	}
@@ -63,6 +63,22 @@ func (l *link) tend(now time.Time, replicas int) {
 		b.retire = time.Time{}
 		l.drain("max_age", 0)
 	}
+}
+
+// maxAge is the age to move the link at: before FARSCRAPE_LINK_MAX_AGE, and
+// before the agent has seen its links cut.
+func (l *link) maxAge() time.Duration {
+	age := l.relay.LinkMaxAge
+	cut := time.Duration(l.hello.CutAfterMillis) * time.Millisecond
+	if cut < time.Second || age > 0 && age < cut {
+		return age
+	}
+	if age > 0 {
+		l.relay.cutOnce.Do(func() {
+			l.log.Warn("links are cut before FARSCRAPE_LINK_MAX_AGE: set it to less", "cut_at", cut, "max_age", age)
+		})
+	}
+	return cut - cut/10
 }
 
 // drain asks the agent to open its next link and give this one up.

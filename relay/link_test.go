@@ -135,15 +135,23 @@ func TestASilentPeerIsNoticed(t *testing.T) {
 }
 
 func TestALinkIsMovedByAge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newCluster(t, 1, func(c *relay.Config) { c.LinkMaxAge = 10 * time.Minute }).replicas[0]
-		a := r.dial(dialOptions{})
-		start := time.Now()
-		a.wantDrain("max_age", 20*time.Minute)
-		if took := time.Since(start); took < 9*time.Minute-time.Second || took > 10*time.Minute+time.Second {
-			t.Errorf("told after %s", took)
-		}
-	})
+	for name, c := range map[string]struct{ cut, least, most time.Duration }{
+		"FARSCRAPE_LINK_MAX_AGE":     {0, 9 * time.Minute, 10 * time.Minute},
+		"that of a platform's cut":   {5 * time.Minute, 4 * time.Minute, 270 * time.Second},
+		"and whichever comes sooner": {time.Hour, 9 * time.Minute, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newCluster(t, 1, func(c *relay.Config) { c.LinkMaxAge = 10 * time.Minute }).replicas[0]
+				a := r.dial(dialOptions{cutAfter: c.cut})
+				start := time.Now()
+				a.wantDrain("max_age", 20*time.Minute)
+				if took := time.Since(start); took < c.least-time.Second || took > c.most+time.Second {
+					t.Errorf("told after %s", took)
+				}
+			})
+		})
+	}
 }
 
 func (a *agent) wantDrain(cause string, within time.Duration) {

@@ -64,8 +64,10 @@ type Relay struct {
 	listings listingCache
 	lookups  singleflight.Group
 	gates    gates
+	retries  *retryBudget
 	pool     creditPool   // of all bus scrapes
 	growth   creditPool   // of local windows, beyond their first size
+	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
 	messages   bufferPool
@@ -100,6 +102,7 @@ func New(c Config) *Relay {
 		pool:       creditPool{size: busPool},
 		growth:     creditPool{size: growthPool},
 		routes:     newRouteCache(),
+		retries:    newRetryBudget(),
 		handshakes: make(chan struct{}, maxHandshakes),
 	}
 	r.ended, r.end = context.WithCancel(context.Background())

@@ -47,6 +47,7 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 // attempts tries the route, and another one if that fails without having
 // delivered anything.
 func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done func()) (*wire.Answer, *wire.Error) {
+	r.retries.earn()
 	id := wire.NewScrapeID()
 	var tried []wire.LinkID
 	var next *route
@@ -72,7 +73,7 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 		} else if !nack.Elsewhere {
 			return nil, &nack.Error
 		}
-		if next == nil && !another() {
+		if next == nil && !another() || !r.retries.spend() {
 			return nil, &nack.Error
 		}
 		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())
@@ -127,7 +128,7 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 		select {
 		case <-x.changed:
 		case <-ctx.Done():
-			return &wire.Nack{Error: *ended(ctx)}
+			return &wire.Nack{Error: *x.unanswered(ctx)}
 		case <-silence.C:
 			if waited || another() {
 				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true}
@@ -136,6 +137,15 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 			silence.Reset(remaining(ctx) / 2)
 		}
 	}
+}
+
+// unanswered says why the scrape ends without an answer, and who was waited for.
+func (x *exchange) unanswered(ctx context.Context) *wire.Error {
+	failure := ended(ctx)
+	if _, _, acked := x.state(); acked && failure.Reason == wire.Deadline {
+		failure.Detail = "the target has not answered in time"
+	}
+	return failure
 }
 
 // patience is how long the other end may take to say anything: over the bus its

@@ -19,6 +19,9 @@ type Hello struct {
 	Shared    bool       `json:"shared,omitempty"`
 	Ephemeral bool       `json:"ephemeral,omitempty"`
 	Held      []LinkID   `json:"held,omitempty"` // the links it has now
+	// CutAfterMillis is the age at which something in between cuts its links,
+	// if it has found that out: the replica moves this one before.
+	CutAfterMillis int64 `json:"cut_after_ms,omitempty"`
 }
 
 // Welcome is WELCOME's payload. A replica sends it once the agent's targets are
