@@ -185,3 +185,18 @@ func TestWriteDeadlineIsPerRequest(t *testing.T) {
 		}
 	})
 }
+
+func TestABodyThatNeverComesHoldsNoConnection(t *testing.T) {
+	for _, path := range []string{"/-/healthy", "/sd", "/scrape/edge-1/node", "/other"} {
+		inBubble(t, &fake{}, func(_ *Edge, conn net.Conn) {
+			start := time.Now()
+			go func() { _, _ = io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n") }()
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("%s: open for %s", path, took)
+			}
+		})
+	}
+}

@@ -136,12 +136,15 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	x.serve(ctx)
 }
 
+// readTimeout bounds the reading of a request.
+const readTimeout = 10 * time.Second
+
 // Server returns an HTTP server for handler with the limits that an edge, and
 // whatever shares its listener, needs.
 func Server(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler:           withinReadTimeout(handler),
+		ReadHeaderTimeout: readTimeout,
 		MaxHeaderBytes:    64 << 10,
 		// Longer than Prometheus's and the balancers', so that it is never the
 		// server that closes a connection someone is about to use.
@@ -149,4 +152,16 @@ func Server(handler http.Handler) *http.Server {
 		// OPTIONS * is 405 like any other method.
 		DisableGeneralOptionsHandler: true,
 	}
+}
+
+// withinReadTimeout bounds the reading of bodies, too. Nobody here wants one, but
+// the server reads what it can of it before it answers, or after, and would do so
+// for ever. Its ReadTimeout would break off long scrapes.
+func withinReadTimeout(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // also -1, chunked
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
