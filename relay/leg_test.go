@@ -70,28 +70,30 @@ func TestAnAgentCannotFillTheBus(t *testing.T) {
 		"with ACKs":                   func(f wire.Frame) wire.Frame { return reply(f, wire.TypeAck, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, 2)
-			owner, edge := c.replicas[0], c.replicas[1]
-			a := owner.dial(dialOptions{})
-			// The edge is deaf, as one that is behind.
-			owner.bus.mu.Lock()
-			owner.bus.drop = func(wire.ReplicaID, wire.Frame) bool { return true }
-			owner.bus.mu.Unlock()
-			done := edge.scrape(5 * time.Second)
-			f, _ := a.request()
-			a.send(head(f))
-			a.flood(spam(f), 20)
-			a.send(end(f, nil))
-			<-done
-			owner.bus.mu.Lock()
-			sent := owner.bus.sent
-			owner.bus.mu.Unlock()
-			if sent > 10 {
-				t.Errorf("%d frames went over the bus", sent)
-			}
-			if n := len(a.frames); n > 10 {
-				t.Errorf("%d frames went to the agent", n)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 2)
+				owner, edge := c.replicas[0], c.replicas[1]
+				a := owner.dial(dialOptions{})
+				// The edge is deaf, as one that is behind.
+				owner.bus.mu.Lock()
+				owner.bus.drop = func(wire.ReplicaID, wire.Frame) bool { return true }
+				owner.bus.mu.Unlock()
+				done := edge.scrape(5 * time.Second)
+				f, _ := a.request()
+				a.send(head(f))
+				a.flood(spam(f), 20)
+				a.send(end(f, nil))
+				<-done
+				owner.bus.mu.Lock()
+				sent := owner.bus.sent
+				owner.bus.mu.Unlock()
+				if sent > 10 {
+					t.Errorf("%d frames went over the bus", sent)
+				}
+				if n := len(a.frames); n > 10 {
+					t.Errorf("%d frames went to the agent", n)
+				}
+			})
 		})
 	}
 }
