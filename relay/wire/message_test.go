@@ -59,6 +59,19 @@ func TestHeadRefusesWhatNoHTTPMessageMayHold(t *testing.T) {
 	}
 }
 
+func TestDetailsAreCutWhenTheyCome(t *testing.T) {
+	long := strings.Repeat("d", 60_000)
+	str := append([]byte{60_000 >> 8, 60_000 & 0xff}, long...)
+	e, err := wire.ParseEnd(append(append([]byte{byte(wire.TargetRefused)}, str...), 0, 0, 0, 0))
+	if err != nil || len(e.Failure.Detail) != wire.MaxDetail {
+		t.Errorf("END: %d bytes, %v", len(e.Failure.Detail), err)
+	}
+	n, err := wire.ParseNack(append([]byte{byte(wire.TargetRefused), 0}, str...))
+	if err != nil || len(n.Detail) != wire.MaxDetail {
+		t.Errorf("NACK: %d bytes, %v", len(n.Detail), err)
+	}
+}
+
 func TestTargetListsOfAnySizeArriveWhole(t *testing.T) {
 	for _, n := range []int{0, 1, 3000} {
 		var want []wire.Target

@@ -127,7 +127,7 @@ func (e End) Append(b []byte) []byte {
 // Internal.
 func ParseEnd(payload []byte) (End, error) {
 	r := reader{b: payload}
-	failure := &Error{Reason: Reason(r.u8()), Detail: r.str()}
+	failure := &Error{Reason: Reason(r.u8()), Detail: clip(r.str())}
 	e := End{Took: time.Duration(r.u32()) * time.Microsecond}
 	if failure.Reason != OK {
 		e.Failure = knownReason(failure)
@@ -155,7 +155,7 @@ func (n *Nack) Append(b []byte) []byte {
 func ParseNack(payload []byte) (*Nack, error) {
 	r := reader{b: payload}
 	n := &Nack{Error: Error{Reason: Reason(r.u8())}, Elsewhere: r.u8() == 1}
-	n.Detail = r.str()
+	n.Detail = clip(r.str())
 	if r.err == nil && n.Reason == OK {
 		r.err = fmt.Errorf("reason ok: %w", ErrMalformed)
 	}
