@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"net/http"
 	"sync"
 	"time"
 
@@ -89,13 +90,26 @@ func (x *exchange) receiveEnd(payload []byte) {
 		e.Failure = wire.Errorf(wire.Internal, "%v", err)
 	case e.Failure == nil && x.head == nil:
 		e.Failure = wire.Errorf(wire.Internal, "END without HEAD")
+	case e.Failure == nil && x.short():
+		e.Failure = wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", x.window.received, x.window.length)
 	}
 	x.agentTook = e.Took
-	if e.Failure != nil {
+	switch {
+	case e.Failure == nil:
+		x.finish(nil)
+	case e.Failure.Reason == wire.Canceled && !x.canceled: // not by us
+		x.finish(&wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent stopped"), Elsewhere: true})
+	default:
 		x.finish(&wire.Nack{Error: *e.Failure})
-		return
 	}
-	x.finish(nil)
+}
+
+// short reports whether the body has another length than its header says.
+func (x *exchange) short() bool {
+	if s := x.head.Status; s == http.StatusNoContent || s == http.StatusNotModified {
+		return false // have none, whatever they say
+	}
+	return x.window.length >= 0 && x.window.length != x.window.received
 }
 
 func (x *exchange) receiveData(payload []byte) {

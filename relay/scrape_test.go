@@ -99,6 +99,30 @@ func TestBytesBeyondTheCreditAreNeverTaken(t *testing.T) {
 	})
 }
 
+func TestABodyOfAnotherLengthThanAnnouncedIsNoAnswer(t *testing.T) {
+	both(t, func(t *testing.T, _ *cluster, owner, edge *replica) {
+		a := owner.dial(dialOptions{})
+		for _, length := range []string{"6", "4"} {
+			done := edge.scrape(10 * time.Second)
+			f, _ := a.request()
+			a.send(head(f, wire.Field{Name: "Content-Length", Value: length}), reply(f, wire.TypeData, []byte("up 1\n")), end(f, nil))
+			wantReason(t, <-done, wire.TargetBadAnswer)
+		}
+	})
+}
+
+func TestAnAgentThatStopsInTheMiddleCostsARetry(t *testing.T) {
+	both(t, func(t *testing.T, c *cluster, owner, edge *replica) {
+		first := owner.dial(dialOptions{})
+		done := edge.scrape(10 * time.Second)
+		f, _ := first.request()
+		second := c.replicas[1].dial(dialOptions{instance: first.instance, epoch: first.welcome.Epoch})
+		second.serve("from the other")
+		first.send(head(f), end(f, wire.Errorf(wire.Canceled, "stopped")))
+		wantBody(t, <-done, "from the other")
+	})
+}
+
 func TestTheTargetsFailureIsFinal(t *testing.T) {
 	both(t, func(t *testing.T, c *cluster, owner, edge *replica) {
 		a := owner.dial(dialOptions{})
