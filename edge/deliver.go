@@ -19,6 +19,12 @@ const bufferSize = 32 << 10
 // deliver hands the answer on. If it fails before x.sent the client has seen
 // nothing of it.
 func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
+	switch a.Status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		// Agents pass none on. Prometheus would follow it: to another target of
+		// this origin, or, before prometheus/common 0.73, with its token anywhere.
+		return wire.Errorf(wire.TargetRedirect, "status %d", a.Status)
+	}
 	if a.Status < 200 || a.Status > 599 {
 		return wire.Errorf(wire.TargetBadAnswer, "status %d", a.Status)
 	}

@@ -175,3 +175,18 @@ func readUntil(t *testing.T, conn net.Conn, want string) string {
 	}
 	return got.String()
 }
+
+// Prometheus would follow a redirect to another target, or away with its token.
+func TestNoRedirectIsPassedOn(t *testing.T) {
+	b := newBench(t)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+			return whole(status, "", wire.Field{Name: "Location", Value: "/scrape/edge-2/node"}), nil
+		}
+		o := b.get(t, "/scrape/edge-1/node")
+		o.want(t, 502, wire.TargetRedirect.String())
+		if o.Header.Get("Location") != "" {
+			t.Errorf("%d: it says where to", status)
+		}
+	}
+}
