@@ -16,9 +16,10 @@ const heartbeatTick = 250 * time.Millisecond
 // A beat is what the heartbeat keeps of a link. Only the heartbeat touches it,
 // but sent, which the link's reader compares.
 type beat struct {
-	next   time.Time    // when to ping
-	retire time.Time    // when to drain by age; zero: never
-	sent   atomic.Int64 // when the last ping was queued, Unix nanoseconds
+	next    time.Time    // when to ping
+	retire  time.Time    // when to drain by age; zero: never
+	drained bool         // it was
+	sent    atomic.Int64 // when the last ping was queued, Unix nanoseconds
 }
 
 // heartbeats pings every link, closes dead ones and those whose token has
@@ -26,11 +27,16 @@ type beat struct {
 func (r *Relay) heartbeats(ctx context.Context) {
 	tick := time.NewTicker(heartbeatTick)
 	defer tick.Stop()
+	balanceAt := time.Now().Add(jitter(balanceEvery, 0.2))
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			if now.After(balanceAt) {
+				balanceAt = now.Add(jitter(balanceEvery, 0.2)) // not all replicas at once
+				r.balance(now)
+			}
 			replicas := r.Directory.Replicas()
 			for _, l := range r.links.all() {
 				l.tend(now, replicas)
@@ -61,7 +67,7 @@ func (l *link) tend(now time.Time, replicas int) {
 	l.forgetOverdue(now)
 	if !b.retire.IsZero() && now.After(b.retire) {
 		b.retire = time.Time{}
-		l.drain("max_age", 0)
+		l.drainOnce("max_age")
 	}
 }
 
@@ -79,6 +85,16 @@ func (l *link) maxAge() time.Duration {
 		})
 	}
 	return cut - cut/10
+}
+
+// drainOnce drains the link unless that was done already.
+func (l *link) drainOnce(cause string) bool {
+	if l.beat.drained {
+		return false
+	}
+	l.beat.drained = true
+	l.drain(cause, 0)
+	return true
 }
 
 // drain asks the agent to open its next link and give this one up.

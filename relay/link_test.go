@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -152,6 +153,38 @@ func TestALinkIsMovedByAge(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestLinksAreGivenAwayUntilEveryReplicaHasItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		var agents []*agent
+		for i := range 20 { // none on the third, which was away
+			a := c.replicas[i%2].dial(dialOptions{name: fmt.Sprintf("edge%d", i)})
+			agents = append(agents, a)
+		}
+		moved := make([]int, 3)
+		for began := time.Now(); time.Since(began) < 5*time.Minute; time.Sleep(time.Second) {
+			for i, a := range agents {
+				select {
+				case f := <-a.frames:
+					d, err := wire.ParseDrain(f.Payload)
+					if err != nil || d.Cause != "balance" {
+						t.Fatalf("%v %+v, %v", f.Type, d, err)
+					}
+					moved[i%2]++
+					next := c.replicas[2].dial(dialOptions{name: fmt.Sprintf("edge%d", i), instance: a.instance, epoch: a.welcome.Epoch})
+					a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "moved"})})
+					a.closedWith(wire.CauseDrained)
+					agents[i] = next
+				default:
+				}
+			}
+		}
+		if fmt.Sprint(moved) != "[3 3 0]" { // 7 are a share, and a tenth more is none
+			t.Errorf("%v were given away", moved)
+		}
+	})
 }
 
 func (a *agent) wantDrain(cause string, within time.Duration) {

@@ -22,7 +22,8 @@ type directory interface {
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
 	Forget(ctx context.Context, k wire.AgentKey) error
-	Replicas() int
+	Replicas() int // alive, this one with them
+	Links() int    // that they hold
 }
 
 // A bus carries frames to other replicas, at most once and in order.

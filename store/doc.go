@@ -18,7 +18,8 @@
 // slot, so it cannot change in the same script: it may name an agent too many,
 // whose record is gone, and is completed with each renewal.
 //
-// {prefix}replicas is the set of living replicas. {prefix}generation:{n} are
+// {prefix}replicas names the living replicas, with how many links each holds.
+// {prefix}generation:{n} are
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.
 //

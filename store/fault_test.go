@@ -141,8 +141,15 @@ func TestReplicasAreCounted(t *testing.T) {
 		return func() bool { return all[0].Replicas() == n }
 	}
 	storetest.WaitUntil(t, within, "there are three", count(3))
+	for i, r := range all[1:] {
+		for range i + 1 {
+			r.register(t, "t", string(wire.NewID[wire.InstanceID]()))
+		}
+	}
+	storetest.WaitUntil(t, within, "they hold three links", func() bool { return all[0].Links() == 3 })
 	all[2].stop()
 	storetest.WaitUntil(t, within, "there are two", count(2))
+	storetest.WaitUntil(t, within, "they hold one link", func() bool { return all[0].Links() == 1 })
 }
 
 func TestRedisAwayAtFirst(t *testing.T) {

@@ -24,6 +24,13 @@ type keeper struct {
 	away     bool          // no call of the last round succeeded
 }
 
+// links is how many leases are held.
+func (k *keeper) links() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.held) - k.released
+}
+
 // A held is one lease.
 type held struct {
 	lease  wire.Lease

@@ -256,6 +256,13 @@ func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
 // Replicas is 1.
 func (m *Memory) Replicas() int { return 1 }
 
+// Links is how many links it holds.
+func (m *Memory) Links() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.links)
+}
+
 // Send fails: there is no other replica.
 func (m *Memory) Send(wire.ReplicaID, []byte) error { return errAlone }
 

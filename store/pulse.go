@@ -28,7 +28,8 @@ type pulse struct {
 	settled     time.Time // from then on what is not in the directory does not exist
 	disturbed   time.Time // when it was last found emptied, replaced or back
 	replicas    int
-	counted     time.Time // when the replicas were last counted
+	links       int       // theirs
+	counted     time.Time // when they were last counted
 }
 
 // clusterGenerations is how many generation keys a Cluster gets. Their slots
@@ -45,14 +46,6 @@ func (p *pulse) init(cluster bool) {
 	p.generations = make([]string, n)
 	p.away = true
 	p.replicas = 1
-}
-
-// Replicas is how many replicas were alive when last counted, this one with
-// them.
-func (s *Redis) Replicas() int {
-	s.pulse.mu.Lock()
-	defer s.pulse.mu.Unlock()
-	return s.pulse.replicas
 }
 
 // runPulse looks at Redis until ctx ends.

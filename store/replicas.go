@@ -10,17 +10,32 @@ import (
 func (s *Redis) countReplicas(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	n, err := runCall(ctx, s.clients.directory, call{
+	count, err := runCall(ctx, s.clients.directory, call{
 		script: s.scripts.alive,
 		key:    s.keys.replicas(),
-		args:   []any{string(s.config.Replica), s.timing.lease.Milliseconds()},
-	}).Int()
-	if err != nil {
+		args:   []any{string(s.config.Replica), s.timing.lease.Milliseconds(), s.keeper.links()},
+	}).Int64Slice()
+	if err != nil || len(count) != 2 {
 		return // the pulse finds out what is wrong; the last count stands
 	}
 	s.pulse.mu.Lock()
 	defer s.pulse.mu.Unlock()
-	s.pulse.replicas, s.pulse.counted = max(n, 1), time.Now()
+	s.pulse.replicas, s.pulse.links, s.pulse.counted = max(int(count[0]), 1), int(count[1]), time.Now()
+}
+
+// Replicas is how many replicas were alive when last counted, this one with
+// them.
+func (s *Redis) Replicas() int {
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	return s.pulse.replicas
+}
+
+// Links is how many links those replicas held then.
+func (s *Redis) Links() int {
+	s.pulse.mu.Lock()
+	defer s.pulse.mu.Unlock()
+	return s.pulse.links
 }
 
 // leave takes this replica out of the living.
@@ -30,7 +45,7 @@ func (s *Redis) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.flush)
 	defer cancel()
-	_ = s.clients.directory.ZRem(ctx, s.keys.replicas(), string(s.config.Replica)).Err() // else it expires
+	_ = s.clients.directory.HDel(ctx, s.keys.replicas(), string(s.config.Replica)).Err() // else it expires
 }
 
 // warnOfEviction warns where Redis may evict our keys when its memory is full.

@@ -19,6 +19,7 @@ type Store interface {
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
 	Forget(context.Context, wire.AgentKey) error
 	Replicas() int
+	Links() int
 	Send(to wire.ReplicaID, frames []byte) error
 	RoundTrip() time.Duration
 	Run(context.Context, wire.StoreEvents) error
