@@ -41,7 +41,7 @@ campaign=$!
 trap 'kill -TERM "$campaign" 2>/dev/null' INT TERM
 status=0
 wait "$campaign" || status=$?
-if kill -0 "$campaign" 2>/dev/null; then # it was asked to stop, and cleans up
+while kill -0 "$campaign" 2>/dev/null; do # it was asked to stop, and cleans up
   wait "$campaign" || status=$?
-fi
+done
 exit "$status"

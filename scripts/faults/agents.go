@@ -12,7 +12,7 @@ func agentFaults() []fault {
 	shared[5].env = shared[4].env
 	return []fault{
 		{name: "agent-killed-shared", figure: "0 failed", short: true, inject: killShared, judge: noneFailed, plan: plan{agents: shared}},
-		{name: "agent-killed-alone", figure: "503 agent_offline ≤ 1 s, 404 never, listed", short: true, inject: killAlone, judge: offlineAtOnce},
+		{name: "agent-killed-alone", figure: "503 agent_offline ≤ 1 s, 404 never, listed", inject: killAlone, judge: offlineAtOnce},
 		{name: "agent-frozen", figure: "noticed ≤ 15 s", inject: freezeAgent, judge: othersGoOn},
 	}
 }

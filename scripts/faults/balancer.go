@@ -18,7 +18,8 @@ const replicaHeader = "X-Replica"
 // health check a second, down at the second failure, is quicker than HAProxy's
 // default and still blind for two seconds. An agent goes to the less busy of two
 // replicas drawn at random: leastconn sends it to the one that it holds already
-// for as long as that has the fewest links.
+// for as long as that has the fewest links. A replica that says nothing for longer
+// than any scrape may take is given up, so that the error page names it.
 const balancerConfig = `
 global
   fd-hard-limit 20000
@@ -27,7 +28,7 @@ defaults
   mode http
   timeout connect 1s
   timeout client 75s
-  timeout server 75s
+  timeout server 7s
   timeout tunnel 1h
   timeout check 1s
   retries 3

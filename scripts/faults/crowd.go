@@ -27,7 +27,7 @@ type crowd struct {
 
 	linked atomic.Int64 // now
 	dials  atomic.Int64 // in all
-	held   atomic.Int64 // dials that a replica put off
+	putOff atomic.Int64 // dials that were to be made again later
 }
 
 // crowdTarget is what each of a crowd's agents has.
@@ -95,7 +95,7 @@ func (a *crowdAgent) link(ctx context.Context) (within time.Duration, was bool) 
 	if err != nil {
 		if resp != nil {
 			if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-				a.held.Add(1)
+				a.putOff.Add(1)
 				return time.Duration(s) * time.Second, false
 			}
 		}

@@ -14,7 +14,7 @@ func lineFaults() []fault {
 		{name: "partition-from-agent", figure: gone, inject: func(t *trial) { t.partition(outward) }, judge: othersGoOn, plan: over},
 		{name: "partition-to-agent", figure: gone, inject: func(t *trial) { t.partition(inward) }, judge: othersGoOn, plan: over},
 		{name: "agent-black-holed", figure: gone, inject: func(t *trial) { t.partition(outward, inward) }, judge: othersGoOn, plan: over},
-		{name: "bad-line", figure: "others' p99 within 10 %", short: true, inject: badLine, judge: othersGoOn, plan: over},
+		{name: "bad-line", figure: "others' p99 within 10 %", inject: badLine, judge: othersGoOn, plan: over},
 	}
 }
 

@@ -85,6 +85,8 @@ func (p *process) stop() time.Duration {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-exited:
+	case <-p.bench.ctx.Done():
+		p.bench.Fatal("interrupted")
 	case <-time.After(20 * time.Second):
 		p.bench.Fatalf("%s does not stop", p.name)
 	}

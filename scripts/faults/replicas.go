@@ -7,12 +7,12 @@ import (
 
 func replicaFaults() []fault {
 	return []fault{
-		{name: "replica-drained", figure: "0 failed", short: true, inject: drainReplica, judge: noneFailed},
+		{name: "replica-drained", figure: "0 failed", inject: drainReplica, judge: noneFailed},
 		{name: "rolling-restart", figure: "0 failed", short: true, inject: restartAll, judge: noneFailed},
 		{name: "links-rotated", figure: "0 failed", short: true, inject: rotateLinks, judge: noneFailed,
 			plan: plan{relayEnv: []string{"FARSCRAPE_LINK_MAX_AGE=1s"}, restless: true}},
 		{name: "replica-killed", figure: "0 failed but on its own sockets", short: true, inject: killReplica, judge: noneFailedElsewhere},
-		{name: "replica-killed-one-link", figure: "no target misses > 5 s; 99 % back ≤ 5 s", short: true, inject: killReplica, judge: backSoon,
+		{name: "replica-killed-one-link", figure: "no target misses > 5 s; 99 % back ≤ 5 s", inject: killReplica, judge: backSoon,
 			plan: plan{agents: withEnv(standardAgents(), "FARSCRAPE_LINKS=1")}},
 		{name: "replica-frozen", figure: "noticed ≤ 15 s", inject: freezeReplica, judge: noneFailedElsewhere},
 	}
@@ -59,7 +59,7 @@ func restartAll(t *trial) {
 func rotateLinks(t *trial) {
 	before := t.drained()
 	if t.short {
-		t.wait(15 * time.Second)
+		t.wait(10 * time.Second)
 	} else {
 		t.wait(time.Minute)
 	}

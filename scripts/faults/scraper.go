@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,8 +40,14 @@ func (r *result) ok() bool            { return r.reason == "ok" }
 func (r *result) took() time.Duration { return r.end.Sub(r.start) }
 
 // lateness is how long after a scrape's time is up an answer may come on a busy
-// machine without being called late.
-const lateness = 300 * time.Millisecond
+// machine without being called late; noAnswer is how long it is waited for.
+const (
+	lateness = 300 * time.Millisecond
+	noAnswer = 3 * time.Second
+)
+
+// front begins the reasons of what the balancer answered in a replica's place.
+const front = "front_"
 
 // A scraper runs jobs and keeps what came of them.
 type scraper struct {
@@ -57,7 +65,7 @@ type scraper struct {
 func startScraper(s *stack, jobs []job) *scraper {
 	ctx, stop := context.WithCancel(s.ctx)
 	c := &scraper{token: s.token, timeout: s.plan.timeout, stop: stop, seen: make(map[uint64]bool),
-		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 200, IdleConnTimeout: time.Minute}}}
+		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 200, IdleConnTimeout: 3 * time.Second}}}
 	for i := range jobs {
 		c.running.Go(func() { c.follow(ctx, &jobs[i]) })
 	}
@@ -94,9 +102,9 @@ func (c *scraper) scrape(j *job) (r result, seq uint64) {
 	r = result{job: j, start: time.Now(), replica: j.name}
 	defer func() {
 		r.end = time.Now()
-		r.late = r.took() > c.timeout+lateness
+		r.late = r.took() > c.timeout+lateness && !strings.HasPrefix(r.reason, front)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), c.timeout+3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), c.timeout+noAnswer)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+j.via+"/scrape/"+j.agent+"/"+j.target.name, nil)
 	if err != nil {
@@ -118,7 +126,7 @@ func (c *scraper) scrape(j *job) (r result, seq uint64) {
 	r.status = resp.StatusCode
 	switch reason := resp.Header.Get("Farscrape-Error"); {
 	case resp.StatusCode != http.StatusOK && reason == "":
-		r.reason = fmt.Sprintf("front_%d", resp.StatusCode)
+		r.reason = front + strconv.Itoa(resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
 		r.reason = reason
 	case err != nil:

@@ -10,10 +10,12 @@ import (
 
 func crowdFaults() []fault {
 	mixed := append(pinnedAgents(3), agentPlan{name: "a3"}, agentPlan{name: "a4"})
+	storm := plan{agents: mixed, jobs: pastBalancer, sdEvery: 3 * time.Second, crowd: 5000, relayEnv: []string{"FARSCRAPE_LOG_LEVEL=warn"}}
 	return []fault{
 		{name: "links-reset", figure: "all back ≤ 30 s; other links go on", short: true, inject: resetLinks, judge: otherLinksGoOn,
-			plan: plan{agents: mixed, jobs: pastBalancer, sdEvery: 3 * time.Second, crowd: 5000, relayEnv: []string{"FARSCRAPE_LOG_LEVEL=warn"}}},
-		{name: "fd-exhaustion", figure: "no exit; recovers", short: true, inject: exhaust, judge: recovered},
+			plan: storm},
+		{name: "all-replicas-killed", figure: "all back ≤ 30 s; no replica refuses scrapes", inject: killAll, judge: noneRefused, plan: storm},
+		{name: "fd-exhaustion", figure: "no exit; recovers", inject: exhaust, judge: recovered},
 	}
 }
 
@@ -37,21 +39,49 @@ func resetLinks(t *trial) {
 	t.balancer.kill()
 	t.balancer.run()
 	t.until(patience, "haproxy listens", t.balancer.listens)
+	t.crowdReturns()
+}
+
+// killAll kills all replicas at once, as a bad deployment does, and starts them
+// again.
+func killAll(t *trial) {
+	for _, r := range t.replicas {
+		r.kill()
+	}
+	for _, r := range t.replicas {
+		r.run()
+	}
+	t.until(patience, "all replicas are ready", func() bool {
+		return t.replicas[0].ready() && t.replicas[1].ready() && t.replicas[2].ready()
+	})
+	t.crowdReturns()
+}
+
+// crowdReturns judges how long all agents take to come back.
+func (t *trial) crowdReturns() {
 	all := int64(t.crowd.size)
-	dials, held := t.crowd.dials.Load(), t.crowd.held.Load()
-	low := all
-	t.poll(2*time.Second, func() bool { low = min(low, t.crowd.linked.Load()); return low < all/10 })
+	dials, putOff := t.crowd.dials.Load(), t.crowd.putOff.Load()
+	if _, ok := t.poll(2*time.Second, func() bool { return t.crowd.linked.Load() < all }); !ok {
+		t.miss("no link was reset")
+	}
 	_, ok := t.poll(60*time.Second, func() bool { return t.crowd.linked.Load() == all && t.whole() })
 	took := time.Since(t.began)
 	t.note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.linked.Load(), all, seconds(took),
-		t.crowd.dials.Load()-dials, t.crowd.held.Load()-held)
-	if low >= all {
-		t.miss("no link was reset")
-	}
+		t.crowd.dials.Load()-dials, t.crowd.putOff.Load()-putOff)
 	if !ok || took > 30*time.Second {
 		t.miss("not all links were back within 30 s")
 	}
 	t.wait(5 * time.Second)
+}
+
+// noneRefused lets scrapes fail for want of a link, and for nothing else.
+func noneRefused(t *trial) {
+	for _, reason := range []string{"overloaded", "too_many_scrapes", "draining", "internal"} {
+		if of := tallyOf(t.results, t.relieved); of.reasons[reason] > 0 {
+			t.miss("%d scrapes were %s", of.reasons[reason], reason)
+		}
+	}
+	t.judgeNone("after 30 s", only(t.results, func(r *result) bool { return r.start.After(t.began.Add(30 * time.Second)) }))
 }
 
 // otherLinksGoOn wants the agents unharmed whose links do not go through the

@@ -29,6 +29,7 @@ type trial struct {
 
 	began    time.Time // when the fault was injected
 	relieved time.Time // when it was over; as began, if it has no end
+	emptied  time.Time // when Redis was, in a fault that does it
 	results  []result  // from began on; set when the load has stopped
 	misses   []string  // what was not reached
 	notes    []string  // what was measured besides

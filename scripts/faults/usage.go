@@ -42,10 +42,10 @@ func (u usage) beyond(before usage) string {
 		now, before  int
 		share, spare int // per cent and absolute
 	}{
-		{"goroutines of replicas", u.relayGoroutines, before.relayGoroutines, 20, 40},
-		{"goroutines of agents", u.agentGoroutines, before.agentGoroutines, 20, 30},
-		{"descriptors of replicas", u.relayDescriptors, before.relayDescriptors, 20, 40},
-		{"descriptors of agents", u.agentDescriptors, before.agentDescriptors, 20, 30},
+		{"goroutines of replicas", u.relayGoroutines, before.relayGoroutines, 10, 30},
+		{"goroutines of agents", u.agentGoroutines, before.agentGoroutines, 10, 20},
+		{"descriptors of replicas", u.relayDescriptors, before.relayDescriptors, 10, 30},
+		{"descriptors of agents", u.agentDescriptors, before.agentDescriptors, 10, 15},
 		{"MB of a replica", u.relayMemory >> 20, before.relayMemory >> 20, 50, 30},
 		{"MB of an agent", u.agentMemory >> 20, before.agentMemory >> 20, 50, 20},
 	} {
