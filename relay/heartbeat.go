@@ -101,3 +101,8 @@ func (l *link) drainOnce(cause string) bool {
 func (l *link) drain(cause string, within time.Duration) {
 	l.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: cause, WithinMillis: within.Milliseconds()})})
 }
+
+// jitter draws from d ± share of it.
+func jitter(d time.Duration, share float64) time.Duration {
+	return d + time.Duration((rand.Float64()*2-1)*share*float64(d))
+}
