@@ -99,11 +99,17 @@ func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) []candidat
 	return found
 }
 
-// newest drops all instances but the youngest. One that has no epoch yet came
-// while the directory was away, after those that have.
+// byAge orders instances as the directory does, the oldest first. One that has
+// no epoch yet came while the directory was away, after those that have; of two
+// such the same one is always the younger.
+func byAge(a, b candidate) int {
+	return cmp.Or(cmp.Compare(a.epoch-1, b.epoch-1), cmp.Compare(a.instance, b.instance)) // 0 wraps to the top
+}
+
+// newest drops all instances but the youngest.
 func newest(all []candidate) []candidate {
-	best := slices.MaxFunc(all, func(a, b candidate) int { return cmp.Compare(a.epoch-1, b.epoch-1) }) // 0 wraps to the top
-	return slices.DeleteFunc(all, func(c candidate) bool { return c.epoch != best.epoch })
+	best := slices.MaxFunc(all, byAge)
+	return slices.DeleteFunc(all, func(c candidate) bool { return c.instance != best.instance })
 }
 
 // addRemote adds the links that the directory has on other replicas.
@@ -122,10 +128,7 @@ func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wir
 func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *wire.Error) {
 	rand.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
-		if a.instance != b.instance {
-			return cmp.Compare(a.epoch-1, b.epoch-1)
-		}
-		return cmp.Compare(a.route.name(), b.route.name()) * -1 // local before bus
+		return cmp.Or(byAge(a, b), cmp.Compare(b.route.name(), a.route.name())) // local before bus
 	})
 	var failure *wire.Error
 	for _, c := range candidates {

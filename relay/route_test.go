@@ -1,10 +1,13 @@
 package relay_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/farscrape/farscrape/relay"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -35,4 +38,29 @@ func TestAnAddressThatMovedIsNotAskedAtItsOldTarget(t *testing.T) {
 			t.Errorf("target %s was asked at the address that is now two's", got)
 		}
 	})
+}
+
+// away is a directory that cannot be reached.
+type away struct{ counted }
+
+var errAway = errors.New("away")
+
+func (away) Register(context.Context, wire.Lease) (uint64, error) { return 0, errAway }
+
+func (away) Lookup(context.Context, wire.AgentKey) (*wire.Agent, error) { return nil, errAway }
+
+func TestSourcesOfOneNameDoNotAlternateWhileTheDirectoryIsAway(t *testing.T) {
+	for name, shared := range map[string]bool{"shared": true, "not shared": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 1, func(c *relay.Config) { c.Directory = away{c.Directory.(counted)} })
+			r := c.replicas[0]
+			for _, body := range []string{"one", "two"} {
+				r.dial(dialOptions{shared: shared}).serve(body)
+			}
+			first := <-r.scrape(5 * time.Second)
+			for range 20 {
+				wantBody(t, <-r.scrape(5*time.Second), string(first.body))
+			}
+		})
+	}
 }
