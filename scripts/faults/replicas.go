@@ -8,6 +8,7 @@ import (
 func replicaFaults() []fault {
 	return []fault{
 		{name: "replica-drained", figure: "0 failed", inject: drainReplica, judge: noneFailed},
+		{name: "replica-replaced", figure: "0 failed", inject: replaceReplica, judge: noneFailed},
 		{name: "rolling-restart", figure: "0 failed", short: true, inject: restartAll, judge: noneFailed},
 		{name: "links-rotated", figure: "0 failed", short: true, inject: rotateLinks, judge: noneFailed,
 			plan: plan{relayEnv: []string{"FARSCRAPE_LINK_MAX_AGE=1s"}, restless: true}},
@@ -29,6 +30,24 @@ func withEnv(agents []agentPlan, env ...string) []agentPlan {
 func drainReplica(t *trial) {
 	t.note("drained in %s", seconds(t.replicas[0].stop()))
 	t.again(t.replicas[0])
+	t.linked()
+	t.wait(3 * time.Second)
+}
+
+// replaceReplica is the update of a relay of one replica: another comes, and as
+// soon as the balancer can have seen it the first is told to stop.
+func replaceReplica(t *trial) {
+	first, second := t.replicas[0], t.replicas[1]
+	for _, r := range t.replicas[1:] {
+		r.stop()
+	}
+	t.wait(8 * time.Second) // until the first knows that it is alone
+	t.again(second)
+	t.wait(time.Second)
+	t.strike()
+	t.note("drained in %s", seconds(first.stop()))
+	t.again(first)
+	t.again(t.replicas[2])
 	t.linked()
 	t.wait(3 * time.Second)
 }

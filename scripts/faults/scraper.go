@@ -160,13 +160,14 @@ func (c *scraper) keep(r result, seq uint64) {
 	c.results = append(c.results, r)
 }
 
-// since are the results of the scrapes that began at or after t.
+// since are the results of the scrapes that ended after t: those with them that
+// were in flight then.
 func (c *scraper) since(t time.Time) []result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []result
 	for _, r := range c.results {
-		if !r.start.Before(t) {
+		if r.end.After(t) {
 			all = append(all, r)
 		}
 	}
