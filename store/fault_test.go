@@ -128,13 +128,15 @@ func TestSupersededIsLearntByRenewing(t *testing.T) {
 	r.Await(t, within, storetest.LostTo(old.Link, wire.ErrSuperseded))
 }
 
+// TestReplicasAreCounted: with each pulse, and not only as often as leases are
+// renewed.
 func TestReplicasAreCounted(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	var all []*replica
 	for range 3 {
 		s := open(t, RedisConfig{URL: server.URL()})
-		s.timing.lease, s.timing.renew, s.timing.pulse = 600*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+		s.timing.lease, s.timing.renew, s.timing.pulse = 600*time.Millisecond, time.Hour, 50*time.Millisecond
 		all = append(all, run(t, s))
 	}
 	count := func(n int) func() bool {

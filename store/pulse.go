@@ -28,8 +28,7 @@ type pulse struct {
 	settled     time.Time // from then on what is not in the directory does not exist
 	disturbed   time.Time // when it was last found emptied, replaced or back
 	replicas    int
-	links       int       // theirs
-	counted     time.Time // when they were last counted
+	links       int // theirs
 }
 
 // clusterGenerations is how many generation keys a Cluster gets. Their slots
@@ -53,8 +52,7 @@ func (s *Redis) runPulse(ctx context.Context) {
 	tick := time.NewTicker(s.timing.pulse)
 	defer tick.Stop()
 	for {
-		err := s.observe(ctx)
-		if err == nil && s.pulse.countDue(s.timing.renew) {
+		if s.observe(ctx) == nil {
 			s.countReplicas(ctx)
 		}
 		select {
@@ -251,10 +249,4 @@ func (p *pulse) refusesInfo() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.infoRefused
-}
-
-func (p *pulse) countDue(period time.Duration) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return time.Since(p.counted) >= period
 }

@@ -3,10 +3,11 @@ package store
 import (
 	"context"
 	"strconv"
-	"time"
 )
 
-// countReplicas renews this replica among the living and counts them.
+// countReplicas renews this replica among the living and counts them, with each
+// pulse: one that is told to stop a second after its successor came must know
+// that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -20,7 +21,7 @@ func (s *Redis) countReplicas(ctx context.Context) {
 	}
 	s.pulse.mu.Lock()
 	defer s.pulse.mu.Unlock()
-	s.pulse.replicas, s.pulse.links, s.pulse.counted = max(int(count[0]), 1), int(count[1]), time.Now()
+	s.pulse.replicas, s.pulse.links = max(int(count[0]), 1), int(count[1])
 }
 
 // Replicas is how many replicas were alive when last counted, this one with
