@@ -161,6 +161,29 @@ func TestFailedRoundIsAGap(t *testing.T) {
 	}
 }
 
+// TestAGapIsSeenWithoutMoreFrames: what is missing may have been the last.
+func TestAGapIsSeenWithoutMoreFrames(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	all := replicas(t, 2, RedisConfig{URL: server.URL()})
+	from, to := all[0], all[1]
+	for name, lose := range map[string]func(stream uint64){
+		"the sender's bus was down": func(uint64) { from.outbox.setUp(false); from.outbox.setUp(true) },
+		"a round failed":            func(stream uint64) { from.outbox.failed(to.id(), stream) },
+	} {
+		if err := from.Send(to.id(), frame(1)); err != nil {
+			t.Fatal(err)
+		}
+		storetest.WaitUntil(t, within, "the frame is heard", func() bool { return to.Received(from.id()) > 0 })
+		to.Clear()
+		from.outbox.mu.Lock()
+		stream := from.outbox.queues[to.id()].stream
+		from.outbox.mu.Unlock()
+		lose(stream)
+		storetest.WaitUntil(t, within, "a gap is seen after "+name, func() bool { return to.Has(storetest.GapOf(from.id())) })
+	}
+}
+
 func TestSplit(t *testing.T) {
 	t.Parallel()
 	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)

@@ -28,7 +28,7 @@ type outbox struct {
 	mu     sync.Mutex
 	up     bool // whether frames are taken
 	queues map[wire.ReplicaID]*queue
-	ready  []*queue // those that are not empty, each once, in turn
+	ready  []*queue // those that have something to publish, each once, in turn
 	stream uint64   // the last one drawn
 	probe  *wire.Envelope
 	nudges map[wire.ReplicaID][]wire.LinkID
@@ -42,7 +42,9 @@ type queue struct {
 	stream uint64
 	seq    uint64
 	chunks [][]byte
-	bytes  int // of chunks
+	bytes  int  // of chunks
+	waits  bool // in ready
+	owing  bool // the receiver has yet to see that frames are missing
 	used   time.Time
 }
 
@@ -75,11 +77,17 @@ func (s *Redis) Send(to wire.ReplicaID, frames []byte) error {
 	if err := q.append(frames); err != nil {
 		return err
 	}
-	if q.bytes == len(frames) {
+	o.publish(q)
+	return nil
+}
+
+// publish has q's turn come. o.mu is held.
+func (o *outbox) publish(q *queue) {
+	if !q.waits {
+		q.waits = true
 		o.ready = append(o.ready, q)
 	}
 	kick(o.kick)
-	return nil
 }
 
 var errOversize = errors.New("a frame is longer than a message")
@@ -145,7 +153,19 @@ func (o *outbox) sendProbe(probe wire.Envelope) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.probe = &probe
+	o.admit()
 	kick(o.kick)
+}
+
+// admit shows receivers that frames are missing which nothing else may follow:
+// with each probe, so that a Redis that fails is not asked in a loop. o.mu is
+// held.
+func (o *outbox) admit() {
+	for _, q := range o.queues {
+		if o.up && q.owing {
+			o.publish(q)
+		}
+	}
 }
 
 // nudge tells a replica to look at these links' leases now.
@@ -165,11 +185,12 @@ func (o *outbox) setUp(up bool) (dropped int) {
 	defer o.mu.Unlock()
 	o.up = up
 	if up {
+		o.admit()
 		return 0
 	}
 	for _, q := range o.queues {
 		dropped += q.bytes
-		q.chunks, q.bytes = nil, 0
+		q.chunks, q.bytes, q.waits = nil, 0, false
 		o.restart(q)
 	}
 	clear(o.nudges)
@@ -181,7 +202,7 @@ func (o *outbox) setUp(up bool) (dropped int) {
 // Its first sequence number is never sent, so that even a receiver that has
 // heard nothing of the last sees a gap.
 func (o *outbox) restart(q *queue) {
-	q.stream, q.seq = o.nextStream(), 1
+	q.stream, q.seq, q.owing = o.nextStream(), 1, true
 }
 
 // A message is one envelope on its way out.
@@ -215,6 +236,11 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 	for size := 0; len(o.ready) > 0 && size < roundBytes; {
 		q := o.ready[0]
 		o.ready = o.ready[1:]
+		q.waits = false
+		if len(q.chunks) == 0 {
+			q.chunks = [][]byte{nil} // no frames: only that some are missing
+		}
+		q.owing = false
 		for share := 0; len(q.chunks) > 0 && share < roundShare; {
 			frames := q.chunks[0]
 			q.chunks = q.chunks[1:]
@@ -226,7 +252,7 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 		}
 		q.used = now
 		if len(q.chunks) > 0 {
-			o.ready = append(o.ready, q)
+			o.publish(q)
 		} else {
 			q.chunks = nil
 		}
