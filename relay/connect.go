@@ -14,6 +14,11 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
+// maxLinks bounds an agent's links to one replica, and with it the memory that
+// one token can take: an agent needs one, two while it moves, and as many times
+// that as instances share the name.
+const maxLinks = 16
+
 // A refusal answers an upgrade that is not granted.
 type refusal struct {
 	status int
@@ -88,6 +93,9 @@ func (r *Relay) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
 	if slices.Contains(held, string(r.Replica)) {
 		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another"}
+	}
+	if len(r.links.of(wire.AgentKey{Tenant: c.Tenant, Agent: name})) >= maxLinks {
+		return c, "", &refusal{http.StatusServiceUnavailable, wire.Overloaded, 10 * time.Second, fmt.Sprintf("agent %s has %d links to this replica", name, maxLinks)}
 	}
 	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
 		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side"}

@@ -120,10 +120,19 @@ func (r *Relay) Run(ctx context.Context) error {
 	for _, l := range r.links.all() {
 		l.close(wire.CauseDrainTimeout)
 	}
+	parted := make(chan struct{})
+	go func() { r.active.Wait(); close(parted) }()
+	select { // agents that still listen are told why
+	case <-parted:
+	case <-time.After(farewell):
+	}
 	r.end()
-	r.active.Wait()
+	<-parted
 	return nil
 }
+
+// farewell is how long the last words to the agents may take.
+const farewell = 250 * time.Millisecond
 
 // Ready reports whether a load balancer should send anything here: not while
 // starting, not while draining, and at any other time whatever Redis does.

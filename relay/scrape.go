@@ -73,7 +73,14 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 		} else if !nack.Elsewhere {
 			return nil, &nack.Error
 		}
-		if next == nil && !another() || !r.retries.spend() {
+		if next == nil && !another() {
+			// Frames that the bus lost say nothing against the link.
+			tried = nil
+			if nack.Reason != wire.BusUnavailable || !another() {
+				return nil, &nack.Error
+			}
+		}
+		if !r.retries.spend() {
 			return nil, &nack.Error
 		}
 		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())

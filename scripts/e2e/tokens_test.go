@@ -152,7 +152,7 @@ func TestKeysRotate(t *testing.T) {
 	s := newStack(t, 1)
 	file := writeFile(t, "keys", key+"\n")
 	addr := freePort(t)
-	p := start(t, "relay with a key file", []string{"FARSCRAPE_LISTEN=" + addr, "FARSCRAPE_KEY_FILE=" + file}, filepath.Join(binaries, "farscrape-relay"))
+	p := start(t, "relay with a key file", []string{"FARSCRAPE_LISTEN=" + addr, "FARSCRAPE_KEY_FILE=" + file, "FARSCRAPE_SD_GRACE=0s"}, filepath.Join(binaries, "farscrape-relay"))
 	eventually(t, "relay", func() error { return ready(addr) })
 	status := func() int { return get(t, "http://"+addr+"/sd", "Authorization", "Bearer "+s.scraper).StatusCode }
 	if got := status(); got != 200 {
