@@ -47,7 +47,8 @@ func plainPath(rest string) (path string, ok bool) {
 		}
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "." || segment == ".." {
+		name, _, _ := strings.Cut(segment, ";") // servlet containers drop parameters first
+		if name == "." || name == ".." {
 			return "", false
 		}
 	}

@@ -44,6 +44,7 @@ func TestARequestStaysWithinItsTarget(t *testing.T) {
 		{"http://h:1/p/*", "a/../../b", "", wire.TargetNotDeclared},
 		{"http://h:1/p/*", "./a", "", wire.TargetNotDeclared},
 		{"http://h:1/p/*", "a/%2e%2E/b", "", wire.TargetNotDeclared},
+		{"http://h:1/p/*", "..;x/a", "", wire.TargetNotDeclared},
 		{"http://h:1/p/*", "%2f..%2f", "", wire.TargetNotDeclared},
 		{"http://h:1/p/*", "a%2f..%2fb", "", wire.TargetNotDeclared},
 		{"http://h:1/p/*", "a%5c..%5cb", "", wire.TargetNotDeclared},
