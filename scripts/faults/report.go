@@ -16,6 +16,7 @@ type row struct {
 	peak          peak
 	misses, notes []string
 	took          time.Duration
+	repeated      bool // missed, and tried once more
 }
 
 func (r *row) ok() bool { return len(r.misses) == 0 }
