@@ -18,7 +18,7 @@ type remote struct {
 func (m remote) request(k legKey, q *wire.Request, to receiver) {
 	f := wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: q.Append(nil)}
 	if err := m.send(f); err != nil {
-		refuse(to, k, true, wire.BusUnavailable, err.Error())
+		refuse(to, k, wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true})
 	}
 }
 
@@ -78,13 +78,13 @@ func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
 	q, err := wire.ParseRequest(f.Payload)
 	if err != nil {
 		r.Logger.Warn("request from the bus does not decode", "from", from, "err", err)
-		refuse(to, k, false, wire.Internal, "the owner cannot read the request")
+		refuse(to, k, wire.Nack{Error: *wire.Errorf(wire.Internal, "the owner cannot read the request")})
 		return
 	}
 	l := r.links.get(q.Link)
 	// Redis is inside the trust boundary, and still no scrape crosses a tenant.
 	if l == nil || l.key != (wire.AgentKey{Tenant: q.Tenant, Agent: q.Agent}) {
-		refuse(to, k, true, wire.AgentOffline, "the link is gone")
+		refuse(to, k, linkGone)
 		return
 	}
 	if r.forwards.add(forwardKey{from, k}, l) {
@@ -124,7 +124,7 @@ func (r *Relay) failThrough(id wire.ReplicaID, why *wire.Error) {
 func (r *Relay) dropForwards(id wire.ReplicaID) {
 	for k, l := range r.forwards.take(id) {
 		l.abandon(k.leg)
-		refuse(remote{r, k.from}, k.leg, true, wire.BusUnavailable, "the bus lost frames")
+		refuse(remote{r, k.from}, k.leg, wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "the bus lost frames"), Elsewhere: true, Asked: true})
 	}
 }
 

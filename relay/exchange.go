@@ -98,7 +98,7 @@ func (x *exchange) receiveEnd(payload []byte) {
 	case e.Failure == nil:
 		x.finish(nil)
 	case e.Failure.Reason == wire.Canceled && !x.canceled: // not by us
-		x.finish(&wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent stopped"), Elsewhere: true})
+		x.finish(&wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent stopped"), Elsewhere: true, Asked: true})
 	default:
 		x.finish(&wire.Nack{Error: *e.Failure})
 	}
@@ -148,7 +148,7 @@ func (x *exchange) fail(e *wire.Error) {
 	defer x.mu.Unlock()
 	if !x.over {
 		_ = x.pass(wire.TypeCancel, nil)
-		x.finish(&wire.Nack{Error: *e, Elsewhere: true})
+		x.finish(&wire.Nack{Error: *e, Elsewhere: true, Asked: true})
 		x.wake()
 	}
 }
@@ -193,7 +193,7 @@ func (x *exchange) next() (chunk []byte, ok bool) {
 
 func (x *exchange) grant(n int) {
 	if err := x.pass(wire.TypeCredit, wire.AppendCredit(nil, uint32(n))); err != nil {
-		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true})
+		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true, Asked: true})
 		x.wake()
 	}
 }

@@ -38,7 +38,7 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 	l.mu.Lock()
 	if _, twice := l.legs[k]; twice || !l.welcomed || l.leaving || l.closed {
 		l.mu.Unlock()
-		refuse(to, k, true, wire.AgentOffline, "the link is gone")
+		refuse(to, k, linkGone)
 		return
 	}
 	now := time.Now()
@@ -156,7 +156,7 @@ func (l *link) abandonLegs() {
 	l.mu.Unlock()
 	for k, g := range legs {
 		g.silence.Stop()
-		refuse(g.to, k, true, wire.AgentOffline, "the link broke")
+		refuse(g.to, k, linkBroke)
 	}
 }
 
@@ -174,7 +174,7 @@ func (l *link) forgetOverdue(now time.Time) {
 	l.mu.Unlock()
 	for _, g := range overdue {
 		g.silence.Stop()
-		refuse(g.to, g.key, false, wire.Deadline, "the agent never ended the scrape")
+		refuse(g.to, g.key, wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")})
 	}
 	if last {
 		l.close(wire.CauseDrained)
@@ -201,7 +201,13 @@ type nobody struct{}
 func (nobody) receive(wire.Frame) {}
 
 // refuse answers a request with a NACK of ours.
-func refuse(to receiver, k legKey, elsewhere bool, why wire.Reason, detail string) {
-	n := wire.Nack{Error: wire.Error{Reason: why, Detail: detail}, Elsewhere: elsewhere}
+func refuse(to receiver, k legKey, n wire.Nack) {
 	to.receive(wire.Frame{Type: wire.TypeNack, Attempt: k.attempt, Scrape: k.scrape, Payload: n.Append(nil)})
 }
+
+// linkGone says that a link cannot take a request; linkBroke, that one which took
+// it is no more.
+var (
+	linkGone  = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link is gone"}, Elsewhere: true}
+	linkBroke = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link broke"}, Elsewhere: true, Asked: true}
+)

@@ -9,8 +9,13 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// maxAttempts bounds the tries of a scrape: one retry.
-const maxAttempts = 2
+const (
+	// maxAsked bounds the attempts that may have asked the target: one retry.
+	maxAsked = 2
+	// maxAttempts bounds those that only met links which are gone, too: an
+	// instance that dies takes both of its links with it.
+	maxAttempts = 4
+)
 
 // Scrape has the target asked and returns its answer as soon as it is whole, or
 // as its window is nearly full. Until then a lost link costs one retry and
@@ -51,26 +56,30 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 	id := wire.NewScrapeID()
 	var tried []wire.LinkID
 	var next *route
-	for attempt := uint8(1); ; attempt++ {
+	another := func() bool {
+		r.routes.forget(rt.key)
+		var failure *wire.Error
+		next, failure = r.findRoute(ctx, rt.key, s, tried)
+		return failure == nil
+	}
+	for attempt, asked := uint8(1), 0; ; attempt++ {
 		tried = append(tried, rt.link)
-		another := func() bool {
-			r.routes.forget(rt.key)
-			var failure *wire.Error
-			next, failure = r.findRoute(ctx, rt.key, s, tried)
-			return failure == nil
-		}
-		if attempt == maxAttempts {
-			another = func() bool { return false }
-		}
+		last := asked == maxAsked-1
 		x := r.start(ctx, s, rt, legKey{id, attempt})
-		nack := x.settle(ctx, another)
+		nack := x.settle(ctx, func() bool { return !last && another() })
 		if nack == nil {
 			return x.answer(ctx, done), nil
 		}
 		x.cancel()
+		if nack.Asked || !nack.Elsewhere {
+			asked++
+		}
 		if nack.Reason == wire.TargetNotDeclared {
 			tried = tried[:len(tried)-1] // its targets changed just now: the link is good
 		} else if !nack.Elsewhere {
+			return nil, &nack.Error
+		}
+		if asked == maxAsked || attempt == maxAttempts {
 			return nil, &nack.Error
 		}
 		if next == nil && !another() {
@@ -138,7 +147,7 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 			return &wire.Nack{Error: *x.unanswered(ctx)}
 		case <-silence.C:
 			if waited || another() {
-				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true}
+				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true, Asked: true}
 			}
 			waited = true
 			silence.Reset(remaining(ctx) / 2)

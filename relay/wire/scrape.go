@@ -135,17 +135,22 @@ func ParseEnd(payload []byte) (End, error) {
 	return e, r.done("END")
 }
 
-// A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail. The target was
-// not asked, so the scrape may be tried again without asking it twice.
+// A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail. Elsewhere is 0,
+// 1 if another link may do better and the target was not asked, or 2 if another
+// may do better and the target may have been.
 type Nack struct {
 	Error
-	Elsewhere bool // 1: another link may do better
+	Elsewhere bool
+	Asked     bool // only with Elsewhere
 }
 
 // Append appends the encoded payload to b.
 func (n *Nack) Append(b []byte) []byte {
 	var elsewhere byte
-	if n.Elsewhere {
+	switch {
+	case n.Elsewhere && n.Asked:
+		elsewhere = 2
+	case n.Elsewhere:
 		elsewhere = 1
 	}
 	return appendStr(append(b, byte(n.Reason), elsewhere), clip(n.Detail))
@@ -154,7 +159,9 @@ func (n *Nack) Append(b []byte) []byte {
 // ParseNack decodes NACK's payload.
 func ParseNack(payload []byte) (*Nack, error) {
 	r := reader{b: payload}
-	n := &Nack{Error: Error{Reason: Reason(r.u8())}, Elsewhere: r.u8() == 1}
+	n := &Nack{Error: Error{Reason: Reason(r.u8())}}
+	elsewhere := r.u8()
+	n.Elsewhere, n.Asked = elsewhere != 0, elsewhere > 1
 	n.Detail = clip(r.str())
 	if r.err == nil && n.Reason == OK {
 		r.err = fmt.Errorf("reason ok: %w", ErrMalformed)
