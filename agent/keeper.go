@@ -28,6 +28,7 @@ type keeper struct {
 	mu       sync.Mutex
 	replicas int // alive, as last told
 	welcomed int // links that are welcomed and not draining
+	leaving  int // of those replicas, are about to exit: counted as alive until they have
 }
 
 // dialed is how a dial went.
@@ -175,9 +176,12 @@ func (k *keeper) waitAfter(err error) time.Duration {
 // review looks at what the links have become: it makes way for the successor of
 // one that drains, and lets those go that have been succeeded.
 func (k *keeper) review() {
-	registered, welcomed := 0, 0
+	registered, welcomed, leaving := 0, 0, 0
 	for l, seen := range k.links {
 		w, draining := l.welcomed(), l.isDraining()
+		if l.isLeaving() {
+			leaving++
+		}
 		if draining && !seen {
 			k.links[l] = true
 			k.met = 0
@@ -192,7 +196,7 @@ func (k *keeper) review() {
 			}
 		}
 	}
-	want := k.setWelcomed(welcomed)
+	want := k.setWelcomed(welcomed, leaving)
 	if registered >= want {
 		for l, draining := range k.links {
 			if draining {
@@ -249,14 +253,14 @@ func (k *keeper) poke() {
 func (k *keeper) want() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return min(k.agent.config.Links, k.replicas)
+	return min(k.agent.config.Links, max(k.replicas-k.leaving, 1))
 }
 
-// setWelcomed takes note of how many links there are, and returns how many there
-// should be.
-func (k *keeper) setWelcomed(n int) int {
+// setWelcomed takes note of how many links there are, and how many to replicas
+// that are about to exit, and returns how many there should be.
+func (k *keeper) setWelcomed(n, leaving int) int {
 	k.mu.Lock()
-	k.welcomed = n
+	k.welcomed, k.leaving = n, leaving
 	k.mu.Unlock()
 	return k.want()
 }

@@ -407,6 +407,29 @@ func TestOneOfTwoLinksDrainsWhileThereIsOneReplicaLeft(t *testing.T) {
 	})
 }
 
+// The replica that is about to exit counts as alive until it has: it must not
+// keep the link there until it is cut.
+func TestTheLinkOfAReplicaThatExitsIsGivenUpForTheOneThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		relay.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+			return strings.Contains(r.Header.Get(wire.HeaderHeld), ",") && refuseWith(http.StatusConflict, "1")(w, r)
+		}
+		start(t, relay.network, nil)
+		staying := relay.link()
+		staying.welcome(2)
+		exiting := relay.link()
+		exiting.welcome(2)
+		time.Sleep(stable)
+		exiting.ping(2)
+		staying.ping(2)
+		exiting.drain("shutdown")
+		if d, err := wire.ParseDrain(exiting.expect(wire.TypeDrain).Payload); err != nil || d.Cause != "moved" {
+			t.Errorf("said %+v, %v", d, err)
+		}
+	})
+}
+
 func TestNoWelcomeWithinTenSecondsIsALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay := newFakeRelay(t)

@@ -47,6 +47,7 @@ type link struct {
 	welcome  *wire.Welcome // the last one; nil until there is one
 	since    time.Time     // of the first
 	draining bool          // the replica wants to be rid of it
+	leaving  bool          // because it is about to exit
 	moved    bool          // another link has taken over, and the replica was told
 }
 

@@ -53,7 +53,7 @@ func (l *link) drainCame(payload []byte) error {
 		return err
 	}
 	l.mu.Lock()
-	l.draining = true
+	l.draining, l.leaving = true, d.Cause == "shutdown"
 	l.mu.Unlock()
 	l.logger().Info("the replica drains this link", "cause", printable(d.Cause), "within_ms", d.WithinMillis)
 	l.changed()
@@ -90,6 +90,13 @@ func (l *link) isDraining() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.draining
+}
+
+// isLeaving reports whether the link's replica is about to exit.
+func (l *link) isLeaving() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaving
 }
 
 // age is how long ago the link was welcomed; 0 if it was not.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -181,9 +183,17 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 			return nil
 		})
 	}
-	start("store", func() error { return r.store.Run(storeCtx, r.relay.Events()) })
+	events, heard := firstWord(r.relay.Events())
+	start("store", func() error { return r.store.Run(storeCtx, events) })
 	start("relay", func() error {
 		defer stopStore()
+		if c.hasRedis() { // or the first scrapes would come before its first answer
+			select {
+			case <-heard:
+			case <-time.After(firstWordWithin):
+			case <-serveCtx.Done():
+			}
+		}
 		return r.relay.Run(linksCtx)
 	})
 	start("listen", func() error {
@@ -203,6 +213,23 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 		return nil
 	})
 	return all.Wait()
+}
+
+// firstWordWithin is how long a replica waits for Redis before it is ready
+// without it.
+const firstWordWithin = time.Second
+
+// firstWord returns the events with a channel that is closed when the store has
+// said for the first time whether the bus works.
+func firstWord(events wire.StoreEvents) (wire.StoreEvents, <-chan struct{}) {
+	heard := make(chan struct{})
+	var once sync.Once
+	bus := events.Bus
+	events.Bus = func(up bool) {
+		bus(up)
+		once.Do(func() { close(heard) })
+	}
+	return events, heard
 }
 
 // watchKeys takes new keys without a restart; bad ones it leaves alone.
