@@ -34,6 +34,8 @@ type cluster struct {
 	size      int
 	replicas  []*replica
 	asked     atomic.Int64
+	// delivering are the goroutines of the bus.
+	delivering sync.WaitGroup
 }
 
 type replica struct {
@@ -67,7 +69,7 @@ func newCluster(t *testing.T, n int, change ...func(*relay.Config)) *cluster {
 			},
 		})
 	})
-	t.Cleanup(func() { stop(); running.Wait() })
+	t.Cleanup(func() { stop(); running.Wait(); c.delivering.Wait() })
 	return c
 }
 
@@ -135,8 +137,11 @@ type busEnd struct {
 
 	mu   sync.Mutex
 	dead bool
-	drop func(to wire.ReplicaID, f wire.Frame) bool // whether a frame is lost
-	sent int                                        // sends that arrived
+	// What is on its way to this end, and whether somebody delivers it.
+	inbox      []func()
+	delivering bool
+	drop       func(to wire.ReplicaID, f wire.Frame) bool // whether a frame is lost
+	sent       int                                        // sends that arrived
 }
 
 func (b *busEnd) RoundTrip() time.Duration { return time.Millisecond }
@@ -167,57 +172,37 @@ func (b *busEnd) Send(to wire.ReplicaID, frames []byte) error {
 		if r.Replica == to && !r.bus.isDead() {
 			// A goroutine a frame would lose the order; a call from the
 			// sender's goroutine would run into the locks it holds.
-			r.bus.deliver(b.from, frames)
+			r.deliver(b.from, frames)
 		}
 	}
 	return nil
 }
 
-// deliver hands frames over in order, from a goroutine of the bus.
-func (b *busEnd) deliver(from wire.ReplicaID, frames []byte) {
-	inboxes.push(b, func() {
-		for _, r := range b.cluster.replicas {
-			if r.bus == b {
-				r.Events().Frames(from, frames)
-			}
-		}
-	})
-}
-
-// inboxes runs what is pushed for one bus end in order.
-var inboxes orderedCalls
-
-type orderedCalls struct {
-	mu    sync.Mutex
-	queue map[*busEnd][]func()
-}
-
-func (o *orderedCalls) push(key *busEnd, f func()) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.queue == nil {
-		o.queue = map[*busEnd][]func(){}
-	}
-	o.queue[key] = append(o.queue[key], f)
-	if len(o.queue[key]) == 1 {
-		go o.run(key)
+// deliver hands frames over in order, from a goroutine of the bus that stands
+// while there are any.
+func (r *replica) deliver(from wire.ReplicaID, frames []byte) {
+	b := r.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inbox = append(b.inbox, func() { r.Events().Frames(from, frames) })
+	if !b.delivering {
+		b.delivering = true
+		r.cluster.delivering.Go(b.run)
 	}
 }
 
-func (o *orderedCalls) run(key *busEnd) {
+func (b *busEnd) run() {
 	for {
-		o.mu.Lock()
-		f := o.queue[key][0]
-		o.mu.Unlock()
-		f()
-		o.mu.Lock()
-		o.queue[key] = o.queue[key][1:]
-		if len(o.queue[key]) == 0 {
-			delete(o.queue, key)
-			o.mu.Unlock()
+		b.mu.Lock()
+		if len(b.inbox) == 0 {
+			b.delivering = false
+			b.mu.Unlock()
 			return
 		}
-		o.mu.Unlock()
+		next := b.inbox[0]
+		b.inbox = b.inbox[1:]
+		b.mu.Unlock()
+		next()
 	}
 }
 

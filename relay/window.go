@@ -54,12 +54,9 @@ func busWindow(pool *creditPool, k wire.AgentKey, lastLength int64) window {
 }
 
 // answerBegins takes note of the body's length, if it is known, and returns the
-// credit to grant now.
+// credit to grant now: none to a local one, which has it from the start.
 func (w *window) answerBegins(length int64) int {
 	w.length = length
-	if w.base == holdWindow {
-		return 0 // has it from the start
-	}
 	want := int64(holdWindow)
 	if length >= 0 {
 		want = min(want, length)
