@@ -195,11 +195,12 @@ func (b *busEnd) run() {
 	for {
 		b.mu.Lock()
 		if len(b.inbox) == 0 {
-			b.delivering = false
+			b.delivering, b.inbox = false, nil // a test measures the heap
 			b.mu.Unlock()
 			return
 		}
 		next := b.inbox[0]
+		b.inbox[0] = nil
 		b.inbox = b.inbox[1:]
 		b.mu.Unlock()
 		next()
