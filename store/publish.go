@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,8 +50,12 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 	} else {
 		s.publishToCluster(ctx, round, cmds)
 	}
+	unsent := func(cmd *redis.IntCmd) bool { return cmd == nil || cmd.Err() != nil }
+	if slices.ContainsFunc(cmds, unsent) {
+		s.clients.reload(ctx)
+	}
 	for i, m := range round {
-		if cmds[i] == nil || cmds[i].Err() != nil {
+		if unsent(cmds[i]) {
 			if m.kind == wire.EnvelopeFrames {
 				s.metrics.droppedUnsent.Add(float64(len(m.frames)))
 				s.outbox.failed(m.to, m.stream)

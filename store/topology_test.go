@@ -8,6 +8,7 @@ import (
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/redis/go-redis/v9"
 )
 
 func TestSentinelFailover(t *testing.T) {
@@ -74,6 +75,7 @@ func testClusterFailover(t *testing.T, cluster *storetest.RedisCluster) {
 	r := replicas(t, 1, config)[0]
 	config.Replica = ""
 	other := replicas(t, 1, config)[0]
+	publisher := publisherOnly(t, cluster, config)
 	var leases []wire.Lease
 	for i := range 12 {
 		leases = append(leases, r.register(t, "t", fmt.Sprint("a", i)))
@@ -84,6 +86,10 @@ func testClusterFailover(t *testing.T, cluster *storetest.RedisCluster) {
 	r.Clear()
 	r.Await(t, within, storetest.BusIs(true))
 	t.Logf("the bus healed after %v", time.Since(began))
+	storetest.WaitUntil(t, 3*time.Second, "frames arrive of a replica that only publishes at the lost master", func() bool {
+		_ = publisher.Send(r.id(), frame(1))
+		return r.Received(publisher.id()) > 0
+	})
 	other.Await(t, within, storetest.BusIs(true))
 	for _, l := range leases {
 		storetest.WaitUntil(t, within, "the lease is there", other.linked(t, l))
@@ -97,4 +103,20 @@ func testClusterFailover(t *testing.T, cluster *storetest.RedisCluster) {
 		return r.Send(other.id(), frame(1)) == nil && other.Send(r.id(), frame(1)) == nil
 	})
 	storetest.WaitUntil(t, within, "frames arrive", func() bool { return r.Received(other.id()) > 0 && other.Received(r.id()) > 0 })
+}
+
+// publisherOnly is a replica that notices a lost master by nothing but what it
+// publishes there: its directory is elsewhere, its inbox at another master.
+func publisherOnly(t *testing.T, cluster *storetest.RedisCluster, config RedisConfig) *replica {
+	t.Helper()
+	for config.Replica == "" || cluster.Owner("failover:inbox:"+string(config.Replica)) == 0 {
+		config.Replica = wire.NewID[wire.ReplicaID]()
+	}
+	s := open(t, config)
+	directory := redis.NewClient(&redis.Options{Addr: storetest.StartRedis(t).Addr()})
+	_ = s.clients.directory.Close()
+	s.clients.directory = directory
+	r := run(t, s)
+	r.Await(t, within, storetest.BusIs(true))
+	return r
 }
