@@ -3,9 +3,9 @@ package relay
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -37,10 +37,11 @@ func (rt *route) hop(r *Relay) hop {
 
 // A candidate is a link that may lead to the target.
 type candidate struct {
-	epoch    uint64
-	instance wire.InstanceID
-	route    route // without target and rest
-	targets  []wire.Target
+	epoch     uint64
+	instance  wire.InstanceID
+	route     route     // without target and rest
+	connected time.Time // by the clock of the replica that holds the link
+	targets   []wire.Target
 }
 
 // findRoute finds a route for the scrape that uses none of the tried links.
@@ -93,7 +94,7 @@ func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) []candidat
 		epoch, targets, usable := l.current()
 		if usable && !slices.Contains(tried, l.id) {
 			found = append(found, candidate{epoch, l.hello.Instance,
-				route{key: k, link: l.id, replica: r.Replica, local: l}, targets})
+				route{key: k, link: l.id, replica: r.Replica, local: l}, l.connected, targets})
 		}
 	}
 	return found
@@ -117,18 +118,21 @@ func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wir
 	for _, lease := range agent.Links {
 		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
 			candidates = append(candidates, candidate{lease.Epoch, lease.Instance,
-				route{key: agent.AgentKey, link: lease.Link, replica: lease.Replica}, lease.Targets})
+				route{key: agent.AgentKey, link: lease.Link, replica: lease.Replica}, lease.Connected, lease.Targets})
 		}
 	}
 	return candidates
 }
 
 // choose takes the lowest epoch that declares the target, so that every edge
-// takes the same source, and of its links one held here, else any.
+// takes the same source, and of its links one held here, else any. The youngest
+// goes first: an agent that has lost a link without its replica's noticing has
+// made another since.
 func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *wire.Error) {
-	rand.Shuffle(len(candidates), func(i, j int) { candidates[i], candidates[j] = candidates[j], candidates[i] })
-	slices.SortStableFunc(candidates, func(a, b candidate) int {
-		return cmp.Or(byAge(a, b), cmp.Compare(b.route.name(), a.route.name())) // local before bus
+	slices.SortFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(byAge(a, b),
+			cmp.Compare(b.route.name(), a.route.name()), // local before bus
+			b.connected.Compare(a.connected))
 	})
 	var failure *wire.Error
 	for _, c := range candidates {

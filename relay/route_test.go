@@ -64,3 +64,27 @@ func TestSourcesOfOneNameDoNotAlternateWhileTheDirectoryIsAway(t *testing.T) {
 		})
 	}
 }
+
+// A link that only the agent knows to be lost stays in the directory until it is
+// found dead.
+func TestAnAgentThatCameBackIsScrapedThoughItsOldLinksAreStillThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		lost := c.replicas[0].dial(dialOptions{})
+		again := dialOptions{instance: lost.instance, epoch: lost.welcome.Epoch}
+		lost.silence()
+		c.replicas[1].dial(again).silence()
+		time.Sleep(time.Second)
+		c.replicas[1].dial(again).serve("back")
+		c.replicas[2].dial(again).serve("back")
+		for i, edge := range c.replicas {
+			for range 10 {
+				start := time.Now()
+				wantBody(t, <-edge.scrape(5*time.Second), "back")
+				if took := time.Since(start); i > 0 && took > 100*time.Millisecond {
+					t.Errorf("through replica %d after %s", i, took)
+				}
+			}
+		}
+	})
+}
