@@ -23,7 +23,9 @@ var arrows = map[string][]string{
 	"store":                     {"relay/wire"},
 	"store/storetest":           {"relay/wire"},
 	"scripts/e2e":               {},
-	"scripts/faults":            {"relay/wire", "store/storetest"},
+	"scripts/rig":               {"relay/wire", "store/storetest"},
+	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},
+	"scripts/bench":             {"scripts/rig", "agent", "relay/settings"},
 }
 
 // What else a package may import, where that is the point of it.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 func agentFaults() []fault {
@@ -25,32 +27,32 @@ func killShared(t *trial) {
 		if t.served(twins[1]) > t.served(twins[0]) {
 			primary = twins[1]
 		}
-		t.note("%s killed", primary.name)
-		primary.kill()
-		t.wait(5 * time.Second)
-		primary.run()
+		t.note("%s killed", primary.Name)
+		primary.Kill()
+		t.Wait(5 * time.Second)
+		primary.Run()
 		t.linked()
-		t.wait(3 * time.Second)
+		t.Wait(3 * time.Second)
 	}
 }
 
 // served is how many scrapes an agent was asked for in the last second.
 func (t *trial) served(a *agent) float64 {
-	before := metric(a.ops, "farscrape_agent_scrapes_total")
-	t.wait(time.Second)
-	return metric(a.ops, "farscrape_agent_scrapes_total") - before
+	before := rig.Metric(a.ops, "farscrape_agent_scrapes_total")
+	t.Wait(time.Second)
+	return rig.Metric(a.ops, "farscrape_agent_scrapes_total") - before
 }
 
 func killAlone(t *trial) {
-	t.agents[0].kill()
-	t.wait(6 * time.Second)
+	t.agents[0].Kill()
+	t.Wait(6 * time.Second)
 	if as, ok := t.lists("a0"); !ok || as.connected {
 		t.miss("/sd has a0 as %+v", as)
 	}
 	t.relieve()
-	t.agents[0].run()
+	t.agents[0].Run()
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // offlineAtOnce wants nothing but 503 agent_offline of a killed agent, from a
@@ -84,20 +86,20 @@ func othersGoOn(t *trial) {
 
 // freezeAgent stops an agent's process where it stands.
 func freezeAgent(t *trial) {
-	t.agents[0].signal(syscall.SIGSTOP)
-	t.wait(20 * time.Second)
+	t.agents[0].Signal(syscall.SIGSTOP)
+	t.Wait(20 * time.Second)
 	t.noticed("the relay", t.closed("a0"), 2)
-	t.agents[0].signal(syscall.SIGCONT)
+	t.agents[0].Signal(syscall.SIGCONT)
 	t.relieve()
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // closed are the times at which replicas closed links of an agent since the
 // fault.
 func (t *trial) closed(agent string, words ...string) (times []time.Time) {
 	for _, r := range t.replicas {
-		times = append(times, r.said(t.began, append(words, "link closed", "agent="+agent+" ")...)...)
+		times = append(times, r.Said(t.began, append(words, "link closed", "agent="+agent+" ")...)...)
 	}
 	return times
 }

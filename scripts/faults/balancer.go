@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // replicaHeader is where the balancer says which replica a scrape went to; on
@@ -49,25 +51,25 @@ backend agents
 // A balancer is an HAProxy before the replicas.
 type balancer struct {
 	addr string
-	*process
+	*rig.Process
 }
 
-func (b *bench) startBalancer(replicas []*replica) *balancer {
+func (s *stack) startBalancer(replicas []*replica) *balancer {
 	bin, err := exec.LookPath("haproxy")
 	if err != nil {
 		bin = "/usr/sbin/haproxy"
 	}
 	var checked, tracked strings.Builder
 	for _, r := range replicas {
-		fmt.Fprintf(&checked, "  server %s %s\n", r.name, r.addr)
-		fmt.Fprintf(&tracked, "  server %s %s no-check track agents/%s\n", r.name, r.addr, r.name)
+		fmt.Fprintf(&checked, "  server %s %s\n", r.Name, r.addr)
+		fmt.Fprintf(&tracked, "  server %s %s no-check track agents/%s\n", r.Name, r.addr, r.Name)
 	}
-	l := &balancer{addr: b.freePort()}
-	file := filepath.Join(b.dir, "haproxy.cfg")
-	b.must(os.WriteFile(file, fmt.Appendf(nil, balancerConfig, l.addr, checked.String(), tracked.String()), 0o600))
-	l.process = b.start("haproxy", nil, bin, "-db", "-f", file)
-	b.until(10*time.Second, "haproxy listens", l.listens)
+	l := &balancer{addr: s.FreePort()}
+	file := filepath.Join(s.Dir, "haproxy.cfg")
+	s.Must(os.WriteFile(file, fmt.Appendf(nil, balancerConfig, l.addr, checked.String(), tracked.String()), 0o600))
+	l.Process = s.Start("haproxy", nil, bin, "-db", "-f", file)
+	s.Until(10*time.Second, "haproxy listens", l.listens)
 	return l
 }
 
-func (l *balancer) listens() bool { return listens(l.addr) }
+func (l *balancer) listens() bool { return rig.Listens(l.addr) }

@@ -51,10 +51,10 @@ type crossing struct {
 }
 
 // startLine starts a line to target, in fair weather.
-func (b *bench) startLine(target string) *line {
-	l := &line{addr: b.freePort(), target: target, conns: make(map[*crossing]bool)}
+func (s *stack) startLine(target string) *line {
+	l := &line{addr: s.FreePort(), target: target, conns: make(map[*crossing]bool)}
 	listener, err := net.Listen("tcp", l.addr)
-	b.must(err)
+	s.Must(err)
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
@@ -65,7 +65,7 @@ func (b *bench) startLine(target string) *line {
 			running.Go(func() { l.cross(near) })
 		}
 	})
-	b.Cleanup(func() { _ = listener.Close(); l.resetAll(); running.Wait() })
+	s.Cleanup(func() { _ = listener.Close(); l.resetAll(); running.Wait() })
 	return l
 }
 

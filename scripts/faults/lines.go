@@ -25,11 +25,11 @@ const unheard = 17 * time.Second
 // once; the other has to notice.
 func (t *trial) halfOpen(agentSide bool) {
 	t.agents[0].line.halfOpen(agentSide)
-	t.wait(unheard)
+	t.Wait(unheard)
 	if agentSide {
 		t.noticed("the relay", t.closed("a0"), 2)
 	} else {
-		t.noticed("the agent", t.agents[0].said(t.began, "link lost"), 2)
+		t.noticed("the agent", t.agents[0].Said(t.began, "link lost"), 2)
 	}
 	t.recover()
 }
@@ -38,9 +38,9 @@ func (t *trial) halfOpen(agentSide bool) {
 // New ones work, as where a NAT has forgotten the old.
 func (t *trial) partition(ways ...int) {
 	t.agents[0].line.forget(ways...)
-	t.wait(unheard)
+	t.Wait(unheard)
 	t.noticed("the relay", t.closed("a0"), 2)
-	t.noticed("the agent", t.agents[0].said(t.began, "link lost"), 2)
+	t.noticed("the agent", t.agents[0].Said(t.began, "link lost"), 2)
 	t.recover()
 }
 
@@ -48,7 +48,7 @@ func (t *trial) partition(ways ...int) {
 func (t *trial) recover() {
 	t.relieve()
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // A thin and lossy line, as some sites have.
@@ -68,10 +68,10 @@ func badLine(t *trial) {
 	for range rounds {
 		good = append(good, t.othersP99(window))
 		l.set(thin())
-		t.wait(settling)
+		t.Wait(settling)
 		bad = append(bad, t.othersP99(window))
 		l.set(weather{})
-		t.wait(settling)
+		t.Wait(settling)
 	}
 	t.relieve()
 	before, during := median(good), median(bad)
@@ -79,17 +79,17 @@ func badLine(t *trial) {
 	if during > before+before/10 {
 		t.miss("others' p99 went from %s to %s", milliseconds(before), milliseconds(during))
 	}
-	if lost := t.agents[0].said(t.began, "link lost"); len(lost) > 0 {
+	if lost := t.agents[0].Said(t.began, "link lost"); len(lost) > 0 {
 		t.note("the agent lost %d links", len(lost))
 	}
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // othersP99 is what the answers of the other agents' immediate targets took
 // during the next while: a target's own delay would hide the relay's.
 func (t *trial) othersP99(window time.Duration) time.Duration {
 	began := time.Now()
-	t.wait(window)
+	t.Wait(window)
 	return quantile(only(t.scraper.since(began), func(r *result) bool {
 		return r.job.agent != "a0" && r.job.class != large && r.job.target.delay == 0
 	}), 0.99)

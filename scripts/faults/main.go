@@ -13,6 +13,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 const usageText = `usage: scripts/faults.sh [-keep] [-again] NAME...|all|short|list
@@ -74,7 +76,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	if err := build(dir); err != nil {
+	if err := rig.Build(dir); err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
 		return 1
 	}

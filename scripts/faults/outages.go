@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 const (
@@ -49,7 +51,7 @@ func localAndRemote(s *stack) []job {
 	at := func(next int) func(*agent) (string, string) {
 		return func(a *agent) (string, string) {
 			r := s.replicas[(a.plan.to+next)%len(s.replicas)]
-			return r.addr, r.name
+			return r.addr, r.Name
 		}
 	}
 	return append(s.jobs(local, at(0)), s.jobs(remote, at(1))...)
@@ -72,27 +74,27 @@ func remoteBack(t *trial) {
 
 func restartRedis(t *trial) {
 	t.redis.Stop()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 	t.redis.Start()
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 // emptyRedis empties it while an agent is away.
 func emptyRedis(t *trial) {
-	t.agents[0].kill()
-	t.wait(2 * time.Second)
+	t.agents[0].Kill()
+	t.Wait(2 * time.Second)
 	t.redis.Stop()
 	t.redis.Start()
 	t.emptied = time.Now()
-	t.wait(60 * time.Second)
+	t.Wait(60 * time.Second)
 	if as, ok := t.lists("a0"); !ok || as.connected {
 		t.miss("a minute later /sd has a0 as %+v", as)
 	}
 	t.relieve()
-	t.agents[0].run()
+	t.agents[0].Run()
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 func awayIs503(t *trial) {
@@ -115,26 +117,26 @@ const outage = 10 * time.Second
 
 func stallRedis(t *trial) {
 	t.redis.Pause()
-	t.wait(outage)
+	t.Wait(outage)
 	t.redis.Resume()
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 // pauseRedis has Redis take commands and answer none.
 func pauseRedis(t *trial) {
 	t.redis.Do("CLIENT", "PAUSE", outage.Milliseconds(), "ALL")
-	t.wait(outage)
+	t.Wait(outage)
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 func blackHoleRedis(t *trial) {
 	t.redisLine.set(weather{swallow: [2]bool{true, true}})
-	took, ok := t.poll(8*time.Second, func() bool {
+	took, ok := t.Poll(8*time.Second, func() bool {
 		up := 0.0
 		for _, r := range t.replicas {
-			up += metric(r.ops, "farscrape_relay_bus_up")
+			up += rig.Metric(r.ops, "farscrape_relay_bus_up")
 		}
 		return up == 0
 	})
@@ -142,51 +144,51 @@ func blackHoleRedis(t *trial) {
 	if !ok || took > 5*time.Second {
 		t.miss("the black hole was noticed only after %s", seconds(took))
 	}
-	t.wait(outage - took)
+	t.Wait(outage - took)
 	t.redisLine.set(weather{})
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 func killPubSub(t *trial) {
 	t.note("%s subscriptions killed", t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub"))
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 // refuseRedis takes everything from Redis's user, and its subscriptions with it.
 func refuseRedis(t *trial) {
 	t.redis.Do("ACL", "SETUSER", "default", "-@all", "+acl", "+client")
 	t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub")
-	t.wait(outage)
+	t.Wait(outage)
 	t.redis.Do("ACL", "SETUSER", "default", "+@all")
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 // fillRedis lets no new connection in and cuts the old ones.
 func fillRedis(t *trial) {
 	admin := redis.NewClient(&redis.Options{Addr: t.redis.Addr(), Protocol: 2, DisableIdentity: true, PoolSize: 1, MaxRetries: -1})
 	defer admin.Close()
-	do := func(args ...any) { t.must(admin.Do(context.Background(), args...).Err()) }
+	do := func(args ...any) { t.Must(admin.Do(context.Background(), args...).Err()) }
 	do("CONFIG", "SET", "maxclients", 1)
 	do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 	do("CLIENT", "KILL", "TYPE", "pubsub")
-	t.wait(outage)
+	t.Wait(outage)
 	do("CONFIG", "SET", "maxclients", 10000)
 	t.relieve()
-	t.wait(8 * time.Second)
+	t.Wait(8 * time.Second)
 }
 
 func failover(t *trial) {
 	t.redis.Kill()
 	t.relieved = t.promoted(t.sentinel.Replica)
 	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
-	t.wait(10 * time.Second)
+	t.Wait(10 * time.Second)
 }
 
 func loseMaster(t *trial) {
 	t.cluster.Masters[0].Kill()
 	t.relieved = t.promoted(t.cluster.Replica)
 	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
-	t.wait(10 * time.Second)
+	t.Wait(10 * time.Second)
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"syscall"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 func replicaFaults() []fault {
@@ -28,10 +30,10 @@ func withEnv(agents []agentPlan, env ...string) []agentPlan {
 
 // drainReplica is a platform's stop, and the replica's successor.
 func drainReplica(t *trial) {
-	t.note("drained in %s", seconds(t.replicas[0].stop()))
+	t.note("drained in %s", seconds(t.replicas[0].Stop()))
 	t.again(t.replicas[0])
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // replaceReplica is the update of a relay of one replica: another comes, and as
@@ -39,17 +41,17 @@ func drainReplica(t *trial) {
 func replaceReplica(t *trial) {
 	first, second := t.replicas[0], t.replicas[1]
 	for _, r := range t.replicas[1:] {
-		r.stop()
+		r.Stop()
 	}
-	t.wait(8 * time.Second) // until the first knows that it is alone
+	t.Wait(8 * time.Second) // until the first knows that it is alone
 	t.again(second)
-	t.wait(time.Second)
+	t.Wait(time.Second)
 	t.strike()
-	t.note("drained in %s", seconds(first.stop()))
+	t.note("drained in %s", seconds(first.Stop()))
 	t.again(first)
 	t.again(t.replicas[2])
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // restartAll stops one replica after the other, the next as soon as the balancer
@@ -61,16 +63,16 @@ func restartAll(t *trial) {
 	}
 	for range rounds {
 		for _, r := range t.replicas {
-			r.stop()
+			r.Stop()
 			t.again(r)
-			t.wait(2 * time.Second)
+			t.Wait(2 * time.Second)
 		}
 	}
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 	var links []int
 	for _, r := range t.replicas {
-		links = append(links, int(metric(r.ops, "farscrape_relay_links")))
+		links = append(links, int(rig.Metric(r.ops, "farscrape_relay_links")))
 	}
 	t.note("%d rounds; links on the replicas afterwards %v", rounds, links)
 }
@@ -78,9 +80,9 @@ func restartAll(t *trial) {
 func rotateLinks(t *trial) {
 	before := t.drained()
 	if t.short {
-		t.wait(10 * time.Second)
+		t.Wait(10 * time.Second)
 	} else {
-		t.wait(time.Minute)
+		t.Wait(time.Minute)
 	}
 	t.note("%.0f links were moved", t.drained()-before)
 }
@@ -88,34 +90,34 @@ func rotateLinks(t *trial) {
 // drained is how many links have been moved so far.
 func (t *trial) drained() (n float64) {
 	for _, r := range t.replicas {
-		n += metric(r.ops, "farscrape_relay_links_closed_total", `cause="drained"`)
+		n += rig.Metric(r.ops, "farscrape_relay_links_closed_total", `cause="drained"`)
 	}
 	return n
 }
 
 func killReplica(t *trial) {
-	t.replicas[0].kill()
-	t.wait(8 * time.Second)
+	t.replicas[0].Kill()
+	t.Wait(8 * time.Second)
 	t.again(t.replicas[0])
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // freezeReplica stops a replica's process where it stands.
 func freezeReplica(t *trial) {
 	frozen := t.replicas[0]
-	links := int(metric(frozen.ops, "farscrape_relay_links"))
-	frozen.signal(syscall.SIGSTOP)
-	t.wait(20 * time.Second)
-	frozen.signal(syscall.SIGCONT)
+	links := int(rig.Metric(frozen.ops, "farscrape_relay_links"))
+	frozen.Signal(syscall.SIGSTOP)
+	t.Wait(20 * time.Second)
+	frozen.Signal(syscall.SIGCONT)
 	t.relieve()
 	var lost []time.Time
 	for _, a := range t.agents {
-		lost = append(lost, a.said(t.began, "link lost", "cause=timeout")...)
+		lost = append(lost, a.Said(t.began, "link lost", "cause=timeout")...)
 	}
 	t.noticed("the agents", lost, links)
 	t.linked()
-	t.wait(3 * time.Second)
+	t.Wait(3 * time.Second)
 }
 
 // noticed judges when a dead peer was noticed, want times.
@@ -147,7 +149,7 @@ func (t *trial) judgeNone(whose string, results []result) {
 // noneFailedElsewhere lets the scrapes fail that were on the sockets of the
 // replica that died.
 func noneFailedElsewhere(t *trial) {
-	dead := t.replicas[0].name
+	dead := t.replicas[0].Name
 	own := only(small(t.results), func(r *result) bool { return r.replica == dead && !r.ok() })
 	t.note("on its own sockets %d failed", len(own))
 	t.judgeNone("beyond its own sockets", only(small(t.results), func(r *result) bool { return r.ok() || r.replica != dead }))

@@ -63,7 +63,7 @@ type scraper struct {
 }
 
 func startScraper(s *stack, jobs []job) *scraper {
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(s.Ctx)
 	c := &scraper{token: s.token, timeout: s.plan.timeout, stop: stop, seen: make(map[uint64]bool),
 		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 200, IdleConnTimeout: 3 * time.Second}}}
 	for i := range jobs {

@@ -2,18 +2,13 @@ package main
 
 import (
 	"fmt"
-	"net/http"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/farscrape/farscrape/scripts/rig"
 	"github.com/farscrape/farscrape/store/storetest"
 )
-
-// key signs the tokens of every stack.
-const key = "faults-key-0123456789abcdef0123456789abcdef"
 
 // patience is how long the campaign waits for what should happen at once.
 const patience = 30 * time.Second
@@ -52,7 +47,7 @@ func standardAgents() []agentPlan {
 
 // A stack is a relay as somebody runs it, with all that is around it.
 type stack struct {
-	*bench
+	*rig.Rig
 	binaries  string
 	plan      plan
 	redis     *storetest.RedisServer
@@ -63,15 +58,15 @@ type stack struct {
 	balancer  *balancer
 	targets   *targetServer
 	agents    []*agent
-	crowd     *crowd // nil: none
-	token     string // a scraper's
+	crowd     *rig.Crowd // nil: none
+	token     string     // a scraper's
 }
 
 // A replica is one relay process, by its address: it may be several, one after
 // the other.
 type replica struct {
 	addr, ops string
-	*process
+	*rig.Process
 }
 
 // An agent is one agent process.
@@ -79,27 +74,18 @@ type agent struct {
 	plan agentPlan
 	ops  string
 	line *line // nil: none
-	*process
+	*rig.Process
 }
 
-// build builds the commands of this tree, as released.
-func build(dir string) error {
-	out, err := exec.Command("go", "build", "-o", dir+"/", "./relay/cmd/farscrape-relay", "./agent/cmd/farscrape-agent").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go build: %v\n%s", err, out)
-	}
-	return nil
-}
-
-func newStack(b *bench, binaries string, p plan) *stack {
-	s := &stack{bench: b, binaries: binaries, plan: p}
-	s.token = s.mint("-scraper", "faults")
-	s.targets = b.startTargets()
+func newStack(b *rig.Rig, binaries string, p plan) *stack {
+	s := &stack{Rig: b, binaries: binaries, plan: p}
+	s.token = s.Mint(s.binaries, "-scraper", "faults")
+	s.targets = s.startTargets()
 	url := s.startRedis()
 	for i := range 3 {
 		s.startReplica(fmt.Sprintf("r%d", i), url)
 	}
-	s.balancer = b.startBalancer(s.replicas)
+	s.balancer = s.startBalancer(s.replicas)
 	for _, a := range p.agents {
 		s.startAgent(a)
 	}
@@ -114,20 +100,20 @@ func newStack(b *bench, binaries string, p plan) *stack {
 func (s *stack) startRedis() (url string) {
 	switch {
 	case s.plan.sentinel:
-		s.sentinel = storetest.StartSentinel(s.bench)
+		s.sentinel = storetest.StartSentinel(s.Rig)
 		s.redis = s.sentinel.Master
 		url = s.sentinel.URL()
 	case s.plan.cluster:
-		s.cluster = storetest.StartCluster(s.bench)
+		s.cluster = storetest.StartCluster(s.Rig)
 		for _, m := range s.cluster.Masters {
-			s.seed(m)
+			s.Seed(m)
 		}
 		return s.cluster.URL()
 	default:
-		s.redis = storetest.StartRedis(s.bench)
+		s.redis = storetest.StartRedis(s.Rig)
 		url = s.redis.URL()
 	}
-	s.seed(s.redis)
+	s.Seed(s.redis)
 	if s.plan.redisLine {
 		s.redisLine = s.startLine(s.redis.Addr())
 		url = "redis://" + s.redisLine.addr
@@ -136,31 +122,24 @@ func (s *stack) startRedis() (url string) {
 }
 
 func (s *stack) startReplica(name, redisURL string) {
-	r := &replica{addr: s.freePort(), ops: s.freePort()}
+	r := &replica{addr: s.FreePort(), ops: s.FreePort()}
 	env := append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops,
-		"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=" + redisURL}, s.plan.relayEnv...)
-	r.process = s.start(name, env, filepath.Join(s.binaries, "farscrape-relay"))
-	s.until(patience, name+" is ready", r.ready)
+		"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_REDIS_URL=" + redisURL}, s.plan.relayEnv...)
+	r.Process = s.Start(name, env, filepath.Join(s.binaries, "farscrape-relay"))
+	s.Until(patience, name+" is ready", r.ready)
 	s.replicas = append(s.replicas, r)
 }
 
 // again runs a replica that was stopped or killed.
 func (s *stack) again(r *replica) {
-	r.run()
-	s.until(patience, r.name+" is ready", r.ready)
+	r.Run()
+	s.Until(patience, r.Name+" is ready", r.ready)
 }
 
-func (r *replica) ready() bool {
-	resp, err := http.Get("http://" + r.addr + "/-/ready")
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
-}
+func (r *replica) ready() bool { return rig.Ready(r.addr) }
 
 func (s *stack) startAgent(p agentPlan) *agent {
-	a := &agent{plan: p, ops: s.freePort()}
+	a := &agent{plan: p, ops: s.FreePort()}
 	to := s.balancer.addr
 	if p.pinned {
 		to = s.replicas[p.to].addr
@@ -171,30 +150,21 @@ func (s *stack) startAgent(p agentPlan) *agent {
 	}
 	env := append([]string{
 		"FARSCRAPE_RELAY_URL=http://" + to, "FARSCRAPE_NAME=" + p.name, "FARSCRAPE_LISTEN=" + a.ops,
-		"FARSCRAPE_TOKEN=" + s.mint("-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
+		"FARSCRAPE_TOKEN=" + s.Mint(s.binaries, "-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
 	}, p.env...)
 	name := "agent-" + p.name
 	if p.twin {
 		name += "-twin"
 	}
-	a.process = s.start(name, env, filepath.Join(s.binaries, "farscrape-agent"))
+	a.Process = s.Start(name, env, filepath.Join(s.binaries, "farscrape-agent"))
 	s.agents = append(s.agents, a)
 	return a
-}
-
-// mint runs farscrape-relay token.
-func (s *stack) mint(args ...string) string {
-	cmd := exec.Command(filepath.Join(s.binaries, "farscrape-relay"), append([]string{"token"}, args...)...)
-	cmd.Env = []string{"FARSCRAPE_KEY=" + key}
-	out, err := cmd.Output()
-	s.must(err)
-	return strings.TrimSpace(string(out))
 }
 
 // linked waits until every agent has all its links. A replica that came first
 // tells its agents for a while that it is alone; what they want is not asked.
 func (s *stack) linked() {
-	s.until(patience, "all agents have their links", s.whole)
+	s.Until(patience, "all agents have their links", s.whole)
 }
 
 // whole reports whether every agent has all its links.
@@ -202,7 +172,7 @@ func (s *stack) whole() bool {
 	want, have := 0, 0
 	for _, a := range s.agents {
 		want += a.plan.links()
-		have += int(metric(a.ops, "farscrape_agent_links"))
+		have += int(rig.Metric(a.ops, "farscrape_agent_links"))
 	}
 	return have == want
 }
@@ -226,13 +196,13 @@ func (s *stack) agentNames() []string {
 	return all
 }
 
-func (s *stack) processes() []*process {
-	var all []*process
+func (s *stack) processes() []*rig.Process {
+	var all []*rig.Process
 	for _, r := range s.replicas {
-		all = append(all, r.process)
+		all = append(all, r.Process)
 	}
 	for _, a := range s.agents {
-		all = append(all, a.process)
+		all = append(all, a.Process)
 	}
 	return all
 }

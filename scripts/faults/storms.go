@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 func crowdFaults() []fault {
@@ -24,21 +26,35 @@ func crowdFaults() []fault {
 func pastBalancer(s *stack) []job {
 	jobs := s.jobs("", func(a *agent) (string, string) {
 		r := s.replicas[(a.plan.to+1)%len(s.replicas)]
-		return r.addr, r.name
+		return r.addr, r.Name
 	})
 	for i := range 40 {
 		r := s.replicas[i%len(s.replicas)]
-		jobs = append(jobs, job{agent: crowdName(i), target: crowdTarget(), via: r.addr, name: r.name, class: crowdTarget().class})
+		jobs = append(jobs, job{agent: rig.CrowdName(i), target: crowdTarget(), via: r.addr, name: r.Name, class: crowdTarget().class})
 	}
 	return jobs
+}
+
+// crowdTarget is what each of a crowd's agents has.
+func crowdTarget() target {
+	return target{name: rig.CrowdTarget, size: 500, every: time.Second, class: "crowd"}
+}
+
+// startCrowd starts n agents that dial the balancer, and waits for them.
+func (s *stack) startCrowd(n int) {
+	s.crowd = s.StartCrowd(n, s.balancer.addr, s.Mint(s.binaries, "-agent", "crowd-*"), func(agent string) []byte {
+		t := crowdTarget()
+		return body(agent, t.name, s.targets.sequence.Add(1), t.size)
+	})
+	s.Until(2*patience, "the crowd is linked", s.crowd.Whole)
 }
 
 // resetLinks kills the balancer, and with it every link that goes through it;
 // another stands in its place at once.
 func resetLinks(t *trial) {
-	t.balancer.kill()
-	t.balancer.run()
-	t.until(patience, "haproxy listens", t.balancer.listens)
+	t.balancer.Kill()
+	t.balancer.Run()
+	t.Until(patience, "haproxy listens", t.balancer.listens)
 	t.crowdReturns()
 }
 
@@ -46,12 +62,12 @@ func resetLinks(t *trial) {
 // again.
 func killAll(t *trial) {
 	for _, r := range t.replicas {
-		r.kill()
+		r.Kill()
 	}
 	for _, r := range t.replicas {
-		r.run()
+		r.Run()
 	}
-	t.until(patience, "all replicas are ready", func() bool {
+	t.Until(patience, "all replicas are ready", func() bool {
 		return t.replicas[0].ready() && t.replicas[1].ready() && t.replicas[2].ready()
 	})
 	t.crowdReturns()
@@ -59,19 +75,19 @@ func killAll(t *trial) {
 
 // crowdReturns judges how long all agents take to come back.
 func (t *trial) crowdReturns() {
-	all := int64(t.crowd.size)
-	dials, putOff := t.crowd.dials.Load(), t.crowd.putOff.Load()
-	if _, ok := t.poll(2*time.Second, func() bool { return t.crowd.linked.Load() < all }); !ok {
+	all := int64(t.crowd.Size)
+	dials, putOff := t.crowd.Dials.Load(), t.crowd.PutOff.Load()
+	if _, ok := t.Poll(2*time.Second, func() bool { return t.crowd.Linked.Load() < all }); !ok {
 		t.miss("no link was reset")
 	}
-	_, ok := t.poll(60*time.Second, func() bool { return t.crowd.linked.Load() == all && t.whole() })
+	_, ok := t.Poll(60*time.Second, func() bool { return t.crowd.Linked.Load() == all && t.whole() })
 	took := time.Since(t.began)
-	t.note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.linked.Load(), all, seconds(took),
-		t.crowd.dials.Load()-dials, t.crowd.putOff.Load()-putOff)
+	t.note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.Linked.Load(), all, seconds(took),
+		t.crowd.Dials.Load()-dials, t.crowd.PutOff.Load()-putOff)
 	if !ok || took > 30*time.Second {
 		t.miss("not all links were back within 30 s")
 	}
-	t.wait(5 * time.Second)
+	t.Wait(5 * time.Second)
 }
 
 // noneRefused lets scrapes fail for want of a link, and for nothing else.
@@ -101,29 +117,29 @@ func otherLinksGoOn(t *trial) {
 func exhaust(t *trial) {
 	r := t.replicas[0]
 	var before unix.Rlimit
-	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, nil, &before))
+	t.Must(unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, nil, &before))
 	none := before
-	none.Cur = uint64(r.descriptors())
-	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, &none, nil))
+	none.Cur = uint64(r.Descriptors())
+	t.Must(unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, &none, nil))
 	var waiting []net.Conn
 	for range 100 {
 		if conn, err := net.DialTimeout("tcp", r.addr, time.Second); err == nil {
 			waiting = append(waiting, conn)
 		}
 	}
-	t.wait(outage)
-	t.must(unix.Prlimit(r.pid(), unix.RLIMIT_NOFILE, &before, nil))
+	t.Wait(outage)
+	t.Must(unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, &before, nil))
 	for _, conn := range waiting {
 		_ = conn.Close()
 	}
 	t.relieve()
-	t.wait(8 * time.Second)
-	if !r.runs() {
+	t.Wait(8 * time.Second)
+	if !r.Runs() {
 		t.miss("the replica exited")
-		r.signal(syscall.SIGKILL)
+		r.Signal(syscall.SIGKILL)
 		return
 	}
-	t.until(patience, "the replica is ready", r.ready)
+	t.Until(patience, "the replica is ready", r.ready)
 	t.linked()
 }
 

@@ -72,16 +72,16 @@ type targetServer struct {
 	sequence atomic.Uint64 // of all answers, so that none comes twice
 }
 
-func (b *bench) startTargets() *targetServer {
-	s := new(targetServer)
+func (s *stack) startTargets() *targetServer {
+	serving := new(targetServer)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	b.must(err)
-	s.addr = l.Addr().String()
-	server := &http.Server{Handler: http.HandlerFunc(s.serve)}
+	s.Must(err)
+	serving.addr = l.Addr().String()
+	server := &http.Server{Handler: http.HandlerFunc(serving.serve)}
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(l) })
-	b.Cleanup(func() { _ = server.Close(); running.Wait() })
-	return s
+	s.Cleanup(func() { _ = server.Close(); running.Wait() })
+	return serving
 }
 
 func (s *targetServer) serve(w http.ResponseWriter, r *http.Request) {

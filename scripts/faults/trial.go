@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A fault is one thing that goes wrong, and what it may cost.
@@ -64,15 +66,15 @@ func (f *fault) try(ctx context.Context, dir, binaries string, short bool) (r ro
 		r.misses = []string{err.Error()}
 		return r
 	}
-	b := newBench(ctx, folder)
-	defer b.clear()
+	b := rig.New(ctx, folder)
+	defer b.Clear()
 	defer func() {
 		if p := recover(); p != nil {
-			why, ok := p.(broken)
+			why, ok := p.(rig.Broken)
 			if !ok {
 				panic(p)
 			}
-			r.misses = append(r.misses, "not carried out: "+why.why)
+			r.misses = append(r.misses, "not carried out: "+why.Why)
 		}
 	}()
 	p := f.plan.withDefaults()
@@ -112,8 +114,8 @@ func (t *trial) begin(r *row) {
 		t.linked()
 	}
 	t.scraper = startScraper(t.stack, t.plan.jobs(t.stack))
-	t.until(patience, "all targets answer", func() bool {
-		t.wait(warm)
+	t.Until(patience, "all targets answer", func() bool {
+		t.Wait(warm)
 		last := t.scraper.since(time.Now().Add(-warm))
 		return len(last) > 0 && len(only(last, func(r *result) bool { return !r.ok() })) == 0
 	})
@@ -126,7 +128,7 @@ func (t *trial) begin(r *row) {
 // finish waits until what is used is back, under the same load, and takes the
 // load off.
 func (t *trial) finish(r *row) {
-	t.poll(cooling, func() bool {
+	t.Poll(cooling, func() bool {
 		r.after = t.usage()
 		return r.after.beyond(r.before) == ""
 	})
@@ -135,7 +137,7 @@ func (t *trial) finish(r *row) {
 	t.scraper.end()
 	t.watch.end()
 	t.results = t.scraper.since(t.began)
-	t.must(writeFailed(filepath.Join(t.dir, "failed.log"), t.results))
+	t.Must(writeFailed(filepath.Join(t.Dir, "failed.log"), t.results))
 	small := only(t.results, func(r *result) bool { return r.job.class != large })
 	r.tally = tallyOf(small, t.relieved)
 	if b := tallyOf(only(t.results, func(r *result) bool { return r.job.class == large }), t.relieved); b.failed > 0 {
@@ -167,8 +169,8 @@ func (t *trial) judgeAlways(r *row) {
 		t.miss("not back: %s", more)
 	}
 	for _, p := range t.processes() {
-		if line := p.crashed(); line != "" {
-			t.miss("%s crashed: %s", p.name, line)
+		if line := p.Crashed(); line != "" {
+			t.miss("%s crashed: %s", p.Name, line)
 		}
 	}
 }

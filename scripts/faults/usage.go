@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A usage is what all replicas and all agents together use, but for memory,
@@ -21,14 +20,14 @@ type usage struct {
 
 func (s *stack) usage() (u usage) {
 	for _, r := range s.replicas {
-		u.relayGoroutines += int(metric(r.ops, "go_goroutines"))
-		u.relayDescriptors += r.descriptors()
-		u.relayMemory = max(u.relayMemory, r.memory("VmRSS"))
+		u.relayGoroutines += int(rig.Metric(r.ops, "go_goroutines"))
+		u.relayDescriptors += r.Descriptors()
+		u.relayMemory = max(u.relayMemory, r.Memory("VmRSS"))
 	}
 	for _, a := range s.agents {
-		u.agentGoroutines += int(metric(a.ops, "go_goroutines"))
-		u.agentDescriptors += a.descriptors()
-		u.agentMemory = max(u.agentMemory, a.memory("VmRSS"))
+		u.agentGoroutines += int(rig.Metric(a.ops, "go_goroutines"))
+		u.agentDescriptors += a.Descriptors()
+		u.agentMemory = max(u.agentMemory, a.Memory("VmRSS"))
 	}
 	return u
 }
@@ -67,10 +66,10 @@ type sampler struct {
 }
 
 func startSampler(s *stack) *sampler {
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(s.Ctx)
 	m := &sampler{stop: stop}
 	for _, p := range s.processes() {
-		p.resetPeak()
+		p.ResetPeak()
 	}
 	m.running.Go(func() {
 		for ctx.Err() == nil {
@@ -92,31 +91,9 @@ func (m *sampler) end() {
 
 func (m *sampler) take(s *stack) {
 	for _, r := range s.replicas {
-		m.peak.relay = max(m.peak.relay, r.memory("VmHWM"))
+		m.peak.relay = max(m.peak.relay, r.Memory("VmHWM"))
 	}
 	for _, a := range s.agents {
-		m.peak.agent = max(m.peak.agent, a.memory("VmHWM"))
+		m.peak.agent = max(m.peak.agent, a.Memory("VmHWM"))
 	}
-}
-
-// metric adds up the series of that name, with all of these label pairs, that a
-// process shows; 0 if it shows none.
-func metric(ops, name string, pairs ...string) (sum float64) {
-	client := http.Client{Timeout: 2 * time.Second}
-	resp, err := client.Get("http://" + ops + "/metrics")
-	if err != nil {
-		return 0
-	}
-	defer resp.Body.Close()
-	all, _ := io.ReadAll(resp.Body)
-	for line := range bytes.Lines(all) {
-		series, value, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-		found, labels, _ := strings.Cut(series, "{")
-		if found == name && hasAll(labels, pairs) {
-			var v float64
-			_, _ = fmt.Sscan(value, &v)
-			sum += v
-		}
-	}
-	return sum
 }

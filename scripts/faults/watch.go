@@ -27,7 +27,7 @@ type watch struct {
 }
 
 func startWatch(s *stack) *watch {
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(s.Ctx)
 	w := &watch{stack: s, agents: s.agentNames(), stop: stop, unready: make(map[string]int)}
 	for _, r := range s.replicas {
 		w.running.Go(func() { w.follow(ctx, r) })
@@ -71,7 +71,7 @@ func (w *watch) discover(client *http.Client, r *replica) {
 	for _, a := range w.agents {
 		if want := len(standardTargets()) + 1; lists[a].targets != want { // and its own metrics
 			w.lacking++
-			w.partial = append(w.partial[:min(len(w.partial), 2)], fmt.Sprintf("%s of %s: %d of %d targets", r.name, a, lists[a].targets, want))
+			w.partial = append(w.partial[:min(len(w.partial), 2)], fmt.Sprintf("%s of %s: %d of %d targets", r.Name, a, lists[a].targets, want))
 			return
 		}
 	}
@@ -86,7 +86,7 @@ func (w *watch) readiness(client *http.Client, r *replica) {
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		w.mu.Lock()
-		w.unready[r.name]++
+		w.unready[r.Name]++
 		w.mu.Unlock()
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"context"
@@ -15,42 +15,47 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A crowd is thousands of agents in one process: as much of an agent as the
-// protocol asks for, with one link and one target each.
-type crowd struct {
-	size     int
-	url      string
-	token    string
-	client   *http.Client
-	sequence *atomic.Uint64
-	running  sync.WaitGroup
+// CrowdTarget is the one target that each of a crowd's agents has.
+const CrowdTarget = "t"
 
-	linked atomic.Int64 // now
-	dials  atomic.Int64 // in all
-	putOff atomic.Int64 // dials that were to be made again later
+// A Crowd is thousands of agents in one process: as much of an agent as the
+// protocol asks for, with one link and one target each.
+type Crowd struct {
+	Size   int
+	Linked atomic.Int64 // now
+	Dials  atomic.Int64 // in all
+	PutOff atomic.Int64 // dials that were to be made again later
+
+	url     string
+	token   string
+	client  *http.Client
+	body    func(agent string) []byte
+	running sync.WaitGroup
 }
 
-// crowdTarget is what each of a crowd's agents has.
-func crowdTarget() target { return target{name: "t", size: 500, every: time.Second, class: "crowd"} }
+// CrowdName is what number i of a crowd is called; crowd-* are all of them.
+func CrowdName(i int) string { return fmt.Sprintf("crowd-%d", i) }
 
-func crowdName(i int) string { return fmt.Sprintf("crowd-%d", i) }
-
-// startCrowd starts n agents that dial the balancer, a little apart, and waits for them.
-func (s *stack) startCrowd(n int) {
-	c := &crowd{size: n, url: "ws://" + s.balancer.addr + wire.ConnectPath, token: s.mint("-agent", "crowd-*"), sequence: &s.targets.sequence,
+// StartCrowd starts n agents, which dial the relay or balancer at addr a little
+// apart with one token for all. Body is what an agent's target answers: no more
+// than fits any first credit.
+func (r *Rig) StartCrowd(n int, addr, token string, body func(agent string) []byte) *Crowd {
+	c := &Crowd{Size: n, url: "ws://" + addr + wire.ConnectPath, token: token, body: body,
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	ctx, stop := context.WithCancel(s.ctx)
-	s.Cleanup(func() { stop(); c.running.Wait() })
+	ctx, stop := context.WithCancel(r.Ctx)
+	r.Cleanup(func() { stop(); c.running.Wait() })
 	for i := range n {
-		a := &crowdAgent{crowd: c, name: crowdName(i), instance: wire.NewID[wire.InstanceID]()}
+		a := &crowdAgent{Crowd: c, name: CrowdName(i), instance: wire.NewID[wire.InstanceID]()}
 		c.running.Go(func() { a.run(ctx, time.Duration(i)*time.Millisecond) })
 	}
-	s.crowd = c
-	s.until(2*patience, "the crowd is linked", func() bool { return c.linked.Load() == int64(n) })
+	return c
 }
 
+// Whole reports whether all are linked.
+func (c *Crowd) Whole() bool { return c.Linked.Load() == int64(c.Size) }
+
 type crowdAgent struct {
-	*crowd
+	*Crowd
 	name     string
 	instance wire.InstanceID
 	epoch    uint64
@@ -85,7 +90,7 @@ func (a *crowdAgent) run(ctx context.Context, after time.Duration) {
 // link dials once and serves until the link ends. It says when a replica wants
 // it back, and whether it was linked.
 func (a *crowdAgent) link(ctx context.Context) (within time.Duration, was bool) {
-	a.dials.Add(1)
+	a.Dials.Add(1)
 	dialing, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	conn, resp, err := websocket.Dial(dialing, a.url, &websocket.DialOptions{
@@ -95,7 +100,7 @@ func (a *crowdAgent) link(ctx context.Context) (within time.Duration, was bool) 
 	if err != nil {
 		if resp != nil {
 			if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-				a.putOff.Add(1)
+				a.PutOff.Add(1)
 				return time.Duration(s) * time.Second, false
 			}
 		}
@@ -107,8 +112,8 @@ func (a *crowdAgent) link(ctx context.Context) (within time.Duration, was bool) 
 	if a.introduce(ctx) != nil || a.next(ctx) != nil { // up to the WELCOME
 		return 0, false
 	}
-	a.linked.Add(1)
-	defer a.linked.Add(-1)
+	a.Linked.Add(1)
+	defer a.Linked.Add(-1)
 	for a.next(ctx) == nil {
 	}
 	return 0, true
@@ -116,7 +121,7 @@ func (a *crowdAgent) link(ctx context.Context) (within time.Duration, was bool) 
 
 func (a *crowdAgent) introduce(ctx context.Context) error {
 	hello := wire.MarshalControl(&wire.Hello{Agent: a.name, Instance: a.instance, Epoch: a.epoch, Version: "crowd"})
-	targets, err := wire.MarshalTargets([]wire.Target{{Name: crowdTarget().name, Scheme: "http", Path: "/metrics", Port: 1}})
+	targets, err := wire.MarshalTargets([]wire.Target{{Name: CrowdTarget, Scheme: "http", Path: "/metrics", Port: 1}})
 	if err != nil {
 		return err
 	}
@@ -160,7 +165,6 @@ func (a *crowdAgent) answer(ctx context.Context, f wire.Frame) error {
 		return wire.Frame{Type: t, Attempt: f.Attempt, Scrape: f.Scrape, Payload: payload}
 	}
 	head := wire.Head{Status: http.StatusOK, Header: []wire.Field{{Name: "Content-Type", Value: "text/plain"}}}
-	t := crowdTarget()
 	return a.send(ctx, frame(wire.TypeHead, head.Append(nil)),
-		frame(wire.TypeData, body(a.name, t.name, a.sequence.Add(1), t.size)), frame(wire.TypeEnd, wire.End{}.Append(nil)))
+		frame(wire.TypeData, a.body(a.name)), frame(wire.TypeEnd, wire.End{}.Append(nil)))
 }
