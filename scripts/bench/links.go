@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/farscrape/farscrape/scripts/rig"
+)
+
+// spare is how many descriptors this program and a relay need beside links'.
+const spare = 500
+
+// afford is the number of links that -links asks for, or as many as descriptors
+// allow: both ends of each are on this machine, an end a process.
+func (b *bench) afford() int {
+	var limit unix.Rlimit
+	b.Must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	limit.Cur = limit.Max
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	if most := int(min(limit.Cur, 1<<30)) - spare; b.links > most {
+		b.say("descriptors allow %d links", most)
+		return most
+	}
+	return b.links
+}
+
+// A gathering is a replica on a Redis with a crowd of links.
+type gathering struct {
+	*replica
+	redis string
+	crowd *rig.Crowd
+	n     int
+}
+
+func (b *bench) crowdBody(string) []byte { return []byte("up 1\n") }
+
+// state is what a replica and its Redis have used so far.
+type state struct {
+	memory     int // resident, bytes
+	heap       float64
+	goroutines float64
+	cpu        time.Duration
+	commands   float64
+	at         time.Time
+}
+
+func (b *bench) look(g *gathering) state {
+	return state{
+		memory: g.Memory("VmRSS"), goroutines: rig.Metric(g.ops, "go_goroutines"), cpu: g.CPU(),
+		heap:     rig.Metric(g.ops, "go_memstats_heap_inuse_bytes") + rig.Metric(g.ops, "go_memstats_stack_inuse_bytes"),
+		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"), at: time.Now(),
+	}
+}
+
+func (b *bench) gather() *gathering {
+	addr, _ := b.startRedis("redis")
+	g := &gathering{redis: addr, n: b.afford()}
+	g.replica = b.startReplica("relay", "FARSCRAPE_REDIS_URL=redis://"+addr)
+	return g
+}
+
+func (b *bench) fill(g *gathering, n int) {
+	g.crowd = b.StartCrowd(n, g.addr, b.Mint(b.Dir, "-agent", "crowd-*"), b.crowdBody)
+	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
+}
+
+// idleFor is how long idle links are watched: several heartbeats and renewals.
+const idleFor = 30 * time.Second
+
+// idle measures what links cost that do nothing. The replica runs for a while
+// without any first, so that what it needs anyhow is not laid to them.
+func (b *bench) idle() int {
+	g := b.gather()
+	b.Wait(5 * time.Second)
+	empty := b.look(g)
+	b.fill(g, g.n)
+	b.Wait(15 * time.Second) // the handshakes' garbage is collected
+	before := b.look(g)
+	b.Wait(idleFor)
+	after := b.look(g)
+	seconds := after.at.Sub(before.at).Seconds()
+	perLink := func(x float64) float64 { return x / float64(g.n) }
+	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, seconds)
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "memory of a link\t%.1f kB resident, %.1f kB of heap and stacks in use\n",
+		perLink(float64(after.memory-empty.memory))/1e3, perLink(after.heap-empty.heap)/1e3)
+	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
+	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(after.cpu-before.cpu).Seconds()/seconds)
+	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds))
+	_ = w.Flush()
+	return 0
+}
+
+// storm cuts all links at once, and measures how they come back and how the
+// scrapes of another agent fare meanwhile.
+func (b *bench) storm() int {
+	p, err := newPayload("20kB", true)
+	b.Must(err)
+	g := b.gather()
+	target := b.startTarget([]*payload{p})
+	// The links that are lost go through an nginx, which is killed; the agent
+	// that is scraped has its own way.
+	front := b.FreePort()
+	hop := b.startHop("front", g.addr, front, "")
+	near := b.startReplica("near", "FARSCRAPE_REDIS_URL=redis://"+g.redis)
+	b.startAgents("storm", 1, "http://"+near.addr, target)
+	b.linked(near, 1)
+	s := &system{name: "storm", ways: b.toAgents(g.replica, 1)}
+	b.answers(s, p)
+	calm := b.loadFor(5*time.Second, 1, s.ways(p.path), p)
+	g.crowd = b.StartCrowd(g.n, front, b.Mint(b.Dir, "-agent", "crowd-*"), b.crowdBody)
+	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
+	b.Wait(10 * time.Second) // links must have been stable
+	dials, putOff := g.crowd.Dials.Load(), g.crowd.PutOff.Load()
+	hop.Kill()
+	hop.Run()
+	began := time.Now()
+	b.Until(10*time.Second, "the links are lost", func() bool { return g.crowd.Linked.Load() < int64(g.n) })
+	back := make(chan time.Duration, 1)
+	go func() {
+		for !g.crowd.Whole() && b.Ctx.Err() == nil && time.Since(began) < 2*time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		back <- time.Since(began)
+	}()
+	stormy := b.loadFor(15*time.Second, 1, s.ways(p.path), p)
+	took := <-back
+	fmt.Fprintf(b.out, "\n%d links lost at once, on %d processors with everything else\n", g.n, runtime.NumCPU())
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "all back\tafter %.2f s: %.0f handshakes/s, of %d dials %d were put off\n", took.Seconds(), float64(g.n)/took.Seconds(),
+		g.crowd.Dials.Load()-dials, g.crowd.PutOff.Load()-putOff)
+	for _, f := range []struct {
+		when string
+		*figures
+	}{{"before", calm}, {"meanwhile", stormy}} {
+		fmt.Fprintf(w, "scrapes %s\tp50 %.2f ms, p99 %.2f ms, %d of %d failed %s\n", f.when,
+			milliseconds(f.quantile(0.5)), milliseconds(f.quantile(0.99)), f.failed, f.failed+f.scrapes, f.why)
+	}
+	_ = w.Flush()
+	if stormy.failed > 0 {
+		return 1
+	}
+	return 0
+}

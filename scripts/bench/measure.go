@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
+)
+
+// A round is one system under load, once.
+type round struct {
+	*figures
+	cpu       time.Duration      // of its processes, a scrape
+	memory    int                // their peaks together, bytes
+	publishes float64            // a scrape; of the bus
+	lookups   float64            // of the directory, a scrape; of the bus
+	allocated map[string]float64 // by our own processes, allocations a scrape
+}
+
+// warmUp is scraped before anything is measured: connections, pools, routes.
+const warmUp = 500 * time.Millisecond
+
+// measure puts the load on a system for a while.
+func (b *bench) measure(s *system, p *payload, scrapers int) round {
+	ways := s.ways(p.path)
+	b.loadFor(warmUp, scrapers, ways, p)
+	for _, process := range s.processes {
+		process.ResetPeak()
+	}
+	profiled := b.startProfiles(s)
+	cpu, publishes, lookups, allocated := s.cpu(), b.publishes(s), s.lookups(), s.allocations()
+	r := round{figures: b.loadFor(b.length, scrapers, ways, p)}
+	n := max(r.scrapes, 1)
+	r.cpu = (s.cpu() - cpu) / time.Duration(n)
+	r.publishes, r.lookups = (b.publishes(s)-publishes)/float64(n), (s.lookups()-lookups)/float64(n)
+	r.allocated = s.allocations()
+	for name, before := range allocated {
+		r.allocated[name] = (r.allocated[name] - before) / float64(n)
+	}
+	for _, process := range s.processes {
+		r.memory += process.Memory("VmHWM")
+	}
+	profiled.Wait()
+	return r
+}
+
+func (b *bench) loadFor(d time.Duration, scrapers int, ways []way, p *payload) *figures {
+	ctx, stop := context.WithTimeout(b.Ctx, d)
+	defer stop()
+	f := load(ctx, scrapers, ways, p)
+	if b.Ctx.Err() != nil {
+		b.Fatal("interrupted")
+	}
+	return f
+}
+
+func (s *system) cpu() (sum time.Duration) {
+	for _, p := range s.processes {
+		sum += p.CPU()
+	}
+	return sum
+}
+
+// lookups is how often replicas have asked the directory.
+func (s *system) lookups() (sum float64) {
+	for _, o := range s.ours {
+		sum += rig.Metric(o.metrics, "farscrape_relay_directory_lookups_total")
+	}
+	return sum
+}
+
+// allocations are how many objects our own processes have allocated.
+func (s *system) allocations() map[string]float64 {
+	all := make(map[string]float64)
+	for _, o := range s.ours {
+		if o.metrics != "" {
+			all[o.name] = rig.Metric(o.metrics, "go_memstats_mallocs_total")
+		}
+	}
+	return all
+}
+
+// startProfiles has each of our processes write a CPU profile of the time in
+// which it is measured.
+func (b *bench) startProfiles(s *system) *sync.WaitGroup {
+	var all sync.WaitGroup
+	if b.profile == "" {
+		return &all
+	}
+	b.Must(os.MkdirAll(b.profile, 0o755))
+	for _, o := range s.ours {
+		if o.profiles == "" {
+			continue
+		}
+		all.Go(func() {
+			resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", o.profiles, int(b.length.Seconds())))
+			if err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			profile, _ := io.ReadAll(resp.Body)
+			_ = os.WriteFile(filepath.Join(b.profile, o.name+".pprof"), profile, 0o644)
+		})
+	}
+	return &all
+}
+
+// A contest is what several systems made of the same load.
+type contest struct {
+	title   string
+	systems []*system
+	rounds  map[string][]round // by system
+}
+
+// hold runs all systems in turn, as many rounds as were asked for.
+func (b *bench) hold(title string, systems []*system, p *payload, scrapers int) *contest {
+	c := &contest{title: title, systems: systems, rounds: make(map[string][]round)}
+	for i := range b.rounds {
+		for _, s := range systems {
+			b.answers(s, p)
+			r := b.measure(s, p, scrapers)
+			c.rounds[s.name] = append(c.rounds[s.name], r)
+			b.say("%s: round %d of %d: %s: %.0f scrapes/s", title, i+1, b.rounds, s.name, r.perSecond())
+		}
+	}
+	return c
+}
+
+// median is the middle one of what the rounds of a system have, and spread the
+// distance of the outer ones as a share of it.
+func (c *contest) median(name string, of func(*round) float64) (middle, spread float64) {
+	var all []float64
+	for _, r := range c.rounds[name] {
+		all = append(all, of(&r))
+	}
+	if len(all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(all)
+	middle = all[len(all)/2]
+	if middle > 0 {
+		spread = (all[len(all)-1] - all[0]) / middle
+	}
+	return middle, spread
+}
+
+// publishes is how many messages Redis was given so far.
+func (b *bench) publishes(s *system) float64 {
+	if s.redis == "" {
+		return 0
+	}
+	return redisCalls(b.redisInfo(s.redis, "commandstats"), "publish")
+}

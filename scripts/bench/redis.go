@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisInfo is a section of what a Redis says of itself.
+func (b *bench) redisInfo(addr, section string) string {
+	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true})
+	defer client.Close()
+	info, err := client.Info(b.Ctx, section).Result()
+	b.Must(err)
+	return info
+}
+
+// redisCalls is how often a command was called, by INFO commandstats.
+func redisCalls(info, command string) float64 {
+	for line := range strings.Lines(info) {
+		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
+			calls, _, _ := strings.Cut(rest, ",")
+			n, _ := strconv.ParseFloat(calls, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// infoNumber is a number of INFO, such as total_commands_processed.
+func infoNumber(info, name string) float64 {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// print prints a contest: the medians of the rounds, and beside the rates their
+// ratios to direct and to nginx.
+func (c *contest) print(out io.Writer, size int) {
+	fmt.Fprintf(out, "\n%s (%d bytes on the wire), medians of %d rounds\n", c.title, size, len(c.rounds[c.systems[0].name]))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "system\tscrapes/s\tspread\tof direct\tof nginx\tMB/s\tp50 ms\tp99 ms\tCPU ms\tof nginx\tpeak MB\tfailed\tper scrape")
+	rate := func(r *round) float64 { return r.perSecond() }
+	cpu := func(r *round) float64 { return milliseconds(r.cpu) }
+	directRate, _ := c.median(direct, rate)
+	nginxRate, _ := c.median(nginx, rate)
+	nginxCPU, _ := c.median(nginx, cpu)
+	for _, s := range c.systems {
+		perSecond, spread := c.median(s.name, rate)
+		spent, _ := c.median(s.name, cpu)
+		middle, _ := c.median(s.name, func(r *round) float64 { return milliseconds(r.quantile(0.5)) })
+		late, _ := c.median(s.name, func(r *round) float64 { return milliseconds(r.quantile(0.99)) })
+		memory, _ := c.median(s.name, func(r *round) float64 { return float64(r.memory) / 1e6 })
+		failed, why := c.failures(s.name)
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f%%\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.3f\t%s\t%.0f\t%d%s\t%s\n", s.name, perSecond, 100*spread,
+			ratio(perSecond, directRate), ratio(perSecond, nginxRate), perSecond*float64(size)/1e6,
+			middle, late, spent, ratio(spent, nginxCPU), memory, failed, why, c.perScrape(s))
+	}
+	_ = w.Flush()
+}
+
+// perScrape is what else a scrape costs: allocations of ours, and work of Redis's.
+func (c *contest) perScrape(s *system) string {
+	var all []string
+	for _, o := range s.ours {
+		if o.metrics != "" {
+			n, _ := c.median(s.name, func(r *round) float64 { return r.allocated[o.name] })
+			all = append(all, fmt.Sprintf("%s %.0f allocations", o.name, n))
+		}
+	}
+	if s.redis != "" {
+		publishes, _ := c.median(s.name, func(r *round) float64 { return r.publishes })
+		lookups, _ := c.median(s.name, func(r *round) float64 { return r.lookups })
+		all = append(all, fmt.Sprintf("%.2f PUBLISH", publishes), fmt.Sprintf("%.4f look-ups", lookups))
+	}
+	return strings.Join(all, ", ")
+}
+
+func (c *contest) failures(name string) (n int, why string) {
+	for _, r := range c.rounds[name] {
+		n += r.failed
+		if r.why != "" {
+			why = " (" + r.why + ")"
+		}
+	}
+	return n, why
+}
+
+func ratio(a, b float64) string {
+	if b == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", a/b)
+}
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }
