@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A cluster is replicas over in-memory connections, with one directory and a
 // bus that a test can break. It runs in a synctest bubble as well as outside.
 type cluster struct {
-	t         *testing.T
+	t         testing.TB
 	keys      *token.Keys
 	directory *store.Memory
 	size      int
@@ -47,7 +47,7 @@ type replica struct {
 }
 
 // newCluster starts n replicas, stopped when the test ends.
-func newCluster(t *testing.T, n int, change ...func(*relay.Config)) *cluster {
+func newCluster(t testing.TB, n int, change ...func(*relay.Config)) *cluster {
 	t.Helper()
 	ring, err := token.ParseKeys([]byte(strings.Repeat("k", 32)))
 	if err != nil {
@@ -210,7 +210,7 @@ func (b *busEnd) run() {
 // An agent is a peer that a test plays frame by frame. It answers pings by
 // itself.
 type agent struct {
-	t        *testing.T
+	t        testing.TB
 	conn     *websocket.Conn
 	instance wire.InstanceID
 	welcome  *wire.Welcome
@@ -482,7 +482,7 @@ func (r result) reason() wire.Reason {
 	return r.err.Reason
 }
 
-func wantBody(t *testing.T, got result, body string) {
+func wantBody(t testing.TB, got result, body string) {
 	t.Helper()
 	if got.err != nil || string(got.body) != body {
 		t.Fatalf("got %d bytes, %v; want %q", len(got.body), got.err, body[:min(len(body), 50)])
