@@ -56,7 +56,8 @@ type Agent struct {
 	gate    *gate
 	keeper  *keeper
 
-	messages sync.Pool // of *[wire.MaxMessage]byte
+	messages sync.Pool // of *[wire.MaxMessage]byte, to read
+	writing  sync.Pool // of *writeBuffers
 	pieces   sync.Pool // of *[dataSize]byte
 }
 
@@ -68,6 +69,7 @@ func New(c Config, o Options) (*Agent, error) {
 		registry: prometheus.NewRegistry(), gate: newGate(), proxy: o.Proxy, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
+		writing:  sync.Pool{New: func() any { return new(writeBuffers) }},
 		pieces:   sync.Pool{New: func() any { return new([dataSize]byte) }},
 	}
 	if a.log == nil {

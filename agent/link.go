@@ -54,7 +54,7 @@ type link struct {
 func newLink(a *Agent, conn *websocket.Conn, sock *socket, changed func()) *link {
 	conn.SetReadLimit(wire.MaxMessage)
 	return &link{
-		agent: a, log: a.log, conn: conn, sock: sock, out: newWriter(conn, &a.messages), changed: changed,
+		agent: a, log: a.log, conn: conn, sock: sock, out: newWriter(conn, sock, &a.writing), changed: changed,
 		finished: make(chan struct{}, 1), scrapes: make(map[scrapeKey]*scrape),
 	}
 }

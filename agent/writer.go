@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -27,7 +28,8 @@ var errSlow = errors.New("the replica does not read what is sent to it")
 // none has more than one DATA frame queued. Only a PONG overtakes.
 type writer struct {
 	conn    *websocket.Conn
-	buffers *sync.Pool    // of *[wire.MaxMessage]byte
+	sock    *socket       // beneath conn
+	buffers *sync.Pool    // of *writeBuffers
 	wake    chan struct{} // has one element if there may be something to write
 	ended   chan struct{} // closed when run has returned
 
@@ -45,8 +47,15 @@ type outgoing struct {
 	taken chan struct{} // is sent to once Payload is free again; has room for it
 }
 
-func newWriter(conn *websocket.Conn, buffers *sync.Pool) *writer {
-	return &writer{conn: conn, buffers: buffers, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+// writeBuffers are for one message: as it is, and as it goes over the line, masked
+// and with the header of its WebSocket frame, or the last of TLS records.
+type writeBuffers struct {
+	message [wire.MaxMessage]byte
+	line    [wire.MaxMessage + 4<<10]byte
+}
+
+func newWriter(conn *websocket.Conn, sock *socket, buffers *sync.Pool) *writer {
+	return &writer{conn: conn, sock: sock, buffers: buffers, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 // send queues frames, which go out in this order with nothing between them. It
@@ -116,17 +125,19 @@ func (w *writer) run(ctx context.Context) error {
 	}
 }
 
-// flush writes messages until nothing is queued. It holds a buffer meanwhile,
-// and none after.
+// flush writes messages until nothing is queued. It holds buffers meanwhile, and
+// none after.
 func (w *writer) flush() error {
-	buffer := w.buffers.Get().(*[wire.MaxMessage]byte)
-	defer w.buffers.Put(buffer)
+	buffers := w.buffers.Get().(*writeBuffers)
+	defer w.buffers.Put(buffers)
 	for {
-		message, err := w.next(buffer[:0])
+		message, err := w.next(buffers.message[:0])
 		if err != nil || len(message) == 0 {
 			return err
 		}
-		if err := w.conn.Write(context.Background(), websocket.MessageBinary, message); err != nil {
+		w.sock.hold(buffers.line[:])
+		err = w.conn.Write(context.Background(), websocket.MessageBinary, message)
+		if err = cmp.Or(err, w.sock.release()); err != nil {
 			return err
 		}
 	}
