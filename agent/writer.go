@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -131,6 +132,7 @@ func (w *writer) flush() error {
 	buffers := w.buffers.Get().(*writeBuffers)
 	defer w.buffers.Put(buffers)
 	for {
+		runtime.Gosched()
 		message, err := w.next(buffers.message[:0])
 		if err != nil || len(message) == 0 {
 			return err

@@ -18,7 +18,7 @@ func BenchmarkScrape(b *testing.B) {
 	for _, size := range []struct {
 		name string
 		n    int
-	}{{"2kB", 2_300}, {"54kB", 54_000}} {
+	}{{"2kB", 2_300}, {"15kB", 15_000}} {
 		for route, edge := range map[string]int{"local": 0, "bus": 1} {
 			b.Run(route+"/"+size.name, func(b *testing.B) {
 				c := newCluster(b, 2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/coder/websocket"
@@ -90,6 +91,7 @@ func (l *link) sendLocked(f wire.Frame) {
 // write writes what is queued, several frames to a message, until nothing is.
 func (l *link) write() {
 	for {
+		runtime.Gosched()
 		l.mu.Lock()
 		batch := l.out.queued
 		l.out.queued = nil

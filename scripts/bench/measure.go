@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,11 +18,11 @@ import (
 // A round is one system under load, once.
 type round struct {
 	*figures
-	cpu       time.Duration      // of its processes, a scrape
-	memory    int                // their peaks together, bytes
-	publishes float64            // a scrape; of the bus
-	lookups   float64            // of the directory, a scrape; of the bus
-	allocated map[string]float64 // by our own processes, allocations a scrape
+	cpu       time.Duration     // of its processes, a scrape
+	memory    int               // their peaks together, bytes
+	publishes float64           // a scrape; of the bus
+	lookups   float64           // of the directory, a scrape; of the bus
+	own       map[string]effort // of our own processes, by name, a scrape
 }
 
 // warmUp is scraped before anything is measured: connections, pools, routes.
@@ -34,15 +35,15 @@ func (b *bench) measure(s *system, p *payload, scrapers int) round {
 	for _, process := range s.processes {
 		process.ResetPeak()
 	}
-	profiled := b.startProfiles(s)
-	cpu, publishes, lookups, allocated := s.cpu(), b.publishes(s), s.lookups(), s.allocations()
-	r := round{figures: b.loadFor(b.length, scrapers, ways, p)}
-	n := max(r.scrapes, 1)
-	r.cpu = (s.cpu() - cpu) / time.Duration(n)
-	r.publishes, r.lookups = (b.publishes(s)-publishes)/float64(n), (s.lookups()-lookups)/float64(n)
-	r.allocated = s.allocations()
-	for name, before := range allocated {
-		r.allocated[name] = (r.allocated[name] - before) / float64(n)
+	profiled := b.startProfiles(s, p)
+	cpu, publishes, lookups, own := s.cpu(), b.publishes(s), s.lookups(), s.efforts()
+	r := round{figures: b.loadFor(b.length, scrapers, ways, p), own: make(map[string]effort)}
+	n := float64(max(r.scrapes, 1))
+	r.cpu = time.Duration(float64(s.cpu()-cpu) / n)
+	r.publishes, r.lookups = (b.publishes(s)-publishes)/n, (s.lookups()-lookups)/n
+	for name, after := range s.efforts() {
+		before := own[name]
+		r.own[name] = effort{(after.allocations - before.allocations) / n, (after.calls - before.calls) / n}
 	}
 	for _, process := range s.processes {
 		r.memory += process.Memory("VmHWM")
@@ -76,12 +77,15 @@ func (s *system) lookups() (sum float64) {
 	return sum
 }
 
-// allocations are how many objects our own processes have allocated.
-func (s *system) allocations() map[string]float64 {
-	all := make(map[string]float64)
+// An effort is what a process of ours has done: objects it allocated, reads and
+// writes it asked the kernel for.
+type effort struct{ allocations, calls float64 }
+
+func (s *system) efforts() map[string]effort {
+	all := make(map[string]effort)
 	for _, o := range s.ours {
 		if o.metrics != "" {
-			all[o.name] = rig.Metric(o.metrics, "go_memstats_mallocs_total")
+			all[o.Name] = effort{rig.Metric(o.metrics, "go_memstats_mallocs_total"), float64(o.Calls())}
 		}
 	}
 	return all
@@ -89,7 +93,7 @@ func (s *system) allocations() map[string]float64 {
 
 // startProfiles has each of our processes write a CPU profile of the time in
 // which it is measured.
-func (b *bench) startProfiles(s *system) *sync.WaitGroup {
+func (b *bench) startProfiles(s *system, p *payload) *sync.WaitGroup {
 	var all sync.WaitGroup
 	if b.profile == "" {
 		return &all
@@ -106,7 +110,7 @@ func (b *bench) startProfiles(s *system) *sync.WaitGroup {
 			}
 			defer resp.Body.Close()
 			profile, _ := io.ReadAll(resp.Body)
-			_ = os.WriteFile(filepath.Join(b.profile, o.name+".pprof"), profile, 0o644)
+			_ = os.WriteFile(filepath.Join(b.profile, o.Name+strings.ReplaceAll(p.path, "/", "-")+".pprof"), profile, 0o644)
 		})
 	}
 	return &all

@@ -33,13 +33,14 @@ func (c *contest) print(out io.Writer, size int) {
 	_ = w.Flush()
 }
 
-// perScrape is what else a scrape costs: allocations of ours, and work of Redis's.
+// perScrape is what else a scrape costs us, and Redis.
 func (c *contest) perScrape(s *system) string {
 	var all []string
 	for _, o := range s.ours {
 		if o.metrics != "" {
-			n, _ := c.median(s.name, func(r *round) float64 { return r.allocated[o.name] })
-			all = append(all, fmt.Sprintf("%s %.0f allocations", o.name, n))
+			allocations, _ := c.median(s.name, func(r *round) float64 { return r.own[o.Name].allocations })
+			calls, _ := c.median(s.name, func(r *round) float64 { return r.own[o.Name].calls })
+			all = append(all, fmt.Sprintf("%s %.0f allocations %.1f reads and writes", o.Name, allocations, calls))
 		}
 	}
 	if s.redis != "" {

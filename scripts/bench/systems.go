@@ -21,10 +21,11 @@ type system struct {
 	redis     string // its address, where there is one
 }
 
-// An ours is one of our own processes, by where it serves its metrics and its
+// An ours is one of our own processes, with where it serves its metrics and its
 // profiles; empty: nowhere.
 type ours struct {
-	name, metrics, profiles string
+	*rig.Process
+	metrics, profiles string
 }
 
 const (
@@ -157,7 +158,7 @@ func (b *bench) startReplica(name string, env ...string) *replica {
 	return r
 }
 
-func (r *replica) ours() ours { return ours{r.Name, r.ops, r.ops} }
+func (r *replica) ours() ours { return ours{r.Process, r.ops, r.ops} }
 
 // startRedis starts one for the replicas of a system.
 func (b *bench) startRedis(name string) (addr string, p *rig.Process) {
@@ -179,17 +180,17 @@ func agentName(i int) string { return fmt.Sprintf("bench-%d", i) }
 
 // startAgents starts n agents that dial relay: one as released, unless it is to be
 // profiled; more in one process.
-func (b *bench) startAgents(system string, n int, relay string, target *targetServer, more ...string) (*rig.Process, ours) {
+func (b *bench) startAgents(system string, n int, relay string, target *targetServer, more ...string) ours {
 	env := append(b.agentEnv(agentName(0), relay, target), more...)
 	name := system + "-agent"
 	if n == 1 && b.profile == "" {
 		own := b.FreePort()
-		return b.Start(name, append(env, "FARSCRAPE_LISTEN="+own), filepath.Join(b.Dir, "farscrape-agent")), ours{name, own, ""}
+		return ours{b.Start(name, append(env, "FARSCRAPE_LISTEN="+own), filepath.Join(b.Dir, "farscrape-agent")), own, ""}
 	}
 	self, err := os.Executable()
 	b.Must(err)
 	profiles := b.FreePort()
-	return b.Start(name, env, self, crowdOfAgents, fmt.Sprint(n), profiles), ours{name, "", profiles}
+	return ours{b.Start(name, env, self, crowdOfAgents, fmt.Sprint(n), profiles), "", profiles}
 }
 
 // linked waits until the replica has n links.
@@ -214,9 +215,9 @@ func (b *bench) toAgents(edge *replica, n int) func(path string) []way {
 // startLocal is one replica on the embedded store, with the agents linked to it.
 func (b *bench) startLocal(target *targetServer, agents int) *system {
 	r := b.startReplica("local-relay")
-	a, agent := b.startAgents("local", agents, "http://"+r.addr, target)
+	agent := b.startAgents("local", agents, "http://"+r.addr, target)
 	b.linked(r, agents)
-	return &system{name: "local", processes: []*rig.Process{r.Process, a}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
+	return &system{name: "local", processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
 }
 
 // startTLS is as local, with an nginx that ends TLS before the agents' links.
@@ -225,9 +226,9 @@ func (b *bench) startTLS(target *targetServer, agents int) *system {
 	cert, key := b.certificate()
 	front := b.FreePort()
 	hop := b.startHop("tls-nginx", r.addr, front+" ssl", "ssl_certificate "+cert+"; ssl_certificate_key "+key+";")
-	a, agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
+	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
 	b.linked(r, agents)
-	return &system{name: "tls", processes: []*rig.Process{hop, r.Process, a}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
+	return &system{name: "tls", processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
 }
 
 // startBus is two replicas on a Redis: the agents are linked to one and scraped
@@ -236,8 +237,8 @@ func (b *bench) startBus(target *targetServer, agents int) *system {
 	addr, redis := b.startRedis("bus-redis")
 	url := "FARSCRAPE_REDIS_URL=redis://" + addr
 	owner, edge := b.startReplica("bus-owner", url), b.startReplica("bus-edge", url)
-	a, agent := b.startAgents("bus", agents, "http://"+owner.addr, target)
+	agent := b.startAgents("bus", agents, "http://"+owner.addr, target)
 	b.linked(owner, agents)
-	return &system{name: "bus", processes: []*rig.Process{redis, owner.Process, edge.Process, a}, ways: b.toAgents(edge, agents),
+	return &system{name: "bus", processes: []*rig.Process{redis, owner.Process, edge.Process, agent.Process}, ways: b.toAgents(edge, agents),
 		ours: []ours{owner.ours(), edge.ours(), agent}, redis: addr}
 }

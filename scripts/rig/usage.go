@@ -30,6 +30,19 @@ func (p *Process) ResetPeak() {
 	}
 }
 
+// Calls is how many reads and writes the process has asked the kernel for.
+func (p *Process) Calls() (n int) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.PID()))
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if name == "syscr" || name == "syscw" {
+			calls, _ := strconv.Atoi(value)
+			n += calls
+		}
+	}
+	return n
+}
+
 // Descriptors is how many the process has open.
 func (p *Process) Descriptors() int {
 	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.PID()))
