@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -48,7 +50,8 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		r.refuse(w, req, refused)
 		return
 	}
-	conn, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+	hijacking := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(hijacking, req, &websocket.AcceptOptions{
 		Subprotocols:       []string{wire.Subprotocol},
 		InsecureSkipVerify: true, // the token is what admits, not the Origin: no browser sends one by itself
 	})
@@ -57,11 +60,24 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l := newLink(r, conn, wire.AgentKey{Tenant: claims.Tenant, Agent: name}, claims, req.RemoteAddr)
+	l := newLink(r, conn, hijacking.socket, wire.AgentKey{Tenant: claims.Tenant, Agent: name}, claims, req.RemoteAddr)
 	placed = false // the link gives the place back once it is welcome
 	r.active.Go(func() {
 		l.run(func() { <-r.handshakes })
 	})
+}
+
+// A hijacker keeps the connection that is taken from an HTTP server.
+type hijacker struct {
+	http.ResponseWriter
+	socket net.Conn
+}
+
+// Hijack takes it.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.socket = conn
+	return conn, rw, err
 }
 
 // admitAgent decides from the request's head alone: nothing of an agent that

@@ -28,8 +28,8 @@ type exchange struct {
 	mu        sync.Mutex // guards what follows
 	window    window
 	head      *wire.Head
-	chunks    [][]byte
-	buffered  int // bytes in chunks
+	segments  []*segment // of the body, received and not read
+	buffered  int        // bytes in segments
 	acked     bool
 	over      bool          // END or NACK came, or we gave up
 	failure   *wire.Nack    // why, if not whole
@@ -41,10 +41,6 @@ type exchange struct {
 // and with it the time that its share of the pool is held back: three times
 // what a live peer needs.
 const confirmTimeout = 10 * time.Second
-
-// smallChunk is up to what size, in bytes, pieces of a body are put together: an
-// agent that sends single bytes must not cost a slice and an allocation each.
-const smallChunk = 4 << 10
 
 // receive takes a frame of the answer. It keeps copies of what it keeps.
 func (x *exchange) receive(f wire.Frame) {
@@ -121,11 +117,17 @@ func (x *exchange) receiveData(payload []byte) {
 		return
 	}
 	x.buffered += len(payload)
-	if last := len(x.chunks) - 1; last >= 0 && len(x.chunks[last])+len(payload) <= smallChunk {
-		x.chunks[last] = append(x.chunks[last], payload...)
-		return
+	for len(payload) > 0 {
+		last := len(x.segments) - 1
+		if last < 0 || x.segments[last].n == len(x.segments[last].bytes) {
+			x.segments = append(x.segments, x.relay.segments.get())
+			last++
+		}
+		to := x.segments[last]
+		n := copy(to.bytes[to.n:], payload)
+		to.n += n
+		payload = payload[n:]
 	}
-	x.chunks = append(x.chunks, append([]byte(nil), payload...))
 }
 
 // finish ends the attempt; nothing more is expected from the other end.
@@ -159,7 +161,8 @@ func (x *exchange) fail(e *wire.Error) {
 func (x *exchange) cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.chunks, x.buffered = nil, 0
+	x.relay.segments.put(x.segments...)
+	x.segments, x.buffered = nil, 0
 	if x.over || x.canceled {
 		return
 	}
@@ -170,25 +173,25 @@ func (x *exchange) cancel() {
 	})
 }
 
-// next returns the next piece of the body that is here; nil, false if there is
-// none. It grants credit for what was read before.
-func (x *exchange) next() (chunk []byte, ok bool) {
+// next returns the next piece of the body that is here, for the reader to put
+// back; nil if there is none. It grants credit for what was read before.
+func (x *exchange) next() *segment {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.chunks) == 0 {
-		return nil, false
+	if len(x.segments) == 0 {
+		return nil
 	}
-	chunk = x.chunks[0]
-	x.chunks[0] = nil
-	x.chunks = x.chunks[1:]
-	x.buffered -= len(chunk)
+	first := x.segments[0]
+	x.segments[0] = nil
+	x.segments = x.segments[1:]
+	x.buffered -= first.n
 	if x.over {
-		return chunk, true // nothing more will come
+		return first // nothing more will come
 	}
-	if more := x.window.consumed(len(chunk), x.buffered == 0); more > 0 {
+	if more := x.window.consumed(first.n, x.buffered == 0); more > 0 {
 		x.grant(more)
 	}
-	return chunk, true
+	return first
 }
 
 func (x *exchange) grant(n int) {

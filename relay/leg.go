@@ -25,16 +25,18 @@ type leg struct {
 	due  time.Time // the agent has ended it by then, unless it never will
 
 	// Guarded by the link's mu.
-	to      receiver
-	credit  int64       // bytes of body that may still come
-	headed  bool        // HEAD came
-	heard   bool        // HEAD, ACK or an end came, or we spoke for the agent
-	silence *time.Timer // watches for none of these
+	to     receiver
+	credit int64     // bytes of body that may still come
+	headed bool      // HEAD came
+	heard  bool      // HEAD, ACK or an end came, or we spoke for the agent
+	silent time.Time // when to look, if none of these has
 }
 
 // request sends a request over the link on behalf of to, or tells to why not.
 func (l *link) request(k legKey, q *wire.Request, to receiver) {
-	payload := q.Append(nil)
+	buffer := l.relay.messages.get()
+	defer l.relay.messages.put(buffer)
+	payload := q.Append(buffer[:0])
 	l.mu.Lock()
 	if _, twice := l.legs[k]; twice || !l.welcomed || l.leaving || l.closed {
 		l.mu.Unlock()
@@ -42,9 +44,8 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 		return
 	}
 	now := time.Now()
-	g := &leg{key: k, sent: now, due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit)}
-	g.silence = time.AfterFunc(wire.Silence, func() { l.silent(g) })
-	l.legs[k] = g
+	l.legs[k] = &leg{key: k, sent: now, due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
+	l.silence.watchLocked(wire.Silence, l.breakSilence)
 	l.sendLocked(wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: payload})
 	l.mu.Unlock()
 }
@@ -105,10 +106,7 @@ func (l *link) answer(f wire.Frame) {
 // it with what no edge has asked for. The link's mu is held.
 func (g *leg) take(f wire.Frame) (pass, broken bool) {
 	known := g.heard
-	if !g.heard {
-		g.heard = true
-		g.silence.Stop()
-	}
+	g.heard = true
 	switch {
 	case f.Type == wire.TypeAck:
 		return !known, false
@@ -125,26 +123,65 @@ func (g *leg) take(f wire.Frame) (pass, broken bool) {
 	return len(f.Payload) > 0, g.credit < 0
 }
 
-// silent runs when the agent has not said a word to a request for a while. If
-// anything has come over the link since, or the link is known to be slow, the
-// agent is only busy: then we say ACK for it, so that the edge does not look
-// for another link. Else we look again later; the edge decides.
-func (l *link) silent(g *leg) {
+// A silenceWatch is a link's one timer for all of its legs, armed while there may
+// be one that is not heard of. Guarded by the link's mu.
+type silenceWatch struct {
+	timer *time.Timer
+	armed bool
+}
+
+func (w *silenceWatch) watchLocked(d time.Duration, f func()) {
+	switch {
+	case w.armed:
+		return // it comes sooner, and sees to the rest
+	case w.timer == nil:
+		w.timer = time.AfterFunc(d, f)
+	default:
+		w.timer.Reset(d)
+	}
+	w.armed = true
+}
+
+func (w *silenceWatch) stopLocked() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// breakSilence looks at the legs to which the agent has not said a word for a
+// while. If anything has come over the link since they were sent, or the link is
+// known to be slow, the agent is only busy: then we say ACK for it, so that the
+// edge does not look for another link. Else we look again later; the edge
+// decides.
+func (l *link) breakSilence() {
 	l.mu.Lock()
-	if l.legs[g.key] != g || g.heard {
-		l.mu.Unlock()
-		return
-	}
+	now := time.Now()
 	slow := time.Duration(l.roundTrip.Load()) > wire.AckAfter
-	busy := slow || l.heard.Load() > g.sent.UnixNano()
-	g.heard = busy
-	if !busy {
-		g.silence.Reset(wire.Silence)
+	busy := make(map[legKey]receiver)
+	var next time.Time
+	for _, g := range l.legs {
+		if g.heard {
+			continue
+		}
+		if !now.Before(g.silent) {
+			if slow || l.heard.Load() > g.sent.UnixNano() {
+				g.heard = true
+				busy[g.key] = g.to
+				continue
+			}
+			g.silent = now.Add(wire.Silence)
+		}
+		if next.IsZero() || g.silent.Before(next) {
+			next = g.silent
+		}
 	}
-	to := g.to
+	l.silence.armed = false
+	if !next.IsZero() {
+		l.silence.watchLocked(next.Sub(now), l.breakSilence)
+	}
 	l.mu.Unlock()
-	if busy {
-		to.receive(wire.Frame{Type: wire.TypeAck, Attempt: g.key.attempt, Scrape: g.key.scrape})
+	for k, to := range busy {
+		to.receive(wire.Frame{Type: wire.TypeAck, Attempt: k.attempt, Scrape: k.scrape})
 	}
 }
 
@@ -153,9 +190,9 @@ func (l *link) abandonLegs() {
 	l.mu.Lock()
 	legs := l.legs
 	l.legs = nil
+	l.silence.stopLocked()
 	l.mu.Unlock()
 	for k, g := range legs {
-		g.silence.Stop()
 		refuse(g.to, k, linkBroke)
 	}
 }
@@ -173,7 +210,6 @@ func (l *link) forgetOverdue(now time.Time) {
 	last := len(overdue) > 0 && l.leaving && len(l.legs) == 0
 	l.mu.Unlock()
 	for _, g := range overdue {
-		g.silence.Stop()
 		refuse(g.to, g.key, wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")})
 	}
 	if last {

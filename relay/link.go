@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 type link struct {
 	relay      *Relay
 	conn       *websocket.Conn
+	socket     net.Conn // beneath conn
 	id         wire.LinkID
 	key        wire.AgentKey
 	claims     token.Claims
@@ -38,6 +40,7 @@ type link struct {
 	epoch    uint64
 	targets  []wire.Target
 	legs     map[legKey]*leg
+	silence  silenceWatch
 	welcomed bool
 	leaving  bool // gets no new scrapes: it drains, and closes after the last leg
 	closed   bool
@@ -52,10 +55,10 @@ const handshakeTimeout = 10 * time.Second
 // as local only.
 const registerTimeout = time.Second
 
-func newLink(r *Relay, conn *websocket.Conn, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
+func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
 	id := wire.NewID[wire.LinkID]()
 	l := &link{
-		relay: r, conn: conn, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
+		relay: r, conn: conn, socket: socket, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:  r.Logger.With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}
@@ -66,8 +69,10 @@ func newLink(r *Relay, conn *websocket.Conn, k wire.AgentKey, c token.Claims, re
 // run serves the link until it is closed from either side. It calls welcomed
 // when the handshake is over, however it went.
 func (l *link) run(welcomed func()) {
-	// The library closes the connection when a read's context ends, so
-	// there is one for the link's whole life, and a timer for its start.
+	// The library would watch a context anew with every frame, so it is given
+	// none that ends: what ends the link's life closes its socket.
+	ended := context.AfterFunc(l.relay.ended, func() { _ = l.socket.Close() })
+	defer ended()
 	slow := time.AfterFunc(handshakeTimeout, func() { l.close(wire.CauseTimeout) })
 	err := l.introduce()
 	slow.Stop()

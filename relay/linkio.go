@@ -15,7 +15,7 @@ import (
 // read reads one message and gives its frames to handle, whose slices are good
 // only until it returns. Every byte that comes is a sign of life.
 func (l *link) read(handle func(wire.Frame) error) error {
-	kind, message, err := l.conn.Reader(l.relay.ended)
+	kind, message, err := l.conn.Reader(context.Background())
 	if err != nil {
 		return err
 	}
@@ -77,46 +77,47 @@ func (l *link) sendLocked(f wire.Frame) {
 		l.closeLocked(wire.CauseSlow)
 		return
 	}
-	l.out.queued = f.Append(l.out.queued)
-	if l.out.written == nil {
-		written := make(chan struct{})
-		l.out.written = written
-		l.relay.active.Go(func() {
-			defer close(written)
-			l.write()
-		})
+	if l.out.written != nil {
+		l.out.queued = f.Append(l.out.queued)
+		return
 	}
+	l.out.queued = f.Append(l.relay.messages.get()[:0])
+	written := make(chan struct{})
+	l.out.written = written
+	l.relay.active.Go(func() {
+		defer close(written)
+		l.write()
+	})
 }
 
 // write writes what is queued, several frames to a message, until nothing is.
+// It yields first, so that goroutines which are about to queue a frame do. An
+// agent that reads nothing does not answer pings either, and is closed for that.
 func (l *link) write() {
+	spare := l.relay.messages.get()
 	for {
 		runtime.Gosched()
 		l.mu.Lock()
 		batch := l.out.queued
-		l.out.queued = nil
 		if len(batch) == 0 {
-			l.out.written = nil
-		}
-		l.mu.Unlock()
-		if len(batch) == 0 {
+			l.out = outbox{}
+			l.mu.Unlock()
+			l.relay.messages.put(spare)
+			l.relay.messages.put(batch)
 			return
 		}
+		l.out.queued = spare[:0]
+		l.mu.Unlock()
+		spare = batch
 		for len(batch) > 0 {
 			var message []byte
 			message, batch = wire.CutMessage(batch)
-			if err := l.writeMessage(message); err != nil {
+			if err := l.conn.Write(context.Background(), websocket.MessageBinary, message); err != nil {
 				l.close(wire.CauseLost)
 				return
 			}
 		}
 	}
-}
-
-func (l *link) writeMessage(message []byte) error {
-	ctx, cancel := context.WithTimeout(l.relay.ended, wire.PeerTimeout)
-	defer cancel()
-	return l.conn.Write(ctx, websocket.MessageBinary, message)
 }
 
 // flush waits until what was queued is written, or cannot be.

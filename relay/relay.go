@@ -72,6 +72,7 @@ type Relay struct {
 	phase    atomic.Int32 // of starting … refusing, below
 
 	messages   bufferPool
+	segments   segmentPool
 	handshakes chan struct{} // a place for each handshake under way
 }
 

@@ -203,40 +203,58 @@ func (x *exchange) took() time.Duration {
 
 // A body is an answer's body as the edge reads it.
 type body struct {
-	x     *exchange
-	ctx   context.Context
-	done  func()
-	chunk []byte
+	x       *exchange
+	ctx     context.Context
+	done    func()
+	segment *segment // being read; nil: none
+	unread  []byte   // of it
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	for len(b.chunk) == 0 {
-		chunk, ok := b.x.next()
-		if ok {
-			b.chunk = chunk
-			break
+	if len(b.unread) == 0 {
+		if err := b.advance(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, b.unread)
+	b.unread = b.unread[n:]
+	return n, nil
+}
+
+// advance waits for the next segment. The error is io.EOF after a whole body.
+func (b *body) advance() error {
+	b.putBack()
+	for {
+		if b.segment = b.x.next(); b.segment != nil {
+			b.unread = b.segment.data()
+			return nil
 		}
 		nack, over := b.x.end()
 		if nack != nil {
-			return 0, &nack.Error
+			return &nack.Error
 		}
 		if over {
-			return 0, io.EOF
+			return io.EOF
 		}
 		select {
 		case <-b.x.changed:
 		case <-b.ctx.Done():
-			return 0, ended(b.ctx)
+			return ended(b.ctx)
 		}
 	}
-	n := copy(p, b.chunk)
-	b.chunk = b.chunk[n:]
-	return n, nil
+}
+
+func (b *body) putBack() {
+	if b.segment != nil {
+		b.x.relay.segments.put(b.segment)
+		b.segment, b.unread = nil, nil
+	}
 }
 
 // Close cancels what has not come yet.
 func (b *body) Close() error {
 	if b.done != nil {
+		b.putBack()
 		b.x.cancel()
 		b.done()
 		b.done = nil
@@ -244,12 +262,12 @@ func (b *body) Close() error {
 	return nil
 }
 
-// end says whether anything more will come: only asked when all chunks that are
-// here have been read.
+// end says whether anything more will come: only asked when all segments that
+// are here have been read.
 func (x *exchange) end() (nack *wire.Nack, over bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.chunks) > 0 {
+	if len(x.segments) > 0 {
 		return nil, false
 	}
 	if x.over && x.failure == nil {
