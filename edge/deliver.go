@@ -98,12 +98,18 @@ func (x *exchange) copy(ctx context.Context, a *wire.Answer, length int64, buf [
 func (x *exchange) writeHeader(a *wire.Answer, length int64) {
 	h := x.w.Header()
 	dropped := connectionNames(valuesOf(a.Header, "Connection"))
-	for _, f := range a.Header {
+	values := make([]string, len(a.Header)) // one for each field, in place of a slice each
+	for i, f := range a.Header {
 		name := http.CanonicalHeaderKey(f.Name)
 		if notFromTarget(name) || dropped[name] || x.mode == pathMode && speaksForOrigin(name) {
 			continue
 		}
-		h.Add(name, f.Value)
+		values[i] = f.Value
+		if h[name] == nil {
+			h[name] = values[i : i+1 : i+1]
+		} else {
+			h[name] = append(h[name], f.Value)
+		}
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // none was sent: net/http shall not guess one

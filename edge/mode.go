@@ -42,11 +42,15 @@ func (e *Edge) modeOf(ctx context.Context, r *http.Request) mode {
 // front-end changed it: its Host is then an agent's. Someone who is known by
 // Authorization only speaks to us: in proxy mode that field is the target's.
 func (e *Edge) fronted(ctx context.Context, r *http.Request) bool {
+	credential := tokenOf(r.Header)
+	if credential == "" && !e.NoAuth {
+		return false // as most are: nothing more is looked at
+	}
 	address, host := hostPort(r.Host)
 	if address == "" || e.ownHost(host) {
 		return false
 	}
-	who, err := e.authenticate(tokenOf(r.Header))
+	who, err := e.authenticate(credential)
 	return err == nil && e.Scraper.Knows(ctx, who.tenant, address)
 }
 

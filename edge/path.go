@@ -23,21 +23,19 @@ func (e *Edge) aim(s *wire.Scrape, r *http.Request, m mode) *wire.Error {
 // the names, so each of the first two segments is decoded, once, and must then
 // be a name; what follows them is the target's and stays as it is.
 func aimByPath(s *wire.Scrape, path string) *wire.Error {
-	parts := strings.SplitN(strings.TrimPrefix(path, scrapePath), "/", 3)
-	if len(parts) < 2 {
+	agent, target, ok := strings.Cut(strings.TrimPrefix(path, scrapePath), "/")
+	target, s.Rest, _ = strings.Cut(target, "/")
+	if !ok {
 		return wire.Errorf(wire.BadRequest, "the path must be /scrape/{agent}/{target}")
 	}
 	// Details do not quote what was sent: it may be a token in the wrong place.
-	agent, err := url.PathUnescape(parts[0])
+	agent, err := url.PathUnescape(agent)
 	if s.Agent = lower(agent); err != nil || wire.CheckAgentName(s.Agent) != nil {
 		return wire.Errorf(wire.BadRequest, "the agent in the path is not a DNS name")
 	}
-	s.Target, err = url.PathUnescape(parts[1])
+	s.Target, err = url.PathUnescape(target)
 	if err != nil || wire.CheckName("target", s.Target) != nil {
 		return wire.Errorf(wire.BadRequest, "the target in the path is not a target's name")
-	}
-	if len(parts) == 3 {
-		s.Rest = parts[2]
 	}
 	if strings.HasPrefix(s.Rest, "/") {
 		return wire.Errorf(wire.BadRequest, "two slashes after the target")
@@ -76,6 +74,9 @@ func (e *Edge) aimByHost(s *wire.Scrape, r *http.Request) *wire.Error {
 // checkPath refuses an escaped path which some server would take for a path
 // outside of where it seems to be: declared subtrees end at their own slash.
 func checkPath(escaped string) *wire.Error {
+	if escaped == "" {
+		return nil
+	}
 	path, err := url.PathUnescape(escaped)
 	if err != nil || (&url.URL{Path: path, RawPath: escaped}).EscapedPath() != escaped {
 		return wire.Errorf(wire.BadRequest, "the path has bytes that must be percent-encoded")

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,17 +65,18 @@ func connectionNames(values []string) map[string]bool {
 func (e *Edge) targetHeader(h http.Header, m mode, remaining time.Duration) ([]wire.Field, *wire.Error) {
 	dropped := connectionNames(h["Connection"])
 	fields := make([]wire.Field, 0, len(h)+1)
-	for _, name := range slices.Sorted(maps.Keys(h)) {
+	for name, values := range h {
 		if notForTarget(name) || dropped[name] || m == pathMode && (name == "Authorization" || name == "Cookie") {
 			continue
 		}
-		for _, value := range h[name] {
+		for _, value := range values {
 			if name == "Authorization" && e.ours(value) {
 				continue
 			}
 			fields = append(fields, wire.Field{Name: name, Value: value})
 		}
 	}
+	slices.SortStableFunc(fields, func(a, b wire.Field) int { return strings.Compare(a.Name, b.Name) })
 	fields = append(fields, wire.Field{Name: timeoutHeader, Value: formatSeconds(remaining)})
 	if err := wire.FitHeader(fields); err != nil {
 		return nil, wire.Errorf(wire.BadRequest, "%v", err)
