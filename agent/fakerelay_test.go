@@ -426,16 +426,22 @@ func (l *fakeLink) close(cause wire.Cause) {
 // served by the network targets; nil is none at all.
 func start(t *testing.T, relay, targets *network, change ...func(*Config)) *Agent {
 	t.Helper()
+	o := Options{dialRelay: relay.dial}
+	if targets != nil {
+		o.dialTarget = targets.dial
+	}
+	return startAgent(t, o, change...)
+}
+
+// startAgent runs an agent until the test ends.
+func startAgent(t testing.TB, o Options, change ...func(*Config)) *Agent {
+	t.Helper()
 	c := Config{
 		RelayURL: "http://relay.example.com", Token: "secret-token", Name: "edge-1",
 		Targets: "app=http://app.internal:8080/metrics", Links: 2, LogLevel: "info", LogFormat: "text",
 	}
 	for _, f := range change {
 		f(&c)
-	}
-	o := Options{dialRelay: relay.dial}
-	if targets != nil {
-		o.dialTarget = targets.dial
 	}
 	a, err := New(c, o)
 	if err != nil {
