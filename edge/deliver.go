@@ -12,9 +12,10 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// bufferSize is what is copied at a time: a few times the 4 KiB that net/http
-// writes at once, so that most of a body passes it by.
-const bufferSize = 32 << 10
+// bufferSize is what is copied at a time: many times the 4 KiB that net/http
+// buffers, so that most of a body passes that by, in one write if it is no
+// longer than most are.
+const bufferSize = 64 << 10
 
 // deliver hands the answer on. If it fails before x.sent the client has seen
 // nothing of it.

@@ -33,7 +33,7 @@ func (p *bufferPool) put(b []byte) {
 // full segments but for its last, however small the frames were that it came in.
 type segment struct {
 	n     int // bytes in use
-	bytes [32 << 10]byte
+	bytes [64 << 10]byte
 }
 
 func (s *segment) data() []byte { return s.bytes[:s.n] }
