@@ -48,6 +48,19 @@ func (g *gate) limit(perAgent, perTarget int) {
 	g.admit()
 }
 
+// tryEnter takes a place if there is one at once, as there mostly is. leave must
+// follow then.
+func (g *gate) tryEnter(t *target) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.waiting) >= g.perAgent || !g.fits(t) { // who waits does not fit: nobody is overtaken
+		return false
+	}
+	g.running++
+	g.of[t.Name]++
+	return true
+}
+
 // enter waits for a place until ctx ends. If it returns nil, leave must follow.
 func (g *gate) enter(ctx context.Context, t *target) *wire.Error {
 	g.mu.Lock()

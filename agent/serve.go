@@ -53,9 +53,11 @@ func (l *link) serve(ctx context.Context, s *scrape, q *wire.Request) {
 		s.nack(failure, l.agent.config.Shared)
 		return
 	}
-	patience, stop := context.WithTimeout(ctx, q.Remaining/2)
-	failure = l.agent.gate.enter(patience, t)
-	stop()
+	if !l.agent.gate.tryEnter(t) {
+		patience, stop := context.WithTimeout(ctx, q.Remaining/2)
+		failure = l.agent.gate.enter(patience, t)
+		stop()
+	}
 	switch {
 	case failure != nil && ctx.Err() != nil:
 		failure = over(ctx)
