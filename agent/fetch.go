@@ -39,12 +39,11 @@ func (t *target) fetch(ctx context.Context, address *url.URL, fields []wire.Fiel
 
 func (t *target) roundTrip(ctx context.Context, address *url.URL, header http.Header) (*http.Response, *wire.Error) {
 	var p progress
-	dialing, stop := withDialLimit(ctx)
-	defer stop()
+	asking := context.WithValue(ctx, asker{}, ctx)
 	r := (&http.Request{
-		Method: http.MethodGet, URL: address, Host: address.Host, Header: header.Clone(),
+		Method: http.MethodGet, URL: address, Host: address.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(httptrace.WithClientTrace(dialing, p.trace()))
+	}).WithContext(httptrace.WithClientTrace(asking, p.trace()))
 	resp, err := t.transport.RoundTrip(r)
 	if err != nil {
 		return nil, p.failure(ctx, err)
@@ -147,25 +146,21 @@ func location(r *http.Response) string {
 	return printable(u.String())
 }
 
-// dialLimit is the key of the context that a target's dial ends with: Go's
-// transport lets a dial outlive its request, which to a black hole would be for
-// minutes.
-type dialLimit struct{}
+// asker is the key of the scrape's own context. Go's transport hands a dial the
+// values of its request's context but not its end: a dial to a black hole would
+// go on for minutes.
+type asker struct{}
 
-// withDialLimit lets dials under ctx take three quarters of the time there is:
-// the rest is for saying that there is no connection.
-func withDialLimit(ctx context.Context) (context.Context, context.CancelFunc) {
-	limit, stop := ctx, context.CancelFunc(func() {})
-	if deadline, ok := ctx.Deadline(); ok {
-		limit, stop = context.WithTimeout(ctx, time.Until(deadline)*3/4)
-	}
-	return context.WithValue(ctx, dialLimit{}, limit), stop
-}
-
-// limited makes dial keep to the limit.
+// limited lets dial take three quarters of the time that its scrape has: the
+// rest is for saying that there is no connection.
 func (dial dialFunc) limited(ctx context.Context, network, address string) (net.Conn, error) {
-	if limit, ok := ctx.Value(dialLimit{}).(context.Context); ok {
-		ctx = limit
+	if scrape, ok := ctx.Value(asker{}).(context.Context); ok {
+		ctx = scrape
+		if deadline, ok := scrape.Deadline(); ok {
+			limit, stop := context.WithTimeout(scrape, time.Until(deadline)*3/4)
+			defer stop()
+			ctx = limit
+		}
 	}
 	return dial(ctx, network, address)
 }

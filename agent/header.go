@@ -18,35 +18,41 @@ var hopByHop = map[string]bool{
 	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// passes tells the fields of a header that travel on: not those of the
+// passes tells whether a field of a header travels on: not those of the
 // connection, nor those that Connection names, nor ours.
-func passes(header http.Header) func(name string) bool {
-	var named []string
+func passes(name string, named []string) bool {
+	return !hopByHop[name] && !slices.Contains(named, name) && !strings.HasPrefix(name, wire.HeaderPrefix)
+}
+
+// namedByConnection are the fields that Connection says are the connection's.
+func namedByConnection(header http.Header) (named []string) {
 	for _, list := range header["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
 	}
-	return func(name string) bool {
-		return !hopByHop[name] && !slices.Contains(named, name) && !strings.HasPrefix(name, wire.HeaderPrefix)
-	}
+	return named
 }
 
 // requestHeader is what the target is asked with. Fields that the target's own
 // declaration sets win.
 func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) http.Header {
-	all := make(http.Header, len(fields)+1)
-	for _, f := range fields {
-		all.Add(f.Name, f.Value)
+	header := make(http.Header, len(fields)+1)
+	values := make([]string, len(fields)) // of all names: the first value of each takes no slice of its own
+	for i, f := range fields {
+		name := http.CanonicalHeaderKey(f.Name)
+		if header[name] != nil {
+			header[name] = append(header[name], f.Value)
+			continue
+		}
+		values[i] = f.Value
+		header[name] = values[i : i+1 : i+1]
 	}
-	pass := passes(all)
-	header := make(http.Header, len(all)+1)
-	for name, values := range all {
-		switch {
-		case !pass(name), name == "Host", name == "Content-Length":
-		case name == "Authorization" && (own.Authorization != nil || own.BasicAuth != nil || own.OAuth2 != nil):
-		default:
-			header[name] = values
+	named := namedByConnection(header)
+	ownCredentials := own.Authorization != nil || own.BasicAuth != nil || own.OAuth2 != nil
+	for name := range header {
+		if !passes(name, named) || name == "Host" || name == "Content-Length" || name == "Authorization" && ownCredentials {
+			delete(header, name)
 		}
 	}
 	if own.HTTPHeaders != nil {
@@ -65,10 +71,10 @@ func answerHead(r *http.Response) (*wire.Head, *wire.Error) {
 	if r.StatusCode < 200 || r.StatusCode > 599 {
 		return nil, wire.Errorf(wire.TargetBadAnswer, "status %d", r.StatusCode)
 	}
-	h := &wire.Head{Status: r.StatusCode}
-	pass := passes(r.Header)
+	h := &wire.Head{Status: r.StatusCode, Header: make([]wire.Field, 0, len(r.Header)+1)}
+	named := namedByConnection(r.Header)
 	for name, values := range r.Header {
-		if !pass(name) || name == "Content-Length" {
+		if !passes(name, named) || name == "Content-Length" {
 			continue
 		}
 		for _, value := range values {
