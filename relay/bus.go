@@ -16,20 +16,22 @@ type remote struct {
 // request is the edge end's: to is an exchange, which the frames that come back
 // find through the table.
 func (m remote) request(k legKey, q *wire.Request, to receiver) {
-	f := wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: q.Append(nil)}
-	if err := m.send(f); err != nil {
+	buffer := m.relay.messages.get()
+	defer m.relay.messages.put(buffer)
+	f := wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: q.Append(buffer[:0])}
+	if err := m.relay.Bus.Send(m.id, f); err != nil {
 		refuse(to, k, wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true})
 	}
 }
 
-func (m remote) pass(f wire.Frame) error { return m.send(f) }
+func (m remote) pass(f wire.Frame) error { return m.relay.Bus.Send(m.id, f) }
 
 // receive is the owner end's: the agent's frame goes on to the edge, as it is.
 // After one that the bus does not take nothing more goes: an answer with a hole
 // in it must never look whole.
 func (m remote) receive(f wire.Frame) {
 	k := forwardKey{m.id, legKey{f.Scrape, f.Attempt}}
-	err := m.send(f)
+	err := m.relay.Bus.Send(m.id, f)
 	if err == nil && f.Type != wire.TypeEnd && f.Type != wire.TypeNack {
 		return
 	}
@@ -37,12 +39,6 @@ func (m remote) receive(f wire.Frame) {
 		m.relay.Logger.Warn("answer given up", "scrape", f.Scrape, "to", m.id, "err", err)
 		l.abandon(k.leg)
 	}
-}
-
-func (m remote) send(f wire.Frame) error {
-	buffer := m.relay.messages.get()
-	defer m.relay.messages.put(buffer)
-	return m.relay.Bus.Send(m.id, f.Append(buffer[:0]))
 }
 
 // busFrames takes frames that another replica sent to this one.

@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -158,8 +157,7 @@ func (b *busEnd) isDead() bool {
 	return b.dead
 }
 
-func (b *busEnd) Send(to wire.ReplicaID, frames []byte) error {
-	f, _, _ := wire.Next(frames)
+func (b *busEnd) Send(to wire.ReplicaID, f wire.Frame) error {
 	b.mu.Lock()
 	drop := b.drop != nil && b.drop(to, f)
 	b.sent++
@@ -167,7 +165,7 @@ func (b *busEnd) Send(to wire.ReplicaID, frames []byte) error {
 	if drop {
 		return nil
 	}
-	frames = bytes.Clone(frames)
+	frames := f.Append(nil)
 	for _, r := range b.cluster.replicas {
 		if r.Replica == to && !r.bus.isDead() {
 			// A goroutine a frame would lose the order; a call from the

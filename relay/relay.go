@@ -28,7 +28,7 @@ type directory interface {
 
 // A bus carries frames to other replicas, at most once and in order.
 type bus interface {
-	Send(to wire.ReplicaID, frames []byte) error
+	Send(to wire.ReplicaID, f wire.Frame) error
 	RoundTrip() time.Duration
 }
 

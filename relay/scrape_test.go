@@ -326,7 +326,7 @@ func TestAForgedRequestDoesNotCrossTenants(t *testing.T) {
 		"another tenant": {Link: a.welcome.Link, Tenant: "other", Agent: "edge", Target: "node", Remaining: time.Second},
 		"another agent":  {Link: a.welcome.Link, Tenant: wire.DefaultTenant, Agent: "other", Target: "node", Remaining: time.Second},
 	} {
-		_ = edge.bus.Send(owner.Replica, wire.Frame{Type: wire.TypeRequest, Attempt: 1, Scrape: 9, Payload: q.Append(nil)}.Append(nil))
+		_ = edge.bus.Send(owner.Replica, wire.Frame{Type: wire.TypeRequest, Attempt: 1, Scrape: 9, Payload: q.Append(nil)})
 		select {
 		case f := <-a.frames:
 			t.Errorf("%s: %v reached the agent", name, f.Type)
@@ -342,7 +342,7 @@ func TestFramesOfOthersScrapesAreDropped(t *testing.T) {
 	f, _ := a.request()
 	// A replica that does not hold the link, and an attempt that is not ours.
 	for _, forged := range []wire.Frame{head(f), end(f, nil)} {
-		_ = c.replicas[2].bus.Send(c.replicas[1].Replica, forged.Append(nil))
+		_ = c.replicas[2].bus.Send(c.replicas[1].Replica, forged)
 		forged.Attempt = 7
 		a.send(forged)
 	}

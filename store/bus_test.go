@@ -31,7 +31,7 @@ func TestFramesArriveInOrder(t *testing.T) {
 	for _, to := range to {
 		want := 0
 		for i := range n {
-			want += len(frame(i))
+			want += frame(i).Size()
 		}
 		storetest.WaitUntil(t, within, "all frames", func() bool { return to.Received(from.id()) >= want })
 		for i, got := range numbers(t, to.Frames(from.id())) {
@@ -73,19 +73,19 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Errorf("before the bus is up: %v", err)
 	}
 	s.outbox.setUp(true)
-	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}
 	sent := 0
 	var err error
 	for ; err == nil; err = s.Send(to, big) {
-		sent += len(big)
+		sent += big.Size()
 	}
-	if !errors.Is(err, ErrQueueFull) || sent-len(big) != QueueLimit {
-		t.Errorf("after %d bytes: %v", sent-len(big), err)
+	if !errors.Is(err, ErrQueueFull) || sent-big.Size() != QueueLimit {
+		t.Errorf("after %d bytes: %v", sent-big.Size(), err)
 	}
 	if err := s.Send(wire.NewID[wire.ReplicaID](), big); err != nil {
 		t.Errorf("to another: %v", err)
 	}
-	if dropped := s.outbox.setUp(false); dropped != QueueLimit+len(big) {
+	if dropped := s.outbox.setUp(false); dropped != QueueLimit+big.Size() {
 		t.Errorf("%d bytes dropped", dropped)
 	}
 }
@@ -96,8 +96,8 @@ func TestRoundsAreFair(t *testing.T) {
 	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
 	s.outbox.setUp(true)
 	busy, other := wire.NewID[wire.ReplicaID](), wire.NewID[wire.ReplicaID]()
-	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
-	for range QueueLimit / len(big) {
+	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}
+	for range QueueLimit / big.Size() {
 		if err := s.Send(busy, big); err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestRoundsAreFair(t *testing.T) {
 	for _, m := range s.outbox.take(s.config.Replica) {
 		served[m.to]++
 	}
-	if served[other] != 1 || served[busy] > roundBytes/len(big)+1 {
+	if served[other] != 1 || served[busy] > roundBytes/big.Size()+1 {
 		t.Errorf("a round serves %v", served)
 	}
 }
@@ -129,7 +129,7 @@ func TestFailedRoundIsAGap(t *testing.T) {
 		if len(messages) != 1 {
 			t.Fatalf("%d messages", len(messages))
 		}
-		e, err := wire.ParseEnvelope(messages[0].body)
+		e, err := wire.ParseEnvelope(messages[0].chunk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,17 +184,16 @@ func TestAGapIsSeenWithoutMoreFrames(t *testing.T) {
 	}
 }
 
-func TestSplit(t *testing.T) {
+func TestAFrameLongerThanAMessageIsRefused(t *testing.T) {
 	t.Parallel()
-	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
-	small := frame(5)
-	many := append(append(append([]byte(nil), small...), big...), small...)
-	chunks, err := split(many)
-	if err != nil || len(chunks) != 3 {
-		t.Fatalf("%d chunks, %v", len(chunks), err)
+	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
+	s.outbox.setUp(true)
+	to := wire.NewID[wire.ReplicaID]()
+	if err := s.Send(to, wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}); err != nil {
+		t.Errorf("as long as may be: %v", err)
 	}
-	if _, err := split(append([]byte(nil), make([]byte, wire.MaxMessage+1)...)); err == nil {
-		t.Error("no frames, and no error")
+	if err := s.Send(to, wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload+1)}); err == nil {
+		t.Error("a byte more, and no error")
 	}
 }
 

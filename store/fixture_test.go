@@ -76,8 +76,8 @@ func (r *replica) linked(t *testing.T, l wire.Lease) func() bool {
 }
 
 // frame is a frame that carries a number.
-func frame(n int) []byte {
-	return wire.Frame{Type: wire.TypeData, Attempt: 1, Scrape: wire.ScrapeID(n), Payload: make([]byte, n%200)}.Append(nil)
+func frame(n int) wire.Frame {
+	return wire.Frame{Type: wire.TypeData, Attempt: 1, Scrape: wire.ScrapeID(n), Payload: make([]byte, n%200)}
 }
 
 // numbers reads the numbers of frames.

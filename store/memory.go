@@ -264,7 +264,7 @@ func (m *Memory) Links() int {
 }
 
 // Send fails: there is no other replica.
-func (m *Memory) Send(wire.ReplicaID, []byte) error { return errAlone }
+func (m *Memory) Send(wire.ReplicaID, wire.Frame) error { return errAlone }
 
 var errAlone = errors.New("the embedded store has one replica and no bus")
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -23,7 +22,8 @@ const (
 // goroutine publishes: what has queued up during its last round trip goes out
 // in the next one.
 type outbox struct {
-	kick chan struct{} // capacity 1: something is queued
+	kick   chan struct{} // capacity 1: something is queued
+	chunks chunkPool
 
 	mu     sync.Mutex
 	up     bool // whether frames are taken
@@ -41,7 +41,7 @@ type queue struct {
 	to     wire.ReplicaID
 	stream uint64
 	seq    uint64
-	chunks [][]byte
+	chunks []chunk
 	bytes  int  // of chunks
 	waits  bool // in ready
 	owing  bool // the receiver has yet to see that frames are missing
@@ -54,32 +54,38 @@ func (o *outbox) init() {
 	o.nudges = make(map[wire.ReplicaID][]wire.LinkID)
 }
 
-// Send queues whole frames for another replica, and copies them. It never
-// waits: the error is ErrBusDown, ErrQueueFull, or says what is wrong with the
-// frames. After an error a receiver cannot know that something is missing, so
-// the scrapes that the frames belong to must be given up.
-func (s *Redis) Send(to wire.ReplicaID, frames []byte) error {
-	if len(frames) == 0 {
-		return nil
+// Send queues a frame for another replica, and copies it. It never waits: the
+// error is ErrBusDown, ErrQueueFull, or says that the frame is too long. After an
+// error a receiver cannot know that something is missing, so the scrape that the
+// frame belongs to must be given up.
+func (s *Redis) Send(to wire.ReplicaID, f wire.Frame) error {
+	if f.Size() > wire.MaxMessage {
+		return errOversize
 	}
 	o := &s.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.up {
-		s.metrics.droppedDown.Add(float64(len(frames)))
+		s.metrics.droppedDown.Add(float64(f.Size()))
 		return ErrBusDown
 	}
 	q := o.queue(to)
-	if q.bytes+len(frames) > QueueLimit {
-		s.metrics.droppedFull.Add(float64(len(frames)))
+	if q.bytes+f.Size() > QueueLimit {
+		s.metrics.droppedFull.Add(float64(f.Size()))
 		return ErrQueueFull
 	}
-	if err := q.append(frames); err != nil {
-		return err
+	last := len(q.chunks) - 1
+	if last < 0 || len(q.chunks[last])+f.Size() > cap(q.chunks[last]) {
+		q.chunks = append(q.chunks, o.chunks.get())
+		last++
 	}
+	q.chunks[last] = f.Append(q.chunks[last])
+	q.bytes += f.Size()
 	o.publish(q)
 	return nil
 }
+
+var errOversize = errors.New("the frame is longer than a message")
 
 // publish has q's turn come. o.mu is held.
 func (o *outbox) publish(q *queue) {
@@ -88,49 +94,6 @@ func (o *outbox) publish(q *queue) {
 		o.ready = append(o.ready, q)
 	}
 	kick(o.kick)
-}
-
-var errOversize = errors.New("a frame is longer than a message")
-
-// append adds frames to the last chunk, or begins new ones.
-func (q *queue) append(frames []byte) error {
-	if last := len(q.chunks) - 1; last >= 0 && len(q.chunks[last])+len(frames) <= wire.MaxMessage {
-		q.chunks[last] = append(q.chunks[last], frames...)
-		q.bytes += len(frames)
-		return nil
-	}
-	chunks, err := split(frames)
-	if err != nil {
-		return err
-	}
-	q.chunks = append(q.chunks, chunks...)
-	q.bytes += len(frames)
-	return nil
-}
-
-// split copies frames into chunks of at most wire.MaxMessage bytes.
-func split(frames []byte) ([][]byte, error) {
-	var chunks [][]byte
-	for len(frames) > 0 {
-		n := len(frames)
-		for rest := frames; n > wire.MaxMessage; {
-			// Too long for one: as many whole frames as fit.
-			_, after, err := wire.Next(rest)
-			if err != nil {
-				return nil, fmt.Errorf("send: %w", err)
-			}
-			if len(frames)-len(after) > wire.MaxMessage {
-				if n = len(frames) - len(rest); n == 0 {
-					return nil, errOversize
-				}
-				break
-			}
-			rest = after
-		}
-		chunks = append(chunks, append([]byte(nil), frames[:n]...))
-		frames = frames[n:]
-	}
-	return chunks, nil
 }
 
 // queue is the destination's queue. o.mu is held.
@@ -190,6 +153,7 @@ func (o *outbox) setUp(up bool) (dropped int) {
 	}
 	for _, q := range o.queues {
 		dropped += q.bytes
+		o.chunks.put(q.chunks...)
 		q.chunks, q.bytes, q.waits = nil, 0, false
 		o.restart(q)
 	}
@@ -205,13 +169,12 @@ func (o *outbox) restart(q *queue) {
 	q.stream, q.seq, q.owing = o.nextStream(), 1, true
 }
 
-// A message is one envelope on its way out.
+// A message is one envelope on its way out. Whoever takes it puts its chunk back.
 type message struct {
 	kind   wire.EnvelopeKind
 	to     wire.ReplicaID
 	stream uint64
-	frames []byte
-	body   []byte // the envelope
+	chunk  chunk
 }
 
 // take takes the next round's messages, numbered.
@@ -219,17 +182,17 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var round []message
-	add := func(to wire.ReplicaID, e wire.Envelope) {
-		e.From = from
-		body := e.Append(make([]byte, 0, wire.EnvelopeSize+len(e.Frames)))
-		round = append(round, message{kind: e.Kind, to: to, stream: e.Stream, frames: e.Frames, body: body})
+	add := func(to wire.ReplicaID, e wire.Envelope, c chunk) {
+		e.From, e.Frames = from, c.frames()
+		e.AppendHeader(c[:0])
+		round = append(round, message{kind: e.Kind, to: to, stream: e.Stream, chunk: c})
 	}
 	if o.probe != nil {
-		add(from, *o.probe)
+		add(from, *o.probe, o.chunks.get())
 		o.probe = nil
 	}
 	for to, links := range o.nudges {
-		add(to, wire.Envelope{Kind: wire.EnvelopeNudge, Frames: joinLinks(links)})
+		add(to, wire.Envelope{Kind: wire.EnvelopeNudge}, append(o.chunks.get(), joinLinks(links)...))
 		delete(o.nudges, to)
 	}
 	now := time.Now()
@@ -238,17 +201,17 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 		o.ready = o.ready[1:]
 		q.waits = false
 		if len(q.chunks) == 0 {
-			q.chunks = [][]byte{nil} // no frames: only that some are missing
+			q.chunks = append(q.chunks, o.chunks.get()) // no frames: only that some are missing
 		}
 		q.owing = false
 		for share := 0; len(q.chunks) > 0 && share < roundShare; {
-			frames := q.chunks[0]
+			c := q.chunks[0]
 			q.chunks = q.chunks[1:]
 			q.seq++
-			q.bytes -= len(frames)
-			share += len(frames)
-			add(q.to, wire.Envelope{Kind: wire.EnvelopeFrames, Stream: q.stream, Seq: q.seq, Frames: frames})
-			size += len(frames)
+			q.bytes -= len(c.frames())
+			share += len(c.frames())
+			size += len(c.frames())
+			add(q.to, wire.Envelope{Kind: wire.EnvelopeFrames, Stream: q.stream, Seq: q.seq}, c)
 		}
 		q.used = now
 		if len(q.chunks) > 0 {

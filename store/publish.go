@@ -37,6 +37,9 @@ func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
 			return
 		}
 		s.publish(ctx, round, events)
+		for _, m := range round {
+			s.outbox.chunks.put(m.chunk)
+		}
 	}
 }
 
@@ -57,7 +60,7 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 	for i, m := range round {
 		if unsent(cmds[i]) {
 			if m.kind == wire.EnvelopeFrames {
-				s.metrics.droppedUnsent.Add(float64(len(m.frames)))
+				s.metrics.droppedUnsent.Add(float64(len(m.chunk.frames())))
 				s.outbox.failed(m.to, m.stream)
 			}
 			continue
@@ -66,8 +69,8 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 		unheard := s.clients.cluster == nil && cmds[i].Val() == 0
 		switch {
 		case m.kind == wire.EnvelopeFrames:
-			s.metrics.framesOut.Add(float64(countFrames(m.frames)))
-			s.metrics.bytesOut.Add(float64(len(m.frames)))
+			s.metrics.framesOut.Add(float64(countFrames(m.chunk.frames())))
+			s.metrics.bytesOut.Add(float64(len(m.chunk.frames())))
 			if unheard {
 				events.Unheard(m.to)
 			}
@@ -82,7 +85,7 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, round []message, cmds []*redis.IntCmd) {
 	pipe := client.Pipeline()
 	for i, m := range round {
-		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), m.body)
+		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), []byte(m.chunk))
 	}
 	_, _ = pipe.Exec(ctx) // every command has its own error
 }

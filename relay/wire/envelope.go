@@ -48,7 +48,11 @@ type Envelope struct {
 }
 
 // Append appends the encoded envelope to b.
-func (e *Envelope) Append(b []byte) []byte {
+func (e *Envelope) Append(b []byte) []byte { return append(e.AppendHeader(b), e.Frames...) }
+
+// AppendHeader appends the envelope without its frames, for those that stand in
+// their place already.
+func (e *Envelope) AppendHeader(b []byte) []byte {
 	if len(e.Frames) > MaxMessage || len(e.From) != IDSize {
 		panic(fmt.Sprintf("wire: envelope from %q of %d bytes", e.From, len(e.Frames)))
 	}
@@ -56,8 +60,7 @@ func (e *Envelope) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(e.Frames)))
 	b = binary.BigEndian.AppendUint64(b, e.Stream)
 	b = binary.BigEndian.AppendUint64(b, e.Seq)
-	b = append(b, e.From...)
-	return append(b, e.Frames...)
+	return append(b, e.From...)
 }
 
 // ParseEnvelope decodes an envelope, but not the frames in it.

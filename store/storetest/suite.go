@@ -20,7 +20,7 @@ type Store interface {
 	Forget(context.Context, wire.AgentKey) error
 	Replicas() int
 	Links() int
-	Send(to wire.ReplicaID, frames []byte) error
+	Send(to wire.ReplicaID, f wire.Frame) error
 	RoundTrip() time.Duration
 	Run(context.Context, wire.StoreEvents) error
 }

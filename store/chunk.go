@@ -1,0 +1,34 @@
+package store
+
+import (
+	"sync"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A chunk is an envelope in the making: room for the header, and the frames
+// after it. What is published is the chunk itself, so that a body is copied once
+// on its way out.
+type chunk []byte
+
+type chunkArray [wire.EnvelopeSize + wire.MaxMessage]byte
+
+// frames are what the chunk carries.
+func (c chunk) frames() []byte { return c[wire.EnvelopeSize:] }
+
+// A chunkPool lends chunks. The zero value is ready.
+type chunkPool struct{ pool sync.Pool }
+
+// get returns a chunk without frames.
+func (p *chunkPool) get() chunk {
+	if a, ok := p.pool.Get().(*chunkArray); ok {
+		return a[:wire.EnvelopeSize]
+	}
+	return new(chunkArray)[:wire.EnvelopeSize]
+}
+
+func (p *chunkPool) put(all ...chunk) {
+	for _, c := range all {
+		p.pool.Put((*chunkArray)(c[:cap(c)]))
+	}
+}
