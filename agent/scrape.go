@@ -14,6 +14,10 @@ import (
 // message, so that scrapes take turns on a thin line twice a second.
 const dataSize = 31 << 10
 
+// usualHead is as long as a HEAD is of what Prometheus's client libraries
+// answer, in bytes, and some more. One that is longer grows.
+const usualHead = 256
+
 // A scrape is one REQUEST, from when it came until its END or NACK. It says one
 // of the two, once, and nothing after it.
 type scrape struct {
@@ -21,13 +25,13 @@ type scrape struct {
 	attempt uint8
 	came    time.Time
 	out     *writer
-	credit  *credit
+	credit  credit
 	cancel  context.CancelFunc
 	taken   chan struct{} // the DATA frame that was queued is on its way
 	buffers *sync.Pool    // of *[dataSize]byte
 
 	mu       sync.Mutex
-	head     *wire.Head // the target's, until it is sent
+	head     []byte // the target's HEAD, until it is sent
 	headSent bool
 	ended    bool
 }
@@ -46,7 +50,7 @@ func (s *scrape) stillHere() {
 	case s.ended || s.headSent:
 	case s.head != nil:
 		s.headSent = true
-		s.out.send(s.frame(wire.TypeHead, s.head.Append(nil)))
+		s.out.send(s.frame(wire.TypeHead, s.head))
 	default:
 		s.out.send(s.frame(wire.TypeAck, nil))
 	}
@@ -75,9 +79,10 @@ func (s *scrape) fail(why *wire.Error) {
 
 // begin keeps the head for the first piece of body to share a message with.
 func (s *scrape) begin(head *wire.Head) {
+	payload := head.Append(make([]byte, 0, usualHead))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.head = head
+	s.head = payload
 }
 
 // deliver queues a piece of body, HEAD before it if it is the first and END
@@ -85,10 +90,10 @@ func (s *scrape) begin(head *wire.Head) {
 func (s *scrape) deliver(data []byte, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var frames []outgoing
+	frames := make([]outgoing, 0, 3)
 	if !s.headSent {
 		s.headSent = true
-		frames = append(frames, s.frame(wire.TypeHead, s.head.Append(nil)))
+		frames = append(frames, s.frame(wire.TypeHead, s.head))
 	}
 	if len(data) > 0 {
 		f := s.frame(wire.TypeData, data)

@@ -27,7 +27,7 @@ func (l *link) request(life context.Context, f wire.Frame) {
 		s.nack(wire.Errorf(wire.BadRequest, "%v", err), false)
 		return
 	}
-	s.credit = newCredit(q.Credit)
+	s.credit.left = int64(q.Credit)
 	ctx, cancel := context.WithTimeout(life, q.Remaining)
 	s.cancel = cancel
 	if !l.add(s) {
