@@ -38,12 +38,12 @@ func (t *target) fetch(ctx context.Context, address *url.URL, fields []wire.Fiel
 }
 
 func (t *target) roundTrip(ctx context.Context, address *url.URL, header http.Header) (*http.Response, *wire.Error) {
-	var p progress
+	p := newProgress()
 	asking := context.WithValue(ctx, asker{}, ctx)
 	r := (&http.Request{
 		Method: http.MethodGet, URL: address, Host: address.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(httptrace.WithClientTrace(asking, p.trace()))
+	}).WithContext(httptrace.WithClientTrace(asking, &p.trace))
 	resp, err := t.transport.RoundTrip(r)
 	if err != nil {
 		return nil, p.failure(ctx, err)
@@ -53,20 +53,23 @@ func (t *target) roundTrip(ctx context.Context, address *url.URL, header http.He
 
 // progress is how far a request has come; it tells failures apart that look
 // alike.
-type progress struct{ stage atomic.Int32 }
+type progress struct {
+	stage atomic.Int32
+	trace httptrace.ClientTrace
+}
 
 const (
 	handshaking = 1 + iota
 	connected
 )
 
-func (p *progress) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
-		// A dial that lost the race against an idle connection goes on in the
-		// background: it must not undo connected.
-		TLSHandshakeStart: func() { p.stage.CompareAndSwap(0, handshaking) },
-		GotConn:           func(httptrace.GotConnInfo) { p.stage.Store(connected) },
-	}
+func newProgress() *progress {
+	p := new(progress)
+	// A dial that lost the race against an idle connection goes on in the
+	// background: it must not undo connected.
+	p.trace.TLSHandshakeStart = func() { p.stage.CompareAndSwap(0, handshaking) }
+	p.trace.GotConn = func(httptrace.GotConnInfo) { p.stage.Store(connected) }
+	return p
 }
 
 // failure gives err its reason.

@@ -67,11 +67,11 @@ func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) http.H
 }
 
 // answerHead is HEAD's content for a target's answer.
-func answerHead(r *http.Response) (*wire.Head, *wire.Error) {
+func answerHead(r *http.Response) (wire.Head, *wire.Error) {
 	if r.StatusCode < 200 || r.StatusCode > 599 {
-		return nil, wire.Errorf(wire.TargetBadAnswer, "status %d", r.StatusCode)
+		return wire.Head{}, wire.Errorf(wire.TargetBadAnswer, "status %d", r.StatusCode)
 	}
-	h := &wire.Head{Status: r.StatusCode, Header: make([]wire.Field, 0, len(r.Header)+1)}
+	h := wire.Head{Status: r.StatusCode, Header: make([]wire.Field, 0, len(r.Header)+1)}
 	named := namedByConnection(r.Header)
 	for name, values := range r.Header {
 		if !passes(name, named) || name == "Content-Length" {
@@ -80,7 +80,7 @@ func answerHead(r *http.Response) (*wire.Head, *wire.Error) {
 		for _, value := range values {
 			f := wire.Field{Name: name, Value: value}
 			if !wire.ValidField(f) {
-				return nil, wire.Errorf(wire.TargetBadAnswer, "a header field that is none")
+				return wire.Head{}, wire.Errorf(wire.TargetBadAnswer, "a header field that is none")
 			}
 			h.Header = append(h.Header, f)
 		}
@@ -91,7 +91,7 @@ func answerHead(r *http.Response) (*wire.Head, *wire.Error) {
 	// Go gives them in no order; values of one name keep theirs.
 	slices.SortStableFunc(h.Header, func(a, b wire.Field) int { return strings.Compare(a.Name, b.Name) })
 	if err := wire.FitHeader(h.Header); err != nil {
-		return nil, wire.Errorf(wire.TargetBadAnswer, "%v", err)
+		return wire.Head{}, wire.Errorf(wire.TargetBadAnswer, "%v", err)
 	}
 	return h, nil
 }

@@ -11,6 +11,9 @@ import (
 // address is the URL that a request for t means. It cannot leave what t
 // declares: another path needs a subtree, and nothing reaches another host.
 func (t *target) address(rest, query string) (*url.URL, *wire.Error) {
+	if rest == "" && query == "" {
+		return t.url, nil // nobody changes a request's URL
+	}
 	u := *t.url
 	if rest != "" {
 		if !t.Subtree {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"time"
 
@@ -84,7 +85,7 @@ func (l *link) ask(ctx context.Context, s *scrape, t *target, address *url.URL, 
 	defer r.Body.Close()
 	head, failure := answerHead(r)
 	if failure == nil {
-		s.begin(head)
+		s.begin(&head)
 		ack.Reset(wire.AckAfter) // HEAD waits no longer than that for the body
 		failure = s.pump(ctx, r.Body)
 	}
@@ -123,5 +124,7 @@ func (l *link) told(s *scrape, q *wire.Request, t *target, failure *wire.Error) 
 		reason, detail = failure.Reason, failure.Detail
 	}
 	l.agent.metrics.scrapes.WithLabelValues(name, reason.String()).Inc()
-	l.logger().Debug("scrape done", "scrape", s.id, "target", printable(q.Target), "reason", reason, "detail", detail)
+	if log := l.logger(); log.Enabled(context.Background(), slog.LevelDebug) { // its arguments cost more than asking
+		log.Debug("scrape done", "scrape", s.id, "target", printable(q.Target), "reason", reason, "detail", detail)
+	}
 }
