@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -210,6 +212,36 @@ func tlsTarget(t *testing.T) (url string) {
 	}()
 	t.Cleanup(func() { listener.Close(); <-done })
 	return "https://" + listener.Addr().String() + "/"
+}
+
+func TestADialTakesNoMoreThanThreeQuartersOfTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		given := make(chan time.Duration, 2)
+		startAgent(t, Options{dialRelay: relay.dial, dialTarget: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			begun := time.Now()
+			<-ctx.Done() // a black hole
+			given <- time.Since(begun)
+			return nil, ctx.Err()
+		}})
+		l := relay.link()
+		l.welcome(1)
+		if r := l.reply(l.request("app")); r.reason() != wire.TargetRefused {
+			t.Errorf("%v %q", r.reason(), r.detail())
+		}
+		if took := <-given; took != 750*time.Millisecond {
+			t.Errorf("the dial took %v", took)
+		}
+		id := l.request("app")
+		l.expect(wire.TypeAck) // after 100 ms
+		l.cancel(id)
+		if r := l.reply(id); r.reason() != wire.Canceled {
+			t.Errorf("cancelled: %v %q", r.reason(), r.detail())
+		}
+		if took := <-given; took != wire.AckAfter {
+			t.Errorf("cancelled, the dial took %v", took)
+		}
+	})
 }
 
 func TestAnIdleConnectionIsUsedAgain(t *testing.T) {
