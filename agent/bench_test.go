@@ -109,7 +109,6 @@ func newBenchRelay(b *testing.B, target string) *benchRelay {
 }
 
 func (r *benchRelay) send(f wire.Frame) {
-	r.b.Helper()
 	if err := r.conn.Write(context.Background(), websocket.MessageBinary, f.Append(r.message[:0])); err != nil {
 		r.b.Fatal(err)
 	}
@@ -117,7 +116,6 @@ func (r *benchRelay) send(f wire.Frame) {
 
 // scrape asks once, and reads until END; the body must be n bytes.
 func (r *benchRelay) scrape(n int) {
-	r.b.Helper()
 	r.request.Scrape++
 	r.send(r.request)
 	for {

@@ -21,6 +21,10 @@ const (
 	maxQueuedBytes  = 32 << 20
 )
 
+// idleQueue is how many frames an idle link has room for: HEAD, DATA and END of
+// a few scrapes.
+const idleQueue = 16
+
 // errSlow ends a link whose queue is full.
 var errSlow = errors.New("the replica does not read what is sent to it")
 
@@ -176,10 +180,15 @@ func (w *writer) next(message []byte) ([]byte, error) {
 }
 
 // drop forgets the first n of the queue, and the queue's memory once it is
-// empty: an idle link holds none.
+// empty, but for the little that the next scrape needs anyway.
 func (w *writer) drop(n int) {
 	clear(w.queue[:n])
-	if w.queue = w.queue[n:]; len(w.queue) == 0 {
+	switch {
+	case n < len(w.queue):
+		w.queue = w.queue[n:]
+	case cap(w.queue) <= idleQueue:
+		w.queue = w.queue[:0]
+	default:
 		w.queue = nil
 	}
 }
