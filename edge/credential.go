@@ -26,7 +26,7 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 	if e.NoAuth {
 		return caller{tenant: wire.DefaultTenant}, nil
 	}
-	failure := wire.Errorf(wire.Unauthorized, "a scraper's token is needed")
+	var failure *wire.Error
 	for _, t := range tokens {
 		if t == "" {
 			continue
@@ -40,6 +40,9 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 		default:
 			return caller{tenant: claims.Tenant, allow: claims.Agents}, nil
 		}
+	}
+	if failure == nil {
+		failure = wire.Errorf(wire.Unauthorized, "a scraper's token is needed")
 	}
 	return caller{}, failure
 }

@@ -25,6 +25,11 @@ type exchange struct {
 	hop     hop
 	changed chan struct{} // holds a token when there is news for the reader
 
+	// Parts of the exchange, so as not to be allocated one by one.
+	asked     wire.Request
+	delivered wire.Answer
+	body      body
+
 	mu        sync.Mutex // guards what follows
 	window    window
 	head      *wire.Head

@@ -106,16 +106,16 @@ func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) 
 	} else {
 		x.window = busWindow(&r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
 	}
-	q := &wire.Request{
+	x.asked = wire.Request{
 		Remaining: remaining(ctx), Credit: uint32(x.window.granted), Link: rt.link,
 		Tenant: rt.key.Tenant, Agent: rt.key.Agent, Target: rt.target, Rest: rt.rest, Query: s.Query, Header: s.Header,
 	}
-	if err := q.Fits(); err != nil {
+	if err := x.asked.Fits(); err != nil {
 		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BadRequest, "%v", err)})
 		return x
 	}
 	r.pending.add(x)
-	x.hop.request(k, q, x)
+	x.hop.request(k, &x.asked, x)
 	return x
 }
 
@@ -184,10 +184,12 @@ func (x *exchange) state() (nack *wire.Nack, settled, acked bool) {
 func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	a := &wire.Answer{
+	x.body = body{x: x, ctx: ctx, done: done}
+	x.delivered = wire.Answer{
 		Head: *x.head, Whole: x.over && x.failure == nil, Length: x.window.length,
-		Body: &body{x: x, ctx: ctx, done: done}, AgentTook: x.took, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
+		Body: &x.body, AgentTook: x.took, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
 	}
+	a := &x.delivered
 	if a.Whole {
 		a.Length = x.window.received
 		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)

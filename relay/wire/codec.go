@@ -100,10 +100,17 @@ func (r *reader) fields() []Field {
 		r.err = ErrTruncated
 		return nil
 	}
+	// One copy of what is left, of which all names and values are parts.
+	text := string(r.b)
+	str := func() string {
+		b := r.take(int(r.u16()))
+		end := len(text) - len(r.b)
+		return text[end-len(b) : end]
+	}
 	fields := make([]Field, 0, n)
 	size := 0
 	for range n {
-		f := Field{Name: r.str(), Value: r.str()}
+		f := Field{Name: str(), Value: str()}
 		if r.err == nil && !ValidField(f) {
 			r.err = fmt.Errorf("header field %q: %w", f.Name, ErrMalformed)
 		}

@@ -20,15 +20,16 @@ func CheckAgentName(name string) error {
 	if name == "" || len(name) > 253 {
 		return fmt.Errorf("agent name of %d bytes: must have 1 to 253", len(name))
 	}
-	labels := strings.Split(name, ".")
-	for _, l := range labels {
-		if !dnsLabel(l) {
+	var last string
+	for last = range strings.SplitSeq(name, ".") {
+		if !dnsLabel(last) {
 			return fmt.Errorf("agent name %q: not a DNS name in lower case", name)
 		}
 	}
-	last := labels[len(labels)-1]
-	if _, err := strconv.ParseUint(last, 0, 64); err == nil || allDigits(last) {
-		return fmt.Errorf("agent name %q: reads as an IP address", name)
+	if last[0] >= '0' && last[0] <= '9' { // also hexadecimal
+		if _, err := strconv.ParseUint(last, 0, 64); err == nil || allDigits(last) {
+			return fmt.Errorf("agent name %q: reads as an IP address", name)
+		}
 	}
 	if last == "localhost" {
 		return fmt.Errorf("agent name %q: means this machine to every client", name)
