@@ -43,7 +43,7 @@ program, are not counted. Every body is compared with what the target sent.
   -rounds n      default 3
   -for d         how long a system is measured in a round, default 3s
   -links n       for idle and storm, default 5000
-  -profile dir   writes CPU profiles of our own processes there
+  -profile dir   writes CPU and allocation profiles of our own processes there
   -keep          leaves the logs of all processes, and says where
 `
 

@@ -92,7 +92,7 @@ func (s *system) efforts() map[string]effort {
 }
 
 // startProfiles has each of our processes write a CPU profile of the time in
-// which it is measured.
+// which it is measured, and then one of all that it has allocated.
 func (b *bench) startProfiles(s *system, p *payload) *sync.WaitGroup {
 	var all sync.WaitGroup
 	if b.profile == "" {
@@ -104,16 +104,23 @@ func (b *bench) startProfiles(s *system, p *payload) *sync.WaitGroup {
 			continue
 		}
 		all.Go(func() {
-			resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", o.profiles, int(b.length.Seconds())))
-			if err != nil {
-				return
-			}
-			defer resp.Body.Close()
-			profile, _ := io.ReadAll(resp.Body)
-			_ = os.WriteFile(filepath.Join(b.profile, o.Name+strings.ReplaceAll(p.path, "/", "-")+".pprof"), profile, 0o644)
+			name := filepath.Join(b.profile, o.Name+strings.ReplaceAll(p.path, "/", "-"))
+			at := "http://" + o.profiles + "/debug/pprof/"
+			fetchFile(fmt.Sprintf("%sprofile?seconds=%d", at, int(b.length.Seconds())), name+".cpu.pprof")
+			fetchFile(at+"allocs", name+".allocs.pprof")
 		})
 	}
 	return &all
+}
+
+func fetchFile(url, name string) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	content, _ := io.ReadAll(resp.Body)
+	_ = os.WriteFile(name, content, 0o644)
 }
 
 // A contest is what several systems made of the same load.
