@@ -57,8 +57,9 @@ func (s *socket) release() error {
 	return err
 }
 
-// Write writes, or holds back. The library calls it for one frame at a time, in
-// their order, from whichever goroutine: its reader answers pings.
+// Write writes, or holds back. The library calls it for one frame at a time, from
+// whichever goroutine: its reader answers pings, and such an answer may overtake
+// the message that is being released.
 func (s *socket) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	if s.cork != nil && len(s.cork)+len(p) <= cap(s.cork) {
