@@ -9,6 +9,7 @@ import (
 	_ "net/http/pprof" // an agent itself serves none
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -26,6 +27,7 @@ const crowdOfAgents = "crowd-of-agents"
 // environment's settings and names of their own, until it is told to stop. The
 // second is where it serves profiles.
 func runAgents(args []string) int {
+	defer runtime.KeepAlive(settings.Ballast()) // as the agent does
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := manyAgents(ctx, args); err != nil {

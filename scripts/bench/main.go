@@ -32,10 +32,14 @@ program, are not counted. Every body is compared with what the target sent.
   storm    -links links are lost at once and come back: how fast, and how
            scrapes through other links fare meanwhile
 
-  -systems a,b   direct (no hop), nginx (two hops), local (agent linked here),
-                 bus (agent at another replica, over Redis), tls (nginx before
-                 the agent's link), and the peers of scripts/bench/peers whose
-                 programs are on PATH; default all that can be had
+  -systems a,b   direct (no hop), nginx (two hops), nethttp (one hop of a Go
+                 program that does nothing else: what its HTTP server and client
+                 cost), local (agent linked here), bus (agent at another
+                 replica, over Redis), tls (nginx before the agent's link), and
+                 the peers of scripts/bench/peers whose programs are on PATH;
+                 default all that can be had but tls.
+                 local@DIR, bus@DIR and tls@DIR run the programs in DIR: another
+                 build, to be compared with this one
   -sizes a,b     of bodies before compression, default 20kB,500kB,5MB
   -identity      send bodies as they are; else gzip
   -agents n      scraped in turn, default 1
@@ -61,8 +65,13 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == crowdOfAgents {
-		os.Exit(runAgents(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case crowdOfAgents:
+			os.Exit(runAgents(os.Args[2:]))
+		case oneHop:
+			os.Exit(runHop(os.Args[2:]))
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -110,7 +119,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	b := &bench{Rig: rig.New(ctx, dir), options: o, out: stdout, progress: stderr}
+	b := &bench{Rig: rig.New(ctx, dir), options: o, binaries: dir, out: stdout, progress: stderr}
 	defer b.Clear()
 	defer func() {
 		if p := recover(); p != nil {
@@ -141,6 +150,7 @@ func choose(names []string) (func(*bench) int, error) {
 type bench struct {
 	*rig.Rig
 	options
+	binaries string    // the folder of the programs that are being started
 	out      io.Writer // of tables
 	progress io.Writer
 }

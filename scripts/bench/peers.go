@@ -104,7 +104,7 @@ func (b *bench) startPeer(p *peer, target *targetServer) *system {
 	for name, text := range p.Files {
 		b.Must(os.WriteFile(filepath.Join(dir, name), []byte(fill(text)), 0o600))
 	}
-	s := &system{name: p.Name}
+	s := &system{}
 	for i, line := range p.Processes {
 		words := strings.Fields(fill(line))
 		path, err := exec.LookPath(words[0])

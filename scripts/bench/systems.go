@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,8 +30,9 @@ type ours struct {
 }
 
 const (
-	direct = "direct"
-	nginx  = "nginx"
+	direct  = "direct"
+	nginx   = "nginx"
+	nethttp = "nethttp"
 )
 
 // patience is how long a system may take to come up.
@@ -45,7 +47,7 @@ func (b *bench) systemNames(peers []*peer) []string {
 	if _, err := nginxPath(); err == nil {
 		names = append(names, nginx)
 	}
-	names = append(names, "local", "bus")
+	names = append(names, nethttp, "local", "bus")
 	for _, p := range peers {
 		if p.installed() {
 			names = append(names, p.Name)
@@ -60,23 +62,29 @@ func (b *bench) startSystems(target *targetServer, agents int) []*system {
 	b.Must(err)
 	var all []*system
 	for _, name := range b.systemNames(peers) {
+		// local@DIR is of the programs in another folder, such as an older build's.
+		kind, binaries, _ := strings.Cut(name, "@")
+		b.binaries = cmp.Or(binaries, b.Dir)
 		i := slices.IndexFunc(peers, func(p *peer) bool { return p.Name == name })
 		switch {
 		case name == direct:
-			all = append(all, &system{name: direct, ways: b.toTarget(target.addr)})
+			all = append(all, &system{ways: b.toTarget(target.addr)})
 		case name == nginx:
 			all = append(all, b.startNginx(target))
-		case name == "local":
+		case name == nethttp:
+			all = append(all, b.startNetHTTP(target))
+		case kind == "local":
 			all = append(all, b.startLocal(target, agents))
-		case name == "tls":
+		case kind == "tls":
 			all = append(all, b.startTLS(target, agents))
-		case name == "bus":
+		case kind == "bus":
 			all = append(all, b.startBus(target, agents))
 		case i >= 0:
 			all = append(all, b.startPeer(peers[i], target))
 		default:
 			b.Fatalf("no system is called %q", name)
 		}
+		all[len(all)-1].name = name
 		b.say("%s is up", name)
 	}
 	return all
@@ -138,7 +146,7 @@ func (b *bench) startHop(name, next, listen, more string) *rig.Process {
 // startNginx is two hops, as federation over nginx has them.
 func (b *bench) startNginx(target *targetServer) *system {
 	far, near := b.FreePort(), b.FreePort()
-	return &system{name: nginx, ways: b.toTarget(near), processes: []*rig.Process{
+	return &system{ways: b.toTarget(near), processes: []*rig.Process{
 		b.startHop("nginx-far", target.addr, far, ""), b.startHop("nginx-near", far, near, ""),
 	}}
 }
@@ -153,7 +161,7 @@ func (b *bench) startReplica(name string, env ...string) *replica {
 	r := &replica{addr: b.FreePort(), ops: b.FreePort()}
 	env = append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops, "FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_SD_GRACE=0s",
 		"FARSCRAPE_LOG_LEVEL=warn"}, env...)
-	r.Process = b.Start(name, env, filepath.Join(b.Dir, "farscrape-relay"))
+	r.Process = b.Start(name, env, filepath.Join(b.binaries, "farscrape-relay"))
 	b.Until(patience, name+" is ready", func() bool { return rig.Ready(r.addr) })
 	return r
 }
@@ -185,7 +193,7 @@ func (b *bench) startAgents(system string, n int, relay string, target *targetSe
 	name := system + "-agent"
 	if n == 1 && b.profile == "" {
 		own := b.FreePort()
-		return ours{b.Start(name, append(env, "FARSCRAPE_LISTEN="+own), filepath.Join(b.Dir, "farscrape-agent")), own, ""}
+		return ours{b.Start(name, append(env, "FARSCRAPE_LISTEN="+own), filepath.Join(b.binaries, "farscrape-agent")), own, ""}
 	}
 	self, err := os.Executable()
 	b.Must(err)
@@ -217,7 +225,7 @@ func (b *bench) startLocal(target *targetServer, agents int) *system {
 	r := b.startReplica("local-relay")
 	agent := b.startAgents("local", agents, "http://"+r.addr, target)
 	b.linked(r, agents)
-	return &system{name: "local", processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
+	return &system{processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
 }
 
 // startTLS is as local, with an nginx that ends TLS before the agents' links.
@@ -228,7 +236,7 @@ func (b *bench) startTLS(target *targetServer, agents int) *system {
 	hop := b.startHop("tls-nginx", r.addr, front+" ssl", "ssl_certificate "+cert+"; ssl_certificate_key "+key+";")
 	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
 	b.linked(r, agents)
-	return &system{name: "tls", processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
+	return &system{processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
 }
 
 // startBus is two replicas on a Redis: the agents are linked to one and scraped
@@ -239,6 +247,6 @@ func (b *bench) startBus(target *targetServer, agents int) *system {
 	owner, edge := b.startReplica("bus-owner", url), b.startReplica("bus-edge", url)
 	agent := b.startAgents("bus", agents, "http://"+owner.addr, target)
 	b.linked(owner, agents)
-	return &system{name: "bus", processes: []*rig.Process{redis, owner.Process, edge.Process, agent.Process}, ways: b.toAgents(edge, agents),
+	return &system{processes: []*rig.Process{redis, owner.Process, edge.Process, agent.Process}, ways: b.toAgents(edge, agents),
 		ours: []ours{owner.ours(), edge.ours(), agent}, redis: addr}
 }

@@ -31,7 +31,7 @@ type Process struct {
 // with the trial, and with this program however that ends.
 func (r *Rig) Start(name string, env []string, path string, args ...string) *Process {
 	p := &Process{rig: r, Name: name, Log: filepath.Join(r.Dir, name+".log"), path: path, args: args,
-		env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.Dir, "GOGC=" + os.Getenv("GOGC")}, env...)}
+		env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.Dir}, env...)}
 	p.Run()
 	r.Cleanup(p.Kill)
 	return p

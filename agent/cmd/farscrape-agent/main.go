@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -30,6 +31,7 @@ dials out to a relay, and Prometheus scrapes them through that.
 Flags: -help, -version. All else is environment variables.`
 
 func main() {
+	defer runtime.KeepAlive(settings.Ballast())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()

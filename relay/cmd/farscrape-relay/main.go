@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/farscrape/farscrape/relay/settings"
@@ -29,6 +30,7 @@ A replica is set up by its environment. With none of it set it runs for trying
 things out: on 127.0.0.1:8080, with a key of its own and the embedded store.`
 
 func main() {
+	defer runtime.KeepAlive(settings.Ballast())
 	// A platform's stop, and a person's: it drains. A second one ends the process.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
