@@ -10,9 +10,13 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// dataSize is the most body in one DATA frame, in bytes: two of them make a
-// message, so that scrapes take turns on a thin line twice a second.
-const dataSize = 31 << 10
+// The most body in one DATA frame, in bytes.
+const (
+	// dataSize leaves room for HEAD and END in the same message.
+	dataSize = 62 << 10
+	// slowDataSize is half of that: at 64 kB/s scrapes take turns twice a second.
+	slowDataSize = 31 << 10
+)
 
 // usualHead is as long as a HEAD is of what Prometheus's client libraries
 // answer, in bytes, and some more. One that is longer grows.
@@ -112,7 +116,7 @@ func (s *scrape) pump(ctx context.Context, body io.Reader) *wire.Error {
 	buffer := s.buffers.Get().(*[dataSize]byte)
 	defer s.buffers.Put(buffer) // nothing of it is queued any more
 	for {
-		n, err := fill(body, buffer[:])
+		n, err := fill(body, buffer[:s.out.turn()])
 		switch {
 		case errors.Is(err, io.EOF):
 			return s.pieces(ctx, buffer[:n], true)

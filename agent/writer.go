@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -37,6 +39,8 @@ type writer struct {
 	buffers *sync.Pool    // of *writeBuffers
 	wake    chan struct{} // has one element if there may be something to write
 	ended   chan struct{} // closed when run has returned
+
+	fast atomic.Bool // the line took the last large message at once
 
 	mu    sync.Mutex
 	pong  []byte // of the last PING not yet answered; who pings faster than we write wants no more
@@ -141,12 +145,27 @@ func (w *writer) flush() error {
 		if err != nil || len(message) == 0 {
 			return err
 		}
+		began := time.Now()
 		w.sock.hold(buffers.line[:])
 		err = w.conn.Write(context.Background(), websocket.MessageBinary, message)
 		if err = cmp.Or(err, w.sock.release()); err != nil {
 			return err
 		}
+		if len(message) > slowDataSize {
+			w.fast.Store(time.Since(began) < atOnce)
+		}
 	}
+}
+
+// atOnce is how long a fast line takes for a large message: 3 MB/s and more.
+const atOnce = 10 * time.Millisecond
+
+// turn is how much of its body a scrape may put in one DATA frame, in bytes.
+func (w *writer) turn() int {
+	if w.fast.Load() {
+		return dataSize
+	}
+	return slowDataSize
 }
 
 // next takes off the queue what fits in one message.
