@@ -10,8 +10,8 @@ import (
 // too long from one that just fits.
 type buffer [wire.MaxMessage + 1]byte
 
-// A bufferPool lends buffers: for a message that is read, for frames that wait to
-// be written. What is idle has none. The zero value is ready.
+// A bufferPool lends buffers, for a message that is read and for a request that is
+// encoded. What is idle has none. The zero value is ready.
 type bufferPool struct{ pool sync.Pool }
 
 func (p *bufferPool) get() []byte {
@@ -21,13 +21,7 @@ func (p *bufferPool) get() []byte {
 	return new(buffer)[:]
 }
 
-// put takes a buffer back, however much of it was in use. One that append has
-// made anew is left to the garbage collector.
-func (p *bufferPool) put(b []byte) {
-	if cap(b) == len(buffer{}) {
-		p.pool.Put((*buffer)(b[:cap(b)]))
-	}
-}
+func (p *bufferPool) put(b []byte) { p.pool.Put((*buffer)(b)) }
 
 // A segment is a piece of a body that waits for its reader: a body is kept in
 // full segments but for its last, however small the frames were that it came in.

@@ -2,8 +2,10 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -67,17 +69,33 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 	})
 }
 
-// A hijacker keeps the connection that is taken from an HTTP server.
+// A hijacker keeps the connection that is taken from an HTTP server, and gives
+// the library smaller buffers than the server's, which are 4 KiB each: they are
+// most of what an idle link costs. What does not fit passes them by.
 type hijacker struct {
 	http.ResponseWriter
 	socket net.Conn
 }
 
+// What a link's buffers hold, in bytes: most answers' frames up to their body,
+// and a few requests.
+const (
+	readAhead  = 2 << 10
+	writeAhead = 1 << 10
+)
+
 // Hijack takes it.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
 	h.socket = conn
-	return conn, rw, err
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what came with the request
+	in := io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	buffered := bufio.NewReaderSize(in, max(readAhead, len(early)))
+	_, _ = buffered.Peek(len(early))
+	return conn, bufio.NewReadWriter(buffered, bufio.NewWriterSize(conn, writeAhead)), nil
 }
 
 // admitAgent decides from the request's head alone: nothing of an agent that

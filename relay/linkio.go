@@ -55,6 +55,11 @@ func (l *link) read(handle func(wire.Frame) error) error {
 // credit are small: an agent that lets so much pile up does not read.
 const maxOutbox = 4 << 20
 
+// firstQueued is room for a request or two, in bytes: what is sent to most links
+// at a time. A ping must not take a buffer as large as a message, since thousands
+// of links are pinged at once.
+const firstQueued = 512
+
 // An outbox queues the frames for an agent. Guarded by the link's mu.
 type outbox struct {
 	queued  []byte        // whole frames
@@ -81,7 +86,7 @@ func (l *link) sendLocked(f wire.Frame) {
 		l.out.queued = f.Append(l.out.queued)
 		return
 	}
-	l.out.queued = f.Append(l.relay.messages.get()[:0])
+	l.out.queued = f.Append(make([]byte, 0, firstQueued))
 	written := make(chan struct{})
 	l.out.written = written
 	l.relay.active.Go(func() {
@@ -94,7 +99,7 @@ func (l *link) sendLocked(f wire.Frame) {
 // It yields first, so that goroutines which are about to queue a frame do. An
 // agent that reads nothing does not answer pings either, and is closed for that.
 func (l *link) write() {
-	spare := l.relay.messages.get()
+	var spare []byte
 	for {
 		runtime.Gosched()
 		l.mu.Lock()
@@ -102,8 +107,6 @@ func (l *link) write() {
 		if len(batch) == 0 {
 			l.out = outbox{}
 			l.mu.Unlock()
-			l.relay.messages.put(spare)
-			l.relay.messages.put(batch)
 			return
 		}
 		l.out.queued = spare[:0]

@@ -87,11 +87,13 @@ func TestBytesBeyondTheCreditAreNeverTaken(t *testing.T) {
 			n, _ := wire.ParseCredit(a.next(wire.TypeCredit).Payload)
 			credit += int(n)
 		}
-		for sent := 0; sent <= credit; sent += 16 << 10 { // one piece too many
-			a.send(reply(f, wire.TypeData, make([]byte, 16<<10)))
+		piece := make([]byte, 16<<10)
+		for sent := 0; sent < credit; sent += len(piece) {
+			a.send(reply(f, wire.TypeData, piece))
 		}
+		answer := <-answers // it begins, since nothing more may come until it is read
+		a.send(reply(f, wire.TypeData, piece))
 		a.next(wire.TypeCancel)
-		answer := <-answers
 		if _, err := io.ReadAll(answer.Body); err == nil || err.(*wire.Error).Reason != wire.Internal {
 			t.Errorf("reading ended with %v", err)
 		}
