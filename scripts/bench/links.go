@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"text/tabwriter"
 	"time"
@@ -40,8 +44,9 @@ func (b *bench) crowdBody(string) []byte { return []byte("up 1\n") }
 
 // state is what a replica and its Redis have used so far.
 type state struct {
-	memory     int // resident, bytes
-	heap       float64
+	memory     int     // resident, bytes
+	heap       float64 // in use after a collection, bytes
+	stacks     float64 // the same
 	goroutines float64
 	cpu        time.Duration
 	commands   float64
@@ -49,9 +54,14 @@ type state struct {
 }
 
 func (b *bench) look(g *gathering) state {
+	resident := g.Memory("VmRSS")
+	if resp, err := http.Get("http://" + g.ops + "/debug/pprof/heap?gc=1"); err == nil { // has it collect
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
 	return state{
-		memory: g.Memory("VmRSS"), goroutines: rig.Metric(g.ops, "go_goroutines"), cpu: g.CPU(),
-		heap:     rig.Metric(g.ops, "go_memstats_heap_inuse_bytes") + rig.Metric(g.ops, "go_memstats_stack_inuse_bytes"),
+		memory: resident, goroutines: rig.Metric(g.ops, "go_goroutines"), cpu: g.CPU(),
+		heap: rig.Metric(g.ops, "go_memstats_heap_inuse_bytes"), stacks: rig.Metric(g.ops, "go_memstats_stack_inuse_bytes"),
 		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"), at: time.Now(),
 	}
 }
@@ -82,12 +92,16 @@ func (b *bench) idle() int {
 	before := b.look(g)
 	b.Wait(idleFor)
 	after := b.look(g)
+	if b.profile != "" {
+		b.Must(os.MkdirAll(b.profile, 0o755))
+		fetchFile("http://"+g.ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
+	}
 	seconds := after.at.Sub(before.at).Seconds()
 	perLink := func(x float64) float64 { return x / float64(g.n) }
 	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, seconds)
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "memory of a link\t%.1f kB resident, %.1f kB of heap and stacks in use\n",
-		perLink(float64(after.memory-empty.memory))/1e3, perLink(after.heap-empty.heap)/1e3)
+	fmt.Fprintf(w, "memory of a link\t%.1f kB in use: %.1f of heap, %.1f of stacks; %.1f kB resident, with garbage\n",
+		perLink(after.heap+after.stacks-empty.heap-empty.stacks)/1e3, perLink(after.heap-empty.heap)/1e3, perLink(after.stacks-empty.stacks)/1e3, perLink(float64(after.memory-empty.memory))/1e3)
 	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
 	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(after.cpu-before.cpu).Seconds()/seconds)
 	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds))
@@ -111,7 +125,7 @@ func (b *bench) storm() int {
 	b.linked(near, 1)
 	s := &system{name: "storm", ways: b.toAgents(g.replica, 1)}
 	b.answers(s, p)
-	calm := b.loadFor(5*time.Second, 1, s.ways(p.path), p)
+	calm := b.loadFor(5*time.Second, 1, s.ways(p), p)
 	g.crowd = b.StartCrowd(g.n, front, b.Mint(b.Dir, "-agent", "crowd-*"), b.crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
@@ -127,7 +141,7 @@ func (b *bench) storm() int {
 		}
 		back <- time.Since(began)
 	}()
-	stormy := b.loadFor(15*time.Second, 1, s.ways(p.path), p)
+	stormy := b.loadFor(15*time.Second, 1, s.ways(p), p)
 	took := <-back
 	fmt.Fprintf(b.out, "\n%d links lost at once, on %d processors with everything else\n", g.n, runtime.NumCPU())
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)

@@ -18,7 +18,7 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/bench.sh [FLAGS] [scrapes|all|idle|storm]
+const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm] [FLAGS]
 
 Runs systems in turn within one run (A B C A B C …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
@@ -94,6 +94,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	flags.IntVar(&o.links, "links", 5000, "")
 	flags.StringVar(&o.profile, "profile", "", "")
 	keep := flags.Bool("keep", false, "")
+	what := "scrapes"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		what, args = args[0], args[1:]
+	}
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -101,8 +105,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	if *systems != "" {
 		o.systems = strings.Split(*systems, ",")
 	}
-	run, err := choose(flags.Args())
-	if err == nil && (o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 1 || o.length <= 0) {
+	run, err := choose(what)
+	switch {
+	case err != nil:
+	case flags.NArg() > 0:
+		err = fmt.Errorf("what is %q?", flags.Arg(0))
+	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 1 || o.length <= 0:
 		err = errors.New("numbers must be above 0")
 	}
 	if err != nil {
@@ -135,15 +143,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	return run(b)
 }
 
-func choose(names []string) (func(*bench) int, error) {
+func choose(what string) (func(*bench) int, error) {
 	all := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm}
-	if len(names) == 0 {
-		names = []string{"scrapes"}
-	}
-	if run := all[names[0]]; run != nil && len(names) == 1 {
+	if run := all[what]; run != nil {
 		return run, nil
 	}
-	return nil, fmt.Errorf("what is %q?", strings.Join(names, " "))
+	return nil, fmt.Errorf("what is %q?", what)
 }
 
 // A bench is one run.

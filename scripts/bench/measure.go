@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +29,7 @@ const warmUp = 500 * time.Millisecond
 
 // measure puts the load on a system for a while.
 func (b *bench) measure(s *system, p *payload, scrapers int) round {
-	ways := s.ways(p.path)
+	ways := s.ways(p)
 	b.loadFor(warmUp, scrapers, ways, p)
 	for _, process := range s.processes {
 		process.ResetPeak()
@@ -104,7 +103,7 @@ func (b *bench) startProfiles(s *system, p *payload) *sync.WaitGroup {
 			continue
 		}
 		all.Go(func() {
-			name := filepath.Join(b.profile, o.Name+strings.ReplaceAll(p.path, "/", "-"))
+			name := filepath.Join(b.profile, o.Name+"-"+p.target())
 			at := "http://" + o.profiles + "/debug/pprof/"
 			fetchFile(fmt.Sprintf("%sprofile?seconds=%d", at, int(b.length.Seconds())), name+".cpu.pprof")
 			fetchFile(at+"allocs", name+".allocs.pprof")

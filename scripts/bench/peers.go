@@ -115,8 +115,8 @@ func (b *bench) startPeer(p *peer, target *targetServer) *system {
 		}
 	}
 	url, proxy := fill(p.URL), fill(p.Proxy)
-	s.ways = func(path string) []way {
-		w, err := through(proxy, url+path, "")
+	s.ways = func(payload *payload) []way {
+		w, err := through(proxy, url+payload.path, "")
 		b.Must(err)
 		return []way{w}
 	}
@@ -129,7 +129,7 @@ func (b *bench) answers(s *system, p *payload) {
 	_, ok := b.Poll(patience, func() bool {
 		once := scraper{payload: p, buffer: make([]byte, 64<<10), conns: make(map[string]*connection)}
 		defer once.close()
-		w := s.ways(p.path)[0]
+		w := s.ways(p)[0]
 		if _, why = once.scrape(w.addr, w.request(p.gzip)); why != nil {
 			b.Wait(100 * time.Millisecond)
 		}

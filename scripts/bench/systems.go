@@ -17,7 +17,7 @@ import (
 type system struct {
 	name      string
 	processes []*rig.Process // whose time and memory are counted
-	ways      func(path string) []way
+	ways      func(*payload) []way
 	ours      []ours // replicas and agents, where there are any
 	redis     string // its address, where there is one
 }
@@ -91,9 +91,9 @@ func (b *bench) startSystems(target *targetServer, agents int) []*system {
 }
 
 // toTarget are the ways to what answers at addr as the target would.
-func (b *bench) toTarget(addr string) func(path string) []way {
-	return func(path string) []way {
-		w, err := through("", "http://"+addr+path, "")
+func (b *bench) toTarget(addr string) func(*payload) []way {
+	return func(p *payload) []way {
+		w, err := through("", "http://"+addr+p.path, "")
 		b.Must(err)
 		return []way{w}
 	}
@@ -112,7 +112,8 @@ daemon off;
 worker_processes auto;
 pid %[1]s/nginx.pid;
 error_log stderr warn;
-events { worker_connections 4096; }
+worker_rlimit_nofile 40000;
+events { worker_connections 20000; }
 http {
   access_log off;
   client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
@@ -177,10 +178,14 @@ func (b *bench) startRedis(name string) (addr string, p *rig.Process) {
 	return addr, p
 }
 
-// agentEnv is an agent's environment. The target is declared with all its paths.
+// agentEnv is an agent's environment.
 func (b *bench) agentEnv(name, relay string, target *targetServer) []string {
+	var targets []string
+	for _, p := range target.payloads {
+		targets = append(targets, p.target()+"=http://"+target.addr+p.path)
+	}
 	return []string{"FARSCRAPE_RELAY_URL=" + relay, "FARSCRAPE_NAME=" + name, "FARSCRAPE_TOKEN=" + b.Mint(b.Dir, "-agent", "bench-*"),
-		"FARSCRAPE_TARGETS=target=http://" + target.addr + "/*", "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"}
+		"FARSCRAPE_TARGETS=" + strings.Join(targets, ","), "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"}
 }
 
 // agentName is what number i is called.
@@ -207,12 +212,12 @@ func (b *bench) linked(r *replica, n int) {
 }
 
 // toAgents are the ways to n agents by a replica.
-func (b *bench) toAgents(edge *replica, n int) func(path string) []way {
+func (b *bench) toAgents(edge *replica, n int) func(*payload) []way {
 	token := "Authorization: Bearer " + b.Mint(b.Dir, "-scraper", "bench") + "\r\n"
-	return func(path string) []way {
+	return func(p *payload) []way {
 		var all []way
 		for i := range n {
-			w, err := through("", "http://"+edge.addr+"/scrape/"+agentName(i)+"/target"+path, token)
+			w, err := through("", "http://"+edge.addr+"/scrape/"+agentName(i)+"/"+p.target(), token)
 			b.Must(err)
 			all = append(all, w)
 		}

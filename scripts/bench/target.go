@@ -21,6 +21,9 @@ type payload struct {
 	sent []byte // the whole answer, header and body
 }
 
+// target is what an agent calls the path.
+func (p *payload) target() string { return strings.ReplaceAll(p.path[1:], "/", "-") }
+
 // newPayload makes one of a size such as 500kB, in decimal units.
 func newPayload(size string, compressed bool) (*payload, error) {
 	n, err := parseSize(size)
