@@ -116,7 +116,7 @@ func (b *bench) storm() int {
 	b.Must(err)
 	g := b.gather()
 	target := b.startTarget([]*payload{p})
-	// The links that are lost go through an nginx, which is killed; the agent
+	// The links that are lost go through an nginx, which is stopped; the agent
 	// that is scraped has its own way.
 	front := b.FreePort()
 	hop := b.startHop("front", g.addr, front, "")
@@ -130,7 +130,7 @@ func (b *bench) storm() int {
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
 	dials, putOff := g.crowd.Dials.Load(), g.crowd.PutOff.Load()
-	hop.Kill()
+	hop.Stop()
 	hop.Run()
 	began := time.Now()
 	b.Until(10*time.Second, "the links are lost", func() bool { return g.crowd.Linked.Load() < int64(g.n) })

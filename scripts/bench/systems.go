@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
@@ -139,6 +140,12 @@ func (b *bench) startHop(name, next, listen, more string) *rig.Process {
 	file := filepath.Join(dir, "nginx.conf")
 	b.Must(os.WriteFile(file, fmt.Appendf(nil, nginxConfig, dir, listen, next, more), 0o600))
 	p := b.Start(name, nil, path, "-e", "stderr", "-p", dir, "-c", file)
+	b.Cleanup(func() { // killed, it would leave its workers behind
+		p.Signal(syscall.SIGTERM)
+		for began := time.Now(); p.Runs() && time.Since(began) < 2*time.Second; {
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
 	addr, _, _ := strings.Cut(listen, " ")
 	b.Until(patience, name+" listens", func() bool { return rig.Listens(addr) })
 	return p
