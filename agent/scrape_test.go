@@ -333,40 +333,6 @@ func TestABodyAsLongAsItsCreditNeedsNoMore(t *testing.T) {
 	})
 }
 
-func TestScrapesTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		relay := newFakeRelay(t)
-		relay.backlog = 0 // a thin line: it takes what the test takes
-		start(t, relay.network, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			n := 50 * dataSize
-			if r.URL.RawQuery == "small" {
-				n = 100
-			}
-			w.Write(make([]byte, n))
-		})))
-		l := relay.link()
-		l.welcome(1)
-		huge := l.request("app", func(q *wire.Request) { q.Credit = wire.MaxWindow })
-		synctest.Wait()
-		small := l.request("app", func(q *wire.Request) { q.Query = "small" })
-		between := 0
-		for {
-			f, _ := l.next()
-			if f.Scrape == small && f.Type == wire.TypeEnd {
-				break
-			}
-			if f.Scrape == huge && f.Type == wire.TypeData {
-				between++
-			}
-		}
-		// What was in the socket and in the message at hand, and no more.
-		if between > 6 {
-			t.Errorf("%d pieces of the large answer went before the small one", between)
-		}
-		l.cancel(huge)
-	})
-}
-
 func TestOverTheLimitAScrapeWaitsHalfItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
