@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,7 +29,8 @@ dials out to a relay, and Prometheus scrapes them through that.
   FARSCRAPE_TARGETS=node=http://localhost:9100/metrics \
   farscrape-agent
 
-Flags: -help, -version. All else is environment variables.`
+Flags: -help, -version, and -ready, which asks the agent on this machine, at its
+FARSCRAPE_LISTEN, whether it is linked. All else is environment variables.`
 
 func main() {
 	defer runtime.KeepAlive(settings.Ballast())
@@ -47,6 +49,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	flags := flag.NewFlagSet("farscrape-agent", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	version := flags.Bool("version", false, "")
+	ready := flags.Bool("ready", false, "")
 	switch err := flags.Parse(args); {
 	case err == flag.ErrHelp:
 		settings.Usage(stdout, intro, &config)
@@ -61,6 +64,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	if err := settings.Load(&config, environ); err != nil {
 		return err
+	}
+	if *ready {
+		if config.Listen == "" {
+			return errors.New("-ready asks the agent at FARSCRAPE_LISTEN, which is not set")
+		}
+		return settings.Ready(ctx, config.Listen)
 	}
 	log, err := settings.Logger(stderr, config.LogLevel, config.LogFormat)
 	if err != nil {

@@ -24,6 +24,8 @@ Usage:
                                                       be a pattern, or - to read names
                                                       from standard input
   farscrape-relay token -scraper NAME [-agents GLOB]  print a scraper's token
+  farscrape-relay -ready                              is the replica on this machine
+                                                      ready? For health checks
   farscrape-relay -version | -help
 
 A replica is set up by its environment. With none of it set it runs for trying
@@ -49,6 +51,7 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 	flags := flag.NewFlagSet("farscrape-relay", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	version := flags.Bool("version", false, "")
+	ready := flags.Bool("ready", false, "")
 	err := flags.Parse(args)
 	switch {
 	case err == flag.ErrHelp:
@@ -62,6 +65,12 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 	case *version:
 		fmt.Fprintln(stdout, settings.Version())
 		return nil
+	case *ready:
+		c, err := loadConfig(environ)
+		if err != nil {
+			return err
+		}
+		return settings.Ready(ctx, c.Listen)
 	}
 	return run(ctx, environ, stderr)
 }
