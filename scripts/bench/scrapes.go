@@ -2,7 +2,8 @@ package main
 
 import "fmt"
 
-// A load of a case: a size of body, how it is sent, by how many, to how many.
+// A benchCase is a load: a size of body and how it is sent, of so many agents, by
+// so many scrapers.
 type benchCase struct {
 	size     string
 	identity bool
