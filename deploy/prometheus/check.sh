@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks what is here and the dashboard: rules, their tests and the example
 # configuration with promtool; that each alert has its texts and a test; that
-# each query of the dashboard is PromQL; and that every metric of ours which
-# rules and dashboard name is one that the Go sources make.
+# each query of the dashboard is PromQL; and that every metric of ours, and every
+# reason and the like, which rules and dashboard name is one of the Go sources.
 #
 # Needs promtool. With amtool it checks alertmanager.yaml as a whole, too.
 set -euo pipefail
@@ -114,6 +114,10 @@ exists() {
   esac
 }
 each "no such metric in the Go sources" exists < <(matches '\bfarscrape_[a-zA-Z0-9_]+' rules.yaml rules.test.yaml "$dashboard")
+# What a label must be there: a reason that was renamed would make a rule silent.
+in_sources() { in_go "\"$1\"" "$repo/relay" "$repo/edge" "$repo/store"; }
+each "no such reason, cause, result or store in the Go sources" in_sources < <(
+  matches '\b(reason|cause|result|store)=~?"[^"]+"' rules.yaml "$dir/queries" | cut -d'"' -f2 | tr '|' '\n')
 recorded() { grep -qE "^ *- record: $1\$" rules.yaml; }
 each "no rule records" recorded < <(matches '\bfarscrape:[a-zA-Z0-9_:]+' rules.yaml rules.test.yaml "$dashboard")
 
