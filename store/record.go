@@ -77,7 +77,7 @@ func parseRecord(key wire.AgentKey, cmd *redis.Cmd) (*wire.Agent, error) {
 // decodeRecord makes an agent of a record's fields; now is Redis's clock.
 // Lines that cannot be read it leaves out.
 func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) *wire.Agent {
-	var newest line
+	var newest *line
 	a := &wire.Agent{AgentKey: key}
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
@@ -90,11 +90,11 @@ func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) *wire.
 		if l.expiry > now {
 			a.Links = append(a.Links, lease)
 		}
-		if newest.link == "" || younger(&lease, &a.Last) || !younger(&a.Last, &lease) && l.expiry > newest.expiry {
-			newest, a.Last = l, lease
+		if newest == nil || younger(&lease, &a.Last) || !younger(&a.Last, &lease) && l.expiry > newest.expiry {
+			newest, a.Last = &l, lease
 		}
 	}
-	if newest.link == "" {
+	if newest == nil {
 		return nil
 	}
 	slices.SortFunc(a.Links, byEpoch)
