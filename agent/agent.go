@@ -55,6 +55,7 @@ type Agent struct {
 	catalog catalog
 	gate    *gate
 	keeper  *keeper
+	crew    *crew
 
 	messages sync.Pool // of *[wire.MaxMessage]byte, to read
 	writing  sync.Pool // of *writeBuffers
@@ -66,7 +67,7 @@ type Agent struct {
 func New(c Config, o Options) (*Agent, error) {
 	a := &Agent{
 		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
-		registry: prometheus.NewRegistry(), gate: newGate(), proxy: o.Proxy, log: o.Logger,
+		registry: prometheus.NewRegistry(), gate: newGate(), crew: newCrew(), proxy: o.Proxy, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
 		writing:  sync.Pool{New: func() any { return new(writeBuffers) }},
@@ -184,6 +185,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error {
 		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))
 		a.keeper.run(ctx)
+		a.crew.dismiss()
 		a.catalog.get().closeIdle(nil)
 		a.log.Info("agent stopped")
 		return nil

@@ -36,7 +36,9 @@ func (l *link) request(life context.Context, f wire.Frame) {
 		s.nack(wire.Errorf(wire.BadRequest, "scrape %s runs already", s.id), false)
 		return
 	}
-	l.scraping.Go(func() {
+	l.scraping.Add(1)
+	l.agent.crew.run(func() {
+		defer l.scraping.Done()
 		defer l.remove(s)
 		defer cancel()
 		l.serve(ctx, s, q)
