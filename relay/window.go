@@ -10,10 +10,11 @@ import (
 
 // Pools of credit, in bytes.
 const (
-	// busPool is shared by the answers of all bus scrapes of an edge. It is
-	// half of what Redis lets a slow subscriber queue for longer than a minute
-	// (client-output-buffer-limit pubsub 32mb 8mb 60).
-	busPool = 4 << 20
+	// busPool is shared by the answers of all bus scrapes of an edge. It is as
+	// much as Redis lets a slow subscriber queue for longer than a minute, and a
+	// quarter of what it lets one queue at all (client-output-buffer-limit pubsub
+	// 32mb 8mb 60); relay/decisions/bus-pool.md.
+	busPool = 8 << 20
 	// growthPool is shared by the local windows for what they grow beyond
 	// LocalWindow.
 	growthPool = 32 << 20
