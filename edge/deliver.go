@@ -12,11 +12,6 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// bufferSize is what is copied at a time: many times the 4 KiB that net/http
-// buffers, so that most of a body passes that by, in one write if it is no
-// longer than most are.
-const bufferSize = 64 << 10
-
 // deliver hands the answer on. If it fails before x.sent the client has seen
 // nothing of it.
 func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
@@ -37,59 +32,55 @@ func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
 		x.writeHeader(a, -1)
 		return nil
 	}
-	pooled := x.edge.buffers.Get().(*[]byte)
-	defer x.edge.buffers.Put(pooled)
-	buf := *pooled
-
-	// What fails before the first bytes still gets a reason.
-	n, err := a.Body.Read(buf)
-	for n == 0 && err == nil {
-		n, err = a.Body.Read(buf)
-	}
-	if err != nil && err != io.EOF {
+	out := &bodyWriter{exchange: x, answer: a, length: length}
+	if _, err := io.Copy(out, a.Body); err != nil {
 		return failureOf(ctx, err)
 	}
-	if err == io.EOF && length < 0 {
-		length = int64(n)
-	}
-	if int64(n) > x.edge.MaxBody {
-		return tooLarge(x.edge.MaxBody)
-	}
-	x.writeHeader(a, length)
-	return x.copy(ctx, a, length, buf, n, err)
+	return out.end()
 }
 
-// copy passes the body on, of which buf[:n] is read already.
-func (x *exchange) copy(ctx context.Context, a *wire.Answer, length int64, buf []byte, n int, err error) *wire.Error {
-	flusher := http.NewResponseController(x.w)
-	var total int64
-	for {
-		if total += int64(n); total > x.edge.MaxBody {
-			return tooLarge(x.edge.MaxBody)
-		}
-		if length >= 0 && total > length {
-			return wire.Errorf(wire.TargetBadAnswer, "more than the %d bytes announced", length)
-		}
-		if n > 0 {
-			if _, err := x.w.Write(buf[:n]); err != nil {
-				return unread(err)
-			}
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return failureOf(ctx, err)
-		}
-		if !a.Whole && n < len(buf) { // the target pauses: let go what it has said
-			if err := flusher.Flush(); err != nil {
-				return unread(err)
-			}
-		}
-		n, err = a.Body.Read(buf)
+// pause is how short a piece of a body must be for a sign that the target pauses,
+// in bytes: while it does not, pieces are about as long as messages.
+const pause = 16 << 10
+
+// A bodyWriter writes a body to the scraper, and the header before it: what fails
+// before the first bytes still gets a reason. Its errors are *wire.Error.
+type bodyWriter struct {
+	*exchange
+	answer *wire.Answer
+	length int64 // announced; -1: not known
+	total  int64
+}
+
+// Write writes one piece of the body.
+func (b *bodyWriter) Write(p []byte) (int, error) {
+	b.total += int64(len(p))
+	switch {
+	case b.total > b.edge.MaxBody:
+		return 0, tooLarge(b.edge.MaxBody)
+	case b.length >= 0 && b.total > b.length:
+		return 0, wire.Errorf(wire.TargetBadAnswer, "more than the %d bytes announced", b.length)
+	case !b.sent:
+		b.writeHeader(b.answer, b.length)
 	}
-	if length >= 0 && total != length {
-		return wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", total, length)
+	if _, err := b.w.Write(p); err != nil {
+		return 0, unread(err)
+	}
+	if !b.answer.Whole && len(p) < pause { // let go what the target has said
+		if err := http.NewResponseController(b.w).Flush(); err != nil {
+			return 0, unread(err)
+		}
+	}
+	return len(p), nil
+}
+
+// end sees to it that the body was as long as announced.
+func (b *bodyWriter) end() *wire.Error {
+	if b.length >= 0 && b.total != b.length {
+		return wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", b.total, b.length)
+	}
+	if !b.sent {
+		b.writeHeader(b.answer, b.total)
 	}
 	return nil
 }

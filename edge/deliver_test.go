@@ -13,8 +13,8 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// big is more than the first read takes.
-var big = strings.Repeat("x", 3*bufferSize)
+// big takes several writes.
+var big = strings.Repeat("x", 192<<10)
 
 func TestStreamedAnswer(t *testing.T) {
 	b := newBench(t)
@@ -59,11 +59,11 @@ func TestStreamedAnswerIsFlushed(t *testing.T) {
 func TestBrokenAnswerLooksBroken(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxBody = int64(len(big)) })
 	for name, answer := range map[string]func() *wire.Answer{
-		"fails, length known":     func() *wire.Answer { return streamed(2*bufferSize, errors.New("lost"), big[:bufferSize+1]) },
-		"fails, length not known": func() *wire.Answer { return streamed(-1, errors.New("lost"), big[:bufferSize+1]) },
+		"fails, length known":     func() *wire.Answer { return streamed(128<<10, errors.New("lost"), big[:64<<10]) },
+		"fails, length not known": func() *wire.Answer { return streamed(-1, errors.New("lost"), big[:64<<10]) },
 		"typed failure":           func() *wire.Answer { return streamed(-1, wire.Errorf(wire.TargetBadAnswer, "x"), big[:9]) },
 		"shorter than announced":  func() *wire.Answer { return streamed(100, nil, big[:99]) },
-		"longer than announced":   func() *wire.Answer { return streamed(bufferSize+2, nil, big) },
+		"longer than announced":   func() *wire.Answer { return streamed(100<<10, nil, big) },
 		"past MAX_BODY":           func() *wire.Answer { return streamed(-1, nil, big, "x") },
 	} {
 		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return answer(), nil }

@@ -15,7 +15,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,7 +80,6 @@ type Edge struct {
 	metrics   *metrics
 	directory directoryDescs
 	quiet     *quiet
-	buffers   sync.Pool // of *[]byte
 }
 
 // New makes an Edge.
@@ -99,7 +97,6 @@ func New(c Config) *Edge {
 		c.Logger = slog.Default()
 	}
 	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet()}
-	e.buffers.New = func() any { b := make([]byte, bufferSize); return &b }
 	if c.PublicURL != nil {
 		e.public = strings.ToLower(c.PublicURL.Hostname())
 		e.prefix = strings.TrimSuffix(c.PublicURL.EscapedPath(), "/")

@@ -33,8 +33,8 @@ type exchange struct {
 	mu        sync.Mutex // guards what follows
 	window    window
 	head      *wire.Head
-	segments  []*segment // of the body, received and not read
-	buffered  int        // bytes in segments
+	segments  []segment // of the body, received and not read
+	buffered  int       // bytes in segments
 	acked     bool
 	over      bool          // END or NACK came, or we gave up
 	failure   *wire.Nack    // why, if not whole
@@ -122,16 +122,17 @@ func (x *exchange) receiveData(payload []byte) {
 		return
 	}
 	x.buffered += len(payload)
+	if x.route.local == nil && len(payload) >= keptSize {
+		x.segments = append(x.segments, segment{data: payload}) // the bus gave it away
+		return
+	}
 	for len(payload) > 0 {
 		last := len(x.segments) - 1
-		if last < 0 || x.segments[last].n == len(x.segments[last].bytes) {
+		if last < 0 || !x.segments[last].hasRoom() {
 			x.segments = append(x.segments, x.relay.segments.get())
 			last++
 		}
-		to := x.segments[last]
-		n := copy(to.bytes[to.n:], payload)
-		to.n += n
-		payload = payload[n:]
+		payload = x.segments[last].fill(payload)
 	}
 }
 
@@ -179,21 +180,21 @@ func (x *exchange) cancel() {
 }
 
 // next returns the next piece of the body that is here, for the reader to put
-// back; nil if there is none. It grants credit for what was read before.
-func (x *exchange) next() *segment {
+// back; without data if there is none. It grants credit for what was read before.
+func (x *exchange) next() segment {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.segments) == 0 {
-		return nil
+		return segment{}
 	}
 	first := x.segments[0]
-	x.segments[0] = nil
+	x.segments[0] = segment{}
 	x.segments = x.segments[1:]
-	x.buffered -= first.n
+	x.buffered -= len(first.data)
 	if x.over {
 		return first // nothing more will come
 	}
-	if more := x.window.consumed(first.n, x.buffered == 0); more > 0 {
+	if more := x.window.consumed(len(first.data), x.buffered == 0); more > 0 {
 		x.grant(more)
 	}
 	return first

@@ -208,8 +208,8 @@ type body struct {
 	x       *exchange
 	ctx     context.Context
 	done    func()
-	segment *segment // being read; nil: none
-	unread  []byte   // of it
+	segment segment // being read
+	unread  []byte  // of it
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -223,12 +223,31 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo writes the body to w as it stands in memory, a segment at a time.
+func (b *body) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		if len(b.unread) > 0 {
+			n, err := w.Write(b.unread)
+			b.unread = b.unread[n:]
+			written += int64(n)
+			if err != nil {
+				return written, err
+			}
+		}
+		if err := b.advance(); err == io.EOF {
+			return written, nil
+		} else if err != nil {
+			return written, err
+		}
+	}
+}
+
 // advance waits for the next segment. The error is io.EOF after a whole body.
 func (b *body) advance() error {
 	b.putBack()
 	for {
-		if b.segment = b.x.next(); b.segment != nil {
-			b.unread = b.segment.data()
+		if b.segment = b.x.next(); b.segment.data != nil {
+			b.unread = b.segment.data
 			return nil
 		}
 		nack, over := b.x.end()
@@ -247,10 +266,8 @@ func (b *body) advance() error {
 }
 
 func (b *body) putBack() {
-	if b.segment != nil {
-		b.x.relay.segments.put(b.segment)
-		b.segment, b.unread = nil, nil
-	}
+	b.x.relay.segments.put(b.segment)
+	b.segment, b.unread = segment{}, nil
 }
 
 // Close cancels what has not come yet.
