@@ -13,7 +13,7 @@ const (
 	// busPool is shared by the answers of all bus scrapes of an edge. It is as
 	// much as Redis lets a slow subscriber queue for longer than a minute, and a
 	// quarter of what it lets one queue at all (client-output-buffer-limit pubsub
-	// 32mb 8mb 60); relay/decisions/bus-pool.md.
+	// 32mb 8mb 60); relay/decisions/credit-pool.md.
 	busPool = 8 << 20
 	// growthPool is shared by the local windows for what they grow beyond
 	// LocalWindow.
