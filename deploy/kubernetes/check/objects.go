@@ -152,6 +152,7 @@ type source struct {
 	Secret struct {
 		Name     string
 		Optional bool
+		Items    []any
 	}
 	ConfigMap struct{ Name string } `yaml:"configMap"`
 }

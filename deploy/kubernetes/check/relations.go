@@ -317,6 +317,7 @@ func (c *checker) projected(w workload, v volume, name string) (ok bool) {
 		}
 		if s.Secret.Name != "" {
 			c.must(s.Secret.Optional, w.object, "without the secret %s its pods do not start", s.Secret.Name)
+			c.must(len(s.Secret.Items) == 0, w.object, "the secret %s has items, so that the API server refuses the file of the same name before it", s.Secret.Name)
 			c.secret(w.object, key{s.Secret.Name, "token"})
 		}
 	}
