@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"agent/cmd/farscrape-agent": {"agent", "relay/settings"},
 	"store":                     {"relay/wire"},
 	"store/storetest":           {"relay/wire"},
+	"deploy/kubernetes/check":   {},
 	"scripts/e2e":               {},
 	"scripts/rig":               {"relay/wire", "store/storetest"},
 	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},

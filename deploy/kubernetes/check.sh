@@ -125,10 +125,8 @@ valid "Kubernetes $recent" --local-schemas "$dir/schemas"
 echo "check: objects fit one another, the commands, the rules and the README"
 (
   cd ../..
-  go vet -tags kubernetes ./deploy/kubernetes/check
-  go tool staticcheck -tags kubernetes ./deploy/kubernetes/check
   go build -o "$dir/" ./relay/cmd/farscrape-relay ./agent/cmd/farscrape-agent
-  go build -tags kubernetes -o "$dir/check" ./deploy/kubernetes/check
+  go build -o "$dir/check" ./deploy/kubernetes/check
 )
 "$dir/check" -relay "$dir/farscrape-relay" -agent "$dir/farscrape-agent" -rules ../prometheus/rules.yaml -readme README.md \
   relations "$dir"/rendered/*.yaml || bad "see above"

@@ -1,10 +1,6 @@
-//go:build kubernetes
-
 // The check command looks at what Kustomize renders of deploy/kubernetes for
 // what a schema cannot say, and runs it: a relay and agents on this machine with
 // the environment that the manifests give them. check.sh calls it.
-//
-// Its build tag keeps it out of the product's packages.
 package main
 
 import (
