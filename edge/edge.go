@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,6 +81,7 @@ type Edge struct {
 	metrics   *metrics
 	directory directoryDescs
 	quiet     *quiet
+	repeats   sync.Once // was told
 }
 
 // New makes an Edge.

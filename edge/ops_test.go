@@ -137,6 +137,29 @@ func TestFailuresAreLoggedNowAndThen(t *testing.T) {
 	})
 }
 
+// Prometheus 3.13 to 3.15 do so, and fail after some hundred scrapes.
+func TestARepeatedTokenIsToldOnce(t *testing.T) {
+	var log bytes.Buffer
+	b := newBench(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for copies := 1; copies <= 3; copies++ {
+		r := httptest.NewRequest("GET", "/scrape/edge-1/node", nil)
+		for range copies {
+			r.Header.Add(wire.HeaderToken, b.scraper)
+		}
+		w := httptest.NewRecorder()
+		b.edge.Handler().ServeHTTP(w, r)
+		if w.Code != 200 {
+			t.Errorf("%d copies: %d", copies, w.Code)
+		}
+		if got, want := strings.Count(log.String(), "431"), min(copies-1, 1); got != want {
+			t.Errorf("%d copies: told %d times: %s", copies, got, &log)
+		}
+	}
+	if strings.Contains(log.String(), b.scraper) {
+		t.Error("the token is in the log")
+	}
+}
+
 func TestQuietIsBounded(t *testing.T) {
 	q, now := newQuiet(), time.Now()
 	for i := range 2 * quietKeys {

@@ -96,6 +96,7 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 	if err != nil {
 		return err
 	}
+	e.warnOfRepeats(r)
 	x.scrape.Tenant, x.scrape.Allow = who.tenant, who.allow
 	if r.ContentLength != 0 { // also -1, chunked
 		x.w.Header().Set("Connection", "close") // nobody reads it
