@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the key that signs tokens, and from it a token for the agent and one for
-# Prometheus. What is there stays, so it runs at every start.
+# Prometheus, with a job that holds it. What is there stays, so it runs at every
+# start.
 set -eu
 umask 077
 
@@ -15,7 +16,7 @@ put() {
 
 relay=65532 agent=65532 prometheus=65534 # the images' users
 if [ ! -e /key/key ]; then
-  rm -f /tokens/*.token # of a key that is lost
+  rm -f /tokens/* # of a key that is lost
   put /key/key $relay "$(od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n')"
   echo "made a key"
 fi
@@ -27,4 +28,14 @@ fi
 if [ ! -e /tokens/scraper.token ]; then
   token=$(farscrape-relay token -scraper prometheus)
   put /tokens/scraper.token $prometheus "$token"
+fi
+# Proxy mode, as with PushProx: demo is the agent, 9100 its target's port. A token
+# in proxy_url cannot be read from a file, so the job is one.
+if [ ! -e /tokens/proxy-job.yaml ]; then
+  put /tokens/proxy-job.yaml $prometheus "scrape_configs:
+  - job_name: farscrape-proxy
+    proxy_url: http://prometheus:$(cat /tokens/scraper.token)@balancer:8080
+    static_configs:
+      - targets: [demo:9100]
+        labels: {agent: demo} # as discovery says it: the rules go by it"
 fi
