@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs compose.yaml on a Docker engine from a clean state and shows what it
 # promises: every target is up, replicas come and go without a failed scrape,
-# whatever is killed comes back, and nothing but the agent reaches the targets.
-# Prints the figures; exits 1 if one is missed. Removes all that it made, unless
-# -keep. Needs the ports 8080 and 9090; scripts/standins.sh makes the images
-# where none can be pulled. Five minutes.
+# whatever is killed, replaced or cut off comes back, the dashboard has data, and
+# nothing but the agent reaches the targets. Prints the figures; exits 1 if one is
+# missed. Removes all that it made, unless -keep. Needs the ports 8080 and 9090 and
+# Docker's compose; scripts/standins.sh makes the images where none can be pulled.
+# Seven minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,18 +15,6 @@ case "${1-}" in
   '') ;;
   *) echo "usage: scripts/compose-test.sh [-keep]" >&2; exit 2 ;;
 esac
-
-# Docker's compose, from its Go module where it is missing.
-if ! docker compose version >/dev/null 2>&1; then
-  echo "compose: building docker compose"
-  build=$(mktemp -d)
-  module=$(cd / && go mod download -json github.com/docker/compose/v2@v2.40.3 | sed -nE 's/^\s*"Dir": "(.*)",$/\1/p')
-  cp -r "$module" "$build/compose"
-  chmod -R u+w "$build"
-  mkdir -p ~/.docker/cli-plugins
-  (cd "$build/compose" && GOFLAGS=-mod=mod go build -trimpath -ldflags "-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3" -o ~/.docker/cli-plugins/docker-compose ./cmd)
-  rm -rf "$build"
-fi
 
 project=farscrape-test
 crowd=10    # agents besides compose.yaml's one
@@ -75,9 +64,10 @@ ask() {
   echo "${v:-0}"
 }
 
-# up N: N targets, the replicas aside, and every one is up.
+# up N: N targets, the replicas aside, and every one is up. up_less N: all but N.
 scraped='up{job!="farscrape-relay"}' targets='up{job=~"farscrape|farscrape-proxy"}'
 up() { [ "$(ask "count($scraped)")" = "$1" ] && [ "$(ask "sum($scraped)")" = "$1" ]; }
+up_less() { [ "$(ask "count($scraped)")" = "$all" ] && [ "$(ask "sum($scraped)")" = $((all - $1)) ]; }
 replicas_up() { [ "$(ask 'count(up{job="farscrape-relay"})')" = "$1" ] && [ "$(ask 'sum(up{job="farscrape-relay"})')" = "$1" ]; }
 
 # misses SECONDS: the scrapes of targets that Prometheus itself missed lately.
@@ -118,10 +108,13 @@ steady() {
   done >"$dir/steady.$1"
 }
 
-# tally FROM: the scrapes since then, how many failed, and which.
+# tally FROM [GREP…]: the scrapes since then, all or those that grep finds: how
+# many failed, and how.
 tally() {
+  local from=$1
+  shift
   sleep 1
-  cat "$dir"/steady.* | awk -v from="$1" '
+  cat "$dir"/steady.* | grep "${@:-.}" | awk -v from="$from" '
     $1 >= from {n++; if ($2 != 200 || $3 != 0) {f++; how[$2 " curl " $3]++; at = $1 + $4; if (at > last) last = at}}
     END {
       printf "%d scrapes, %d failed", n, f
@@ -187,7 +180,8 @@ started | diff "$dir/started" - && say "nothing else restarted" || miss "nothing
 # until all is as it was.
 strike() {
   local c
-  c=$(dc ps -q "$1" | head -1)
+  c=$(dc ps -q "$1")
+  c=${c%%$'\n'*} # the first
   began=$EPOCHREALTIME mark=$SECONDS
   docker kill "$c" >/dev/null
   sleep "$2"
@@ -208,9 +202,61 @@ strike redis 10
 strike balancer 3
 clean 8 || miss "scrapes again within 5 s of the balancer's start"
 
+say "deploy/compose/roll.sh, and docker compose up --force-recreate"
+began=$EPOCHREALTIME mark=$SECONDS
+sh deploy/compose/roll.sh -p $project --progress quiet
+took=$(since "$began")
+within 90 spread 2 || miss "links spread after roll.sh"
+within 30 replicas_up 2 && up $all || miss "every target up after roll.sh"
+say "two replicas replaced in $took: $(tally "$began"); Prometheus missed $(misses $((SECONDS - mark))), links $(echo $(cat "$dir/links"))"
+[ "$(failed)" = 0 ] || miss "0 scrapes failed at roll.sh"
+began=$EPOCHREALTIME mark=$SECONDS
+dc up -d --no-deps --force-recreate --scale relay=2 relay
+took=$(since "$began")
+within 60 up $all && within 90 spread 2 || miss "every target up after --force-recreate"
+say "two replicas recreated at once in $took: $(tally "$began"); Prometheus missed $(misses $((SECONDS - mark)))"
+clean 15 || miss "scrapes again within 15 s of --force-recreate"
+
+say "the agent's network is cut for a minute"
+began=$EPOCHREALTIME mark=$SECONDS
+agent=$(dc ps -q agent)
+docker network disconnect ${project}_uplink "$agent"
+sleep 60
+docker network connect ${project}_uplink "$agent"
+again=$EPOCHREALTIME
+within 60 up $all || miss "every target up after the cut"
+back=$(since "$again")
+say "its own targets: $(tally "$began" demo)"
+say "all others: $(tally "$began" -v demo)"
+[ "$(failed)" = 0 ] || miss "0 scrapes of other agents failed"
+say "all up $back after it was restored; Prometheus missed $(misses $((SECONDS - mark)))"
+
+say "a target is killed"
+began=$EPOCHREALTIME
+dc kill app
+within 30 up_less 1 || miss "one target down, and no other"
+down=$(since "$began")
+sleep 12 # two rounds more, for rates to show it
+dc start app
+again=$EPOCHREALTIME
+within 30 up $all || miss "every target up after docker kill of app"
+say "down after $down, up again $(since "$again") after its start"
+
 rm "$dir/go"
 wait "${loops[@]}"
 loops=()
+
+say "the dashboard's queries and the rules, in Prometheus"
+none=0 panels=0
+while read -r query; do
+  panels=$((panels + 1))
+  [ "$(ask "count($query)")" != 0 ] || { none=$((none + 1)); say "no data: $query"; }
+done < <(bash deploy/grafana/queries.sh)
+say "$((panels - none)) of $panels queries return data"
+[ "$none" = 0 ] || miss "every panel has data"
+rules=$(curl -fsS http://127.0.0.1:9090/api/v1/rules)
+say "$(grep -o '"health":"ok"' <<<"$rules" | wc -l) rules evaluated, $(grep -o '"state":"firing"' <<<"$rules" | wc -l) firing"
+! grep -q '"health":"err"' <<<"$rules" || miss "no rule fails"
 
 say "who reaches the node exporter"
 target=$(address "$(dc ps -q node-exporter)" site)

@@ -78,13 +78,8 @@ elif command -v python3 >/dev/null; then
 else
   echo "check: neither jq nor python3: only its queries are checked"
 fi
-# Its queries, one a line, as rules that promtool parses, with Grafana's
-# variables filled in.
-sed -n 's/^ *"expr": "\(.*\)",\{0,1\}$/\1/p' "$dashboard" |
-  sed -e 's/\\"/"/g; s/\\n/ /g; s/\\\\/\\/g' -e 's/\$__rate_interval/5m/g; s/\$__interval/5m/g; s/\$job/.+/g' >"$dir/queries"
-[ "$(wc -l <"$dir/queries")" = "$(grep -c '"refId": "[A-Z]"' "$dashboard")" ] ||
-  bad "$dashboard has a query that is not on a line of its own"
-if grep -nF '$' "$dir/queries"; then bad "a query has a variable that this check does not know"; fi
+# Its queries as rules that promtool parses.
+bash ../grafana/queries.sh >"$dir/queries"
 awk 'BEGIN { print "groups:\n  - name: panels\n    rules:" }
   { printf "      - record: panel:%d\n        expr: |\n          %s\n", NR, $0 }' "$dir/queries" >"$dir/panels.yaml"
 promtool check rules "$dir/panels.yaml" >"$dir/out" 2>&1 || { cat "$dir/out" >&2; bad "panel:N is the N-th query of $dashboard"; }
