@@ -1,7 +1,7 @@
 # packages PROGRAM PACKAGE…: installs Debian's packages whose programs are
 # missing, as root; otherwise it says what is. For the checks beside this file.
 packages() {
-  local missing='' policy=
+  local missing=''
   while [ $# -gt 0 ]; do
     command -v "$1" >/dev/null || missing+=" $2"
     shift 2
@@ -9,13 +9,14 @@ packages() {
   [ -n "$missing" ] || return 0
   [ "$(id -u)" = 0 ] || { echo "check: to be installed:$missing" >&2; exit 1; }
   echo "check: installing$missing"
-  # No service of theirs starts: the checks start their own.
-  if [ ! -e /usr/sbin/policy-rc.d ]; then
-    policy=/usr/sbin/policy-rc.d
-    printf '#!/bin/sh\nexit 101\n' >$policy
-    chmod +x $policy
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-  rm -f $policy
+  (
+    # No service of theirs starts: the checks start their own.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+      chmod +x /usr/sbin/policy-rc.d
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+  )
 }

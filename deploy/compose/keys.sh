@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the key that signs tokens, and from it a token for the agent and one for
-# Prometheus, with a job that holds it. What is there stays, so it runs at every
-# start.
+# Prometheus, with a job that holds it. Key and tokens that are there stay, so it
+# runs at every start. The tokens do not end: nothing here would renew them.
 set -eu
 umask 077
 
@@ -22,20 +22,18 @@ if [ ! -e /key/key ]; then
 fi
 export FARSCRAPE_KEY_FILE=/key/key
 if [ ! -e /tokens/agent.token ]; then
-  token=$(farscrape-relay token -agent demo)
+  token=$(farscrape-relay token -ttl 0 -agent demo)
   put /tokens/agent.token $agent "$token"
 fi
 if [ ! -e /tokens/scraper.token ]; then
-  token=$(farscrape-relay token -scraper prometheus)
+  token=$(farscrape-relay token -ttl 0 -scraper prometheus)
   put /tokens/scraper.token $prometheus "$token"
 fi
 # Proxy mode, as with PushProx: demo is the agent, 9100 its target's port. A token
 # in proxy_url cannot be read from a file, so the job is one.
-if [ ! -e /tokens/proxy-job.yaml ]; then
-  put /tokens/proxy-job.yaml $prometheus "scrape_configs:
+put /tokens/proxy-job.yaml $prometheus "scrape_configs:
   - job_name: farscrape-proxy
     proxy_url: http://prometheus:$(cat /tokens/scraper.token)@balancer:8080
     static_configs:
       - targets: [demo:9100]
         labels: {agent: demo} # as discovery says it: the rules go by it"
-fi

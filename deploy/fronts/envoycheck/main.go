@@ -15,6 +15,7 @@ import (
 	hcm "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	upstream "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protopath"
 	"google.golang.org/protobuf/reflect/protorange"
@@ -23,8 +24,12 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// longestScrape is FARSCRAPE_SCRAPE_MAX_TIMEOUT.
-const longestScrape = 5 * time.Minute
+const (
+	// longestScrape is FARSCRAPE_SCRAPE_MAX_TIMEOUT.
+	longestScrape = 5 * time.Minute
+	// relayIdle is how long the relay keeps an idle connection.
+	relayIdle = 620 * time.Second
+)
 
 func main() {
 	if err := check(os.Args[1]); err != nil {
@@ -47,7 +52,7 @@ func check(file string) error {
 		return err
 	}
 	// The generated constraints stop at an Any: every message is asked by itself.
-	var managers int
+	var managers, upstreams int
 	err = protorange.Range(b.ProtoReflect(), func(p protopath.Values) error {
 		m, ok := p.Index(-1).Value.Interface().(protoreflect.Message)
 		if !ok {
@@ -58,9 +63,15 @@ func check(file string) error {
 				return err
 			}
 		}
-		if manager, ok := m.Interface().(*hcm.HttpConnectionManager); ok {
+		switch m := m.Interface().(type) {
+		case *hcm.HttpConnectionManager:
 			managers++
-			return checkManager(manager)
+			return checkManager(m)
+		case *upstream.HttpProtocolOptions:
+			upstreams++
+			if idle := m.GetCommonHttpProtocolOptions().GetIdleTimeout(); idle == nil || idle.AsDuration() >= relayIdle {
+				return fmt.Errorf("idle connections to the relay must end before it ends them, after %v", relayIdle)
+			}
 		}
 		return nil
 	})
@@ -69,6 +80,8 @@ func check(file string) error {
 		return err
 	case managers == 0:
 		return fmt.Errorf("no HTTP connection manager")
+	case upstreams != len(b.StaticResources.Clusters):
+		return fmt.Errorf("a cluster has no HttpProtocolOptions")
 	}
 	for _, c := range b.StaticResources.Clusters {
 		o := c.OutlierDetection
