@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Makes stand-ins for the images that compose.yaml and deploy/Dockerfile name,
-# under their very tags, to test with where none can be pulled, and gets Docker's
+# Makes stand-ins for the images that compose.yaml and deploy/Dockerfile name and
+# that cannot be pulled, under their very tags, to test with, and gets Docker's
 # compose if it is missing. Images that are there stay. Needs Debian, root, Go and
 # a Docker engine. A minute or two.
+#
+#   scripts/standins.sh -rm   removes them again
 #
 # They have Redis, HAProxy, Prometheus and the node exporter of Debian's next
 # release, whose versions are not the tags' own, and this machine's Go with the
@@ -12,10 +14,41 @@ cd "$(dirname "$0")/.."
 
 release=forky # its HAProxy has init-state
 base=farscrape-standin
+missing() { ! docker image inspect "$1" >/dev/null 2>&1; }
+
+case "${1-}" in
+  -rm)
+    docker image ls -q -f label=$base | sort -u | xargs -r docker rmi -f >/dev/null
+    missing $base || docker rmi -f $base >/dev/null
+    exit
+    ;;
+  '') ;;
+  *) echo "usage: scripts/standins.sh [-rm]" >&2; exit 2 ;;
+esac
+
+# tag NAME: the image of that name, as the files have it.
+tag() { sed -nE "s#^ *(image:|FROM( --platform=[^ ]+)?) +($1:[^ ]+).*#\3#p;T;q" compose.yaml deploy/Dockerfile; }
+
+# One that has another go.sum's modules is of no use: it downloads nothing.
+modules=$(sha256sum <go.sum | cut -c1-16)
+golang=$(tag golang)
+case $(docker image inspect -f "{{index .Config.Labels \"$base\"}}" "$golang" 2>/dev/null) in
+  '' | "$modules") ;;
+  *) docker rmi -f "$golang" >/dev/null ;;
+esac
+
+needed=
+for name in golang debian redis haproxy prom/node-exporter prom/prometheus; do
+  image=$(tag $name)
+  if missing "$image" && ! timeout 60 docker pull -q "$image" >/dev/null 2>&1; then
+    needed=1
+  fi
+done
+if [ -z "$needed" ] && docker compose version >/dev/null 2>&1; then
+  exit
+fi
 dir=$(mktemp -d)
 trap 'rm -rf --one-file-system "$dir"' EXIT
-
-missing() { ! docker image inspect "$1" >/dev/null 2>&1; }
 
 if missing $base; then
   command -v debootstrap >/dev/null || {
@@ -24,7 +57,7 @@ if missing $base; then
   }
   # From where this machine has its own packages.
   mirror=$(apt-get indextargets --format '$(CREATED_BY) $(ORIGIN) $(COMPONENT) $(REPO_URI)' |
-    awk '$1 == "Packages" && $2 == "Debian" && $3 == "main" {print $4; exit}')
+    awk '$1 == "Packages" && $2 == "Debian" && $3 == "main" && !n++ {print $4}')
   debootstrap --variant=minbase --include=ca-certificates,docker-compose,haproxy,prometheus,prometheus-node-exporter,redis-server \
     $release "$dir/$base" "$mirror" /usr/share/debootstrap/scripts/sid >"$dir/log" || { tail -20 "$dir/log" >&2; exit 1; }
   rm -rf "$dir/$base"/var/cache/apt/archives/*.deb "$dir/$base"/var/lib/apt/lists/*
@@ -38,23 +71,25 @@ if ! docker compose version >/dev/null 2>&1; then
   docker rm "$container" >/dev/null
 fi
 
-# image NAME FOLDER: a stand-in for the image of that name, with the tag that the
-# files give it. The rest of its Dockerfile comes by standard input.
+# image NAME FOLDER: a stand-in for the image of that name, if one is needed. The
+# rest of its Dockerfile comes by standard input.
 image() {
   local tag
-  tag=$(sed -nE "s#^ *(image:|FROM( --platform=[^ ]+)?) +($1:[^ ]+).*#\3#p;T;q" compose.yaml deploy/Dockerfile)
+  tag=$(tag "$1")
   if missing "$tag"; then
-    { echo "FROM $base"; cat; } >"$2/Dockerfile"
+    { printf 'FROM %s\nLABEL %s=%s\n' $base $base "$modules"; cat; } >"$2/Dockerfile"
     DOCKER_BUILDKIT=0 docker build -q -t "$tag" "$2" 2>"$dir/log" >&2 || { cat "$dir/log" >&2; exit 1; }
     echo "standins: $tag"
   fi
 }
 
 mkdir "$dir/golang" "$dir/plain"
-cp -a "$(go env GOROOT)" "$dir/golang/go"
-# What is in this machine's cache is not downloaded again.
-GOMODCACHE=$dir/golang/mod GOFLAGS=-modcacherw \
-  GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" go mod download
+if missing "$golang"; then
+  cp -a "$(go env GOROOT)" "$dir/golang/go"
+  # What is in this machine's cache is not downloaded again.
+  GOMODCACHE=$dir/golang/mod GOFLAGS=-modcacherw \
+    GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" go mod download
+fi
 image golang "$dir/golang" <<END
 COPY go /usr/local/go
 COPY mod /go/pkg/mod
