@@ -36,7 +36,7 @@ type segment struct {
 type room [64 << 10]byte
 
 // keptSize is the least that is kept as it came, in bytes: half a room, and half
-// of a message at most, all of which stays in memory for it.
+// of the longest message, all of which stays in memory for it.
 const keptSize = len(room{}) / 2
 
 func (s *segment) hasRoom() bool { return s.room != nil && len(s.data) < len(s.room) }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"io"
 	"testing"
 
@@ -29,6 +30,37 @@ func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 	}
 	if _, err := io.ReadAll(a.Body); err == nil {
 		t.Error("the body has no error")
+	}
+}
+
+// Large frames are kept as they came, small ones are copied together.
+func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
+	r := New(Config{Registerer: prometheus.NewRegistry()})
+	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
+	x := &exchange{relay: r, route: &route{key: k, target: "node"}, hop: noHop{}, changed: make(chan struct{}, 1), window: busWindow(&r.pool, k, holdWindow)}
+	head := wire.Head{Status: 200}
+	x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
+	var sent []byte
+	for i, n := range []int{1, keptSize, keptSize - 1, 2, keptSize + 9, keptSize, len(room{}) - 1, 3} {
+		piece := bytes.Repeat([]byte{byte(i)}, n)
+		sent = append(sent, piece...)
+		x.receive(wire.Frame{Type: wire.TypeData, Payload: piece})
+	}
+	x.receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
+	if nack, settled, _ := x.state(); nack != nil || !settled {
+		t.Fatal(nack, settled)
+	}
+	a := x.answer(t.Context(), func() {})
+	defer a.Body.Close()
+	var got bytes.Buffer
+	if _, err := io.CopyN(&got, struct{ io.Reader }{a.Body}, 5); err != nil { // by Read, and the rest by WriteTo
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(&got, a.Body); err != nil || !bytes.Equal(got.Bytes(), sent) {
+		t.Errorf("%d bytes of %d, or others: %v", got.Len(), len(sent), err)
+	}
+	if !a.Whole || a.Length != int64(len(sent)) {
+		t.Errorf("whole %v, length %d", a.Whole, a.Length)
 	}
 }
 

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"fmt"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -54,7 +56,7 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 		Name: "farscrape_relay_agents", Help: "Agents that have a link here.",
 	}, func() float64 { _, agents := r.links.count(); return float64(agents) })
 	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "farscrape_relay_credit_lent_bytes", Help: "Credit of bus answers beyond their first, of 8 MiB.",
+		Name: "farscrape_relay_credit_lent_bytes", Help: fmt.Sprintf("Credit of bus answers beyond their first, of %d MiB.", busPool>>20),
 	}, func() float64 { return float64(r.pool.borrowed()) })
 	reg.MustRegister(linksByKey{r, prometheus.NewDesc("farscrape_relay_links_by_key",
 		"Links by the key that signed their token: the first 8 hex digits of its SHA-256.", []string{"key"}, nil)})
