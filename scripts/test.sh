@@ -56,7 +56,7 @@ tail -1 "$out"
 
 # By number: with a time, Go's fuzzer now and then fails with "context deadline
 # exceeded" as it stops, and has found nothing.
-echo "test: fuzz targets, ${FUZZTIME:=30000x} each"
+echo "test: fuzz targets, ${FUZZTIME:=50000x} each"
 grep -rn --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's#/[^/]+:[0-9]+:func # #' | sort -u | while read -r folder target; do
   go test "$folder" -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZTIME" >"$out.fuzz" 2>&1 || { cat "$out.fuzz"; exit 1; }
   echo "ok  	$folder $target $(grep -oE 'execs: [0-9]+' "$out.fuzz" | tail -1)"
