@@ -8,8 +8,9 @@ import (
 // A reader takes fixed-size numbers and length-prefixed strings off a payload.
 // After the first failure it returns zero values; err tells.
 type reader struct {
-	b   []byte
-	err error
+	b    []byte
+	text string // of the end of the payload, b within it; empty before the first string
+	err  error
 }
 
 func (r *reader) take(n int) []byte {
@@ -53,8 +54,20 @@ func (r *reader) u64() uint64 {
 	return 0
 }
 
-// str reads a string: u16 length, then so many bytes.
-func (r *reader) str() string { return string(r.take(int(r.u16()))) }
+// str reads a string: u16 length, then so many bytes. All strings of a payload
+// are parts of one copy of it.
+func (r *reader) str() string {
+	n := int(r.u16())
+	if n == 0 || n > len(r.b) {
+		return string(r.take(n)) // empty, or truncated
+	}
+	if r.text == "" {
+		r.text = string(r.b)
+	}
+	b := r.take(n)
+	end := len(r.text) - len(r.b)
+	return r.text[end-len(b) : end]
+}
 
 // end fails if anything is left, but for payloads that may grow at their end.
 func (r *reader) end(what string) error {
@@ -100,17 +113,10 @@ func (r *reader) fields() []Field {
 		r.err = ErrTruncated
 		return nil
 	}
-	// One copy of what is left, of which all names and values are parts.
-	text := string(r.b)
-	str := func() string {
-		b := r.take(int(r.u16()))
-		end := len(text) - len(r.b)
-		return text[end-len(b) : end]
-	}
 	fields := make([]Field, 0, n)
 	size := 0
 	for range n {
-		f := Field{Name: str(), Value: str()}
+		f := Field{Name: r.str(), Value: r.str()}
 		if r.err == nil && !ValidField(f) {
 			r.err = fmt.Errorf("header field %q: %w", f.Name, ErrMalformed)
 		}
