@@ -60,7 +60,7 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 			}
 		default:
 			x := r.pending.get(legKey{f.Scrape, f.Attempt})
-			if x != nil && x.route.local == nil && x.route.replica == from {
+			if x != nil && x.route.replica == from {
 				x.receive(f)
 			}
 		}

@@ -17,7 +17,8 @@ type hop interface {
 
 // An exchange is the edge end of one attempt of one scrape: it receives the
 // frames, and is read by the scrape's one goroutine. Whoever starts it ends it
-// with cancel; it leaves the table by itself when the other end has confirmed.
+// with cancel; one over the bus leaves the table by itself when the other end has
+// confirmed.
 type exchange struct {
 	relay   *Relay
 	key     legKey
@@ -36,6 +37,7 @@ type exchange struct {
 	segments  []segment // of the body, received and not read
 	buffered  int       // bytes in segments
 	acked     bool
+	reading   bool          // the edge has the answer, and reads its body
 	over      bool          // END or NACK came, or we gave up
 	failure   *wire.Nack    // why, if not whole
 	agentTook time.Duration // as END says
@@ -69,7 +71,9 @@ func (x *exchange) receive(f wire.Frame) {
 		}
 		x.finish(n)
 	}
-	x.wake()
+	if x.reading || x.settledLocked() { // else the reader would only find that it is not
+		x.wake()
+	}
 }
 
 func (x *exchange) receiveHead(payload []byte) {
@@ -140,7 +144,9 @@ func (x *exchange) receiveData(payload []byte) {
 func (x *exchange) finish(n *wire.Nack) {
 	x.over, x.failure = true, n
 	x.window.close()
-	x.relay.pending.remove(x)
+	if x.route.local == nil {
+		x.relay.pending.remove(x)
+	}
 }
 
 // giveUp ends the attempt from here: the other end breaks the protocol.
@@ -220,8 +226,8 @@ func (x *exchange) wake() {
 	}
 }
 
-// An exchangeTable holds the attempts that are not over, so that frames from
-// the bus find theirs, and so that the loss of a replica finds all of its.
+// An exchangeTable holds the attempts over the bus that are not over, so that
+// frames from it find theirs, and so that the loss of a replica finds all of its.
 type exchangeTable struct {
 	mu  sync.Mutex
 	all map[legKey]*exchange
@@ -257,7 +263,7 @@ func (t *exchangeTable) through(id wire.ReplicaID) []*exchange {
 	defer t.mu.Unlock()
 	var found []*exchange
 	for _, x := range t.all {
-		if x.route.local == nil && (id == "" || x.route.replica == id) {
+		if id == "" || x.route.replica == id {
 			found = append(found, x)
 		}
 	}

@@ -47,7 +47,7 @@ func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 		x.receive(wire.Frame{Type: wire.TypeData, Payload: piece})
 	}
 	x.receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
-	if nack, settled, _ := x.state(); nack != nil || !settled {
+	if nack, settled := x.settled(); nack != nil || !settled {
 		t.Fatal(nack, settled)
 	}
 	a := x.answer(t.Context(), func() {})

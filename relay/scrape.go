@@ -114,7 +114,9 @@ func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) 
 		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BadRequest, "%v", err)})
 		return x
 	}
-	r.pending.add(x)
+	if rt.local == nil {
+		r.pending.add(x)
+	}
 	x.hop.request(k, &x.asked, x)
 	return x
 }
@@ -134,23 +136,22 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 	silence := time.NewTimer(x.patience())
 	defer silence.Stop()
 	for waited := false; ; {
-		nack, settled, acked := x.state()
-		if settled {
+		if nack, settled := x.settled(); settled {
 			return nack
-		}
-		if acked {
-			silence.Stop()
 		}
 		select {
 		case <-x.changed:
 		case <-ctx.Done():
 			return &wire.Nack{Error: *x.unanswered(ctx)}
 		case <-silence.C:
-			if waited || another() {
+			switch {
+			case x.heard():
+			case waited || another():
 				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true, Asked: true}
+			default:
+				waited = true
+				silence.Reset(remaining(ctx) / 2)
 			}
-			waited = true
-			silence.Reset(remaining(ctx) / 2)
 		}
 	}
 }
@@ -158,7 +159,7 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 // unanswered says why the scrape ends without an answer, and who was waited for.
 func (x *exchange) unanswered(ctx context.Context) *wire.Error {
 	failure := ended(ctx)
-	if _, _, acked := x.state(); acked && failure.Reason == wire.Deadline {
+	if failure.Reason == wire.Deadline && x.heard() {
 		failure.Detail = "the target has not answered in time"
 	}
 	return failure
@@ -173,10 +174,20 @@ func (x *exchange) patience() time.Duration {
 	return 2*wire.Silence + x.relay.Bus.RoundTrip()
 }
 
-func (x *exchange) state() (nack *wire.Nack, settled, acked bool) {
+// settled says whether the answer may be delivered, or the attempt has failed.
+func (x *exchange) settled() (nack *wire.Nack, settled bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.failure, x.over || x.head != nil && x.window.full(), x.acked
+	return x.failure, x.settledLocked()
+}
+
+func (x *exchange) settledLocked() bool { return x.over || x.head != nil && x.window.full() }
+
+// heard says whether the other end has said anything yet.
+func (x *exchange) heard() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.acked
 }
 
 // answer is what the edge gets of a settled exchange, which may have failed since
@@ -184,6 +195,7 @@ func (x *exchange) state() (nack *wire.Nack, settled, acked bool) {
 func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.reading = true
 	x.body = body{x: x, ctx: ctx, done: done}
 	x.delivered = wire.Answer{
 		Head: *x.head, Whole: x.over && x.failure == nil, Length: x.window.length,
