@@ -138,7 +138,7 @@ func (a *Agent) load() error {
 		return err
 	}
 	old := a.catalog.get()
-	set, err := newTargetSet(declared, a.labels, a.own, old, a.dialTarget.limited)
+	set, err := newTargetSet(declared, a.labels, a.own, old, a.dialTarget)
 	if err != nil {
 		return err
 	}

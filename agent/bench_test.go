@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,8 +16,7 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// What a scrape costs the agent, net/http's Transport included, from REQUEST to
-// END over loopback. Neither target nor relay is one of Go's servers: what they
+// What a scrape costs the agent, from REQUEST to END over loopback. Neither target nor relay is one of Go's servers: what they
 // do hardly shows in the figures.
 //
 //	go test -run - -bench Scrape -count 10 ./agent | tee new.txt; benchstat old.txt new.txt
@@ -87,6 +87,7 @@ func newBenchRelay(b *testing.B, target string) *benchRelay {
 			b.Error(err)
 			return
 		}
+		conn.SetReadLimit(wire.MaxMessage)
 		conns <- conn
 	}))
 	b.Cleanup(server.Close)
@@ -123,7 +124,10 @@ func (r *benchRelay) scrape(n int) {
 		if err != nil {
 			r.b.Fatal(err)
 		}
-		size, _ := fill(reader, r.message[:])
+		size, err := fill(reader, r.message[:])
+		if err != io.EOF {
+			r.b.Fatal(err)
+		}
 		for frames := r.message[:size]; len(frames) > 0; {
 			f, rest, err := wire.Next(frames)
 			if err != nil {

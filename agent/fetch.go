@@ -7,84 +7,61 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync/atomic"
-	"time"
 	"unicode"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
+// shortBody is how much of a redirect's body is read, in bytes: what servers say
+// is a line.
+const shortBody = 4 << 10
+
 // fetch asks the target. The answer's body must be closed. The only redirect
 // that is followed is one that adds a slash to the path.
 func (t *target) fetch(ctx context.Context, address *url.URL, fields []wire.Field) (*http.Response, *wire.Error) {
 	header := requestHeader(fields, &t.http)
-	r, err := t.roundTrip(ctx, address, header)
+	r, err := t.get(ctx, address, header)
 	if err != nil || !redirects(r) {
 		return r, err
 	}
+	io.CopyN(io.Discard, r.Body, shortBody) // so that the connection can be used again
 	r.Body.Close()
 	next, ok := addsSlash(address, r)
 	if !ok {
 		return nil, wire.Errorf(wire.TargetRedirect, "it redirects to %s", location(r))
 	}
-	if r, err = t.roundTrip(ctx, next, header); err != nil || !redirects(r) {
+	if r, err = t.get(ctx, next, header); err != nil || !redirects(r) {
 		return r, err
 	}
 	r.Body.Close()
 	return nil, wire.Errorf(wire.TargetRedirect, "it redirects again, to %s", location(r))
 }
 
-func (t *target) roundTrip(ctx context.Context, address *url.URL, header http.Header) (*http.Response, *wire.Error) {
-	p := newProgress()
-	asking := context.WithValue(ctx, asker{}, ctx)
-	r := (&http.Request{
-		Method: http.MethodGet, URL: address, Host: address.Host, Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(httptrace.WithClientTrace(asking, &p.trace))
-	resp, err := t.transport.RoundTrip(r)
+func (t *target) get(ctx context.Context, address *url.URL, header []wire.Field) (*http.Response, *wire.Error) {
+	r, err := t.transport.get(ctx, address, header)
 	if err != nil {
-		return nil, p.failure(ctx, err)
+		return nil, failure(ctx, err)
 	}
-	return resp, nil
-}
-
-// progress is how far a request has come; it tells failures apart that look
-// alike.
-type progress struct {
-	stage atomic.Int32
-	trace httptrace.ClientTrace
-}
-
-const (
-	handshaking = 1 + iota
-	connected
-)
-
-func newProgress() *progress {
-	p := new(progress)
-	// A dial that lost the race against an idle connection goes on in the
-	// background: it must not undo connected.
-	p.trace.TLSHandshakeStart = func() { p.stage.CompareAndSwap(0, handshaking) }
-	p.trace.GotConn = func(httptrace.GotConnInfo) { p.stage.Store(connected) }
-	return p
+	return r, nil
 }
 
 // failure gives err its reason.
-func (p *progress) failure(ctx context.Context, err error) *wire.Error {
+func failure(ctx context.Context, err error) *wire.Error {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
+	var noTLS *insecure
+	var noConn *unreached
 	reason := wire.TargetBadAnswer
 	switch {
 	case ctx.Err() != nil:
 		return over(ctx)
 	case errors.As(err, &dns):
 		reason = wire.TargetDNS
-	case errors.As(err, &certificate), p.stage.Load() == handshaking:
+	case errors.As(err, &certificate), errors.As(err, &noTLS):
 		reason = wire.TargetTLS
-	case p.stage.Load() != connected:
+	case errors.As(err, &noConn):
 		reason = wire.TargetRefused
 	}
 	return &wire.Error{Reason: reason, Detail: printable(err.Error())}
@@ -147,23 +124,4 @@ func location(r *http.Response) string {
 	}
 	u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
 	return printable(u.String())
-}
-
-// asker is the key of the scrape's own context. Go's transport hands a dial the
-// values of its request's context but not its end: a dial to a black hole would
-// go on for minutes.
-type asker struct{}
-
-// limited lets dial take three quarters of the time that its scrape has: the
-// rest is for saying that there is no connection.
-func (dial dialFunc) limited(ctx context.Context, network, address string) (net.Conn, error) {
-	if scrape, ok := ctx.Value(asker{}).(context.Context); ok {
-		ctx = scrape
-		if deadline, ok := scrape.Deadline(); ok {
-			limit, stop := context.WithTimeout(scrape, time.Until(deadline)*3/4)
-			defer stop()
-			ctx = limit
-		}
-	}
-	return dial(ctx, network, address)
 }

@@ -24,9 +24,10 @@ func passes(name string, named []string) bool {
 	return !hopByHop[name] && !slices.Contains(named, name) && !strings.HasPrefix(name, wire.HeaderPrefix)
 }
 
-// namedByConnection are the fields that Connection says are the connection's.
-func namedByConnection(header http.Header) (named []string) {
-	for _, list := range header["Connection"] {
+// namedByConnection are the fields that values of Connection say are the
+// connection's.
+func namedByConnection(values ...string) (named []string) {
+	for _, list := range values {
 		for name := range strings.SplitSeq(list, ",") {
 			named = append(named, http.CanonicalHeaderKey(strings.TrimSpace(name)))
 		}
@@ -34,36 +35,35 @@ func namedByConnection(header http.Header) (named []string) {
 	return named
 }
 
-// requestHeader is what the target is asked with. Fields that the target's own
-// declaration sets win.
-func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) http.Header {
-	header := make(http.Header, len(fields)+1)
-	values := make([]string, len(fields)) // of all names: the first value of each takes no slice of its own
-	for i, f := range fields {
-		name := http.CanonicalHeaderKey(f.Name)
-		if header[name] != nil {
-			header[name] = append(header[name], f.Value)
-			continue
+// requestHeader is what the target is asked with: of fields, whose memory it
+// takes, those that travel on. What the target's own declaration sets wins.
+func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) []wire.Field {
+	var named []string
+	for i := range fields {
+		f := &fields[i]
+		f.Name = http.CanonicalHeaderKey(f.Name)
+		if f.Name == "Connection" {
+			named = append(named, namedByConnection(f.Value)...)
 		}
-		values[i] = f.Value
-		header[name] = values[i : i+1 : i+1]
 	}
-	named := namedByConnection(header)
-	ownCredentials := own.Authorization != nil || own.BasicAuth != nil || own.OAuth2 != nil
-	for name := range header {
-		if !passes(name, named) || name == "Host" || name == "Content-Length" || name == "Authorization" && ownCredentials {
-			delete(header, name)
-		}
+	return slices.DeleteFunc(fields, func(f wire.Field) bool {
+		return !passes(f.Name, named) || f.Name == "Host" || f.Name == "Content-Length" || sets(own, f.Name)
+	})
+}
+
+// sets tells whether a target's declaration sets the header field of that name.
+func sets(own *promconfig.HTTPClientConfig, name string) bool {
+	if name == "Authorization" && (own.Authorization != nil || own.BasicAuth != nil || own.OAuth2 != nil) {
+		return true
 	}
 	if own.HTTPHeaders != nil {
-		for name := range own.HTTPHeaders.Headers {
-			header.Del(name)
+		for declared := range own.HTTPHeaders.Headers {
+			if http.CanonicalHeaderKey(declared) == name {
+				return true
+			}
 		}
 	}
-	if _, ok := header["User-Agent"]; !ok {
-		header["User-Agent"] = nil // keeps Go from adding its own
-	}
-	return header
+	return false
 }
 
 // answerHead is HEAD's content for a target's answer.
@@ -72,7 +72,7 @@ func answerHead(r *http.Response) (wire.Head, *wire.Error) {
 		return wire.Head{}, wire.Errorf(wire.TargetBadAnswer, "status %d", r.StatusCode)
 	}
 	h := wire.Head{Status: r.StatusCode, Header: make([]wire.Field, 0, len(r.Header)+1)}
-	named := namedByConnection(r.Header)
+	named := namedByConnection(r.Header["Connection"]...)
 	for name, values := range r.Header {
 		if !passes(name, named) || name == "Content-Length" {
 			continue

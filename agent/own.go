@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,17 +24,18 @@ func ownTarget(metrics http.Handler, labels map[string]string) *target {
 // held in memory.
 type inProcess struct{ handler http.Handler }
 
-func (t *inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *inProcess) get(ctx context.Context, u *url.URL, header []wire.Field) (*http.Response, error) {
 	a := &answer{status: http.StatusOK, header: make(http.Header)}
-	t.handler.ServeHTTP(a, r)
+	t.handler.ServeHTTP(a, newRequest(ctx, u, header))
 	return &http.Response{
 		StatusCode:    a.status,
 		Header:        a.header,
 		Body:          io.NopCloser(&a.body),
 		ContentLength: int64(a.body.Len()),
-		Request:       r,
 	}, nil
 }
+
+func (t *inProcess) closeIdle() {}
 
 // An answer is the http.ResponseWriter of inProcess.
 type answer struct {

@@ -1,11 +1,8 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
 	"net/url"
 	"path"
 	"reflect"
@@ -35,7 +32,7 @@ type target struct {
 	maxInflight int         // 0: only the relay's limits
 	from        declaration // what it was made of
 	http        promconfig.HTTPClientConfig
-	transport   http.RoundTripper
+	transport   transport
 }
 
 // A targetSet is a list of targets at one time. It is not changed once made.
@@ -99,7 +96,7 @@ func (s *targetSet) closeIdle(next *targetSet) {
 	}
 	for name, t := range s.byName {
 		if kept := next.find(name); kept == nil || kept.transport != t.transport {
-			(&http.Client{Transport: t.transport}).CloseIdleConnections()
+			t.transport.closeIdle()
 		}
 	}
 }
@@ -175,14 +172,4 @@ func portOf(u *url.URL) (uint16, error) {
 		return 443, nil
 	}
 	return 80, nil
-}
-
-// dialFunc opens a connection.
-type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
-
-// connect gives the target its transport, with Prometheus's own HTTP settings.
-func (t *target) connect(dial dialFunc) (err error) {
-	t.transport, err = promconfig.NewRoundTripperFromConfig(t.http, t.Name,
-		promconfig.WithHTTP2Disabled(), promconfig.WithDialContextFunc(promconfig.DialContextFunc(dial)))
-	return err
 }

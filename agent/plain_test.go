@@ -1,0 +1,467 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A talker is a target whose every word on the wire is the test's: it hands over
+// its connections.
+type talker struct {
+	t     *testing.T
+	conns chan *talk
+	asks  *plainTransport // it
+}
+
+// awaited is how long a test waits for what must come.
+const awaited = 10 * time.Second
+
+// await is what comes from c.
+func await[T any](t *testing.T, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(awaited):
+		t.Fatal("nothing comes")
+	}
+	return v
+}
+
+// A talk is one connection to a talker.
+type talk struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func newTalker(t *testing.T) *talker {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &talker{t: t, conns: make(chan *talk, 8)}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn.SetDeadline(time.Now().Add(awaited))
+			k.conns <- &talk{conn, bufio.NewReader(conn)}
+		}
+	})
+	k.asks = &plainTransport{dial: new(net.Dialer).DialContext, host: "app.example:8080", address: listener.Addr().String()}
+	t.Cleanup(func() {
+		k.asks.closeIdle()
+		listener.Close()
+		done.Wait()
+	})
+	return k
+}
+
+// hear reads a request.
+func (c *talk) hear(t *testing.T) *http.Request {
+	t.Helper()
+	r, err := http.ReadRequest(c.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (c *talk) say(t *testing.T, s string) {
+	t.Helper()
+	if _, err := io.WriteString(c, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ends waits for the other side to close the connection.
+func (c *talk) ends(t *testing.T) {
+	t.Helper()
+	if n, err := c.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("still open: %d bytes, %v", n, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// An outcome is what came of asking.
+type outcome struct {
+	body string
+	err  error
+}
+
+// ask asks for a path and reads the whole answer, in the background.
+func (k *talker) ask(ctx context.Context, path string, header ...wire.Field) <-chan outcome {
+	answered := make(chan outcome, 1)
+	go func() {
+		r, err := k.asks.get(ctx, &url.URL{Scheme: "http", Host: "app.example:8080", Path: path}, header)
+		if err != nil {
+			answered <- outcome{err: err}
+			return
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		answered <- outcome{string(body), err}
+	}()
+	return answered
+}
+
+// idle is a connection over which a scrape has gone.
+func (k *talker) idle() *talk {
+	k.t.Helper()
+	first := k.ask(k.t.Context(), "/1")
+	c := await(k.t, k.conns)
+	c.hear(k.t)
+	c.say(k.t, short)
+	await(k.t, first).is(k.t, "up")
+	return c
+}
+
+func (o outcome) is(t *testing.T, body string) {
+	t.Helper()
+	if o.err != nil || o.body != body {
+		t.Errorf("got %q, %v; want %q", o.body, o.err, body)
+	}
+}
+
+const short = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup"
+
+func TestARequestGoesOutAsItCame(t *testing.T) {
+	k := newTalker(t)
+	u, err := url.Parse("http://app.example:8080/a%20b/%2e?q=1&match[]={a=\"b\"}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		r, err := k.asks.get(t.Context(), u, []wire.Field{{Name: "Accept", Value: "text/plain"}, {Name: "X-Two", Value: "a"}, {Name: "X-Two", Value: "b\tc"}})
+		if err == nil {
+			err = r.Body.Close()
+		}
+		answered <- err
+	}()
+	c := await(t, k.conns)
+	var got bytes.Buffer
+	for !strings.HasSuffix(got.String(), "\r\n\r\n") {
+		if _, err := io.CopyN(&got, c.in, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "GET /a%20b/%2e?q=1&match[]={a=\"b\"} HTTP/1.1\r\nHost: app.example:8080\r\nAccept: text/plain\r\nX-Two: a\r\nX-Two: b\tc\r\n\r\n"
+	if got.String() != want {
+		t.Errorf("sent %q, want %q", got.String(), want)
+	}
+	c.say(t, short)
+	if err := await(t, answered); err != nil {
+		t.Error(err)
+	}
+	c.ends(t) // its body was not read
+}
+
+func TestAConnectionIsUsedAgainOnlyIfNothingIsLeftOnIt(t *testing.T) {
+	const whole = true
+	for what, c := range map[string]struct {
+		say    string
+		reused bool
+	}{
+		"a length":              {short, whole},
+		"chunks":                {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nup\r\n0\r\nX: y\r\n\r\n", whole},
+		"after a 100 and a 103": {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + short, whole},
+		"1.0 that stays":        {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nup", whole},
+		"1.0 that does not":     {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nup", false},
+		"Connection: close":     {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nup", false},
+		"more than was said":    {short + "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			k := newTalker(t)
+			first := k.ask(t.Context(), "/1")
+			one := await(t, k.conns)
+			one.hear(t)
+			one.say(t, c.say)
+			await(t, first).is(t, "up")
+			second := k.ask(t.Context(), "/2")
+			two := one
+			if !c.reused {
+				one.ends(t)
+				two = await(t, k.conns)
+			}
+			if r := two.hear(t); r.URL.Path != "/2" {
+				t.Errorf("asked for %s", r.URL.Path)
+			}
+			two.say(t, strings.Replace(short, "up", "ok", 1))
+			await(t, second).is(t, "ok")
+		})
+	}
+}
+
+func TestAConnectionIsNotUsedAgainAfterABodyThatWasNoneOfIts(t *testing.T) {
+	k := newTalker(t)
+	first := k.ask(t.Context(), "/1")
+	one := await(t, k.conns)
+	one.hear(t)
+	one.say(t, "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil")
+	await(t, first).is(t, "")
+	one.ends(t)
+	second := k.ask(t.Context(), "/2")
+	two := await(t, k.conns)
+	two.hear(t)
+	two.say(t, short)
+	await(t, second).is(t, "up")
+}
+
+func TestAnIdleConnectionThatEndedOrSpokeIsNotUsed(t *testing.T) {
+	for what, do := range map[string]func(*testing.T, *talk){
+		"ended": func(_ *testing.T, c *talk) { c.Close() },
+		"reset": func(_ *testing.T, c *talk) { c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
+		"spoke": func(t *testing.T, c *talk) { c.say(t, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			k := newTalker(t)
+			one := k.idle()
+			do(t, one)
+			second := k.ask(t.Context(), "/2") // loopback has delivered what was done
+			two := await(t, k.conns)
+			two.hear(t)
+			two.say(t, strings.Replace(short, "up", "ok", 1))
+			await(t, second).is(t, "ok")
+		})
+	}
+}
+
+func TestARequestThatFindsItsConnectionEndingIsAskedOnceMore(t *testing.T) {
+	k := newTalker(t)
+	one := k.idle()
+
+	second := k.ask(t.Context(), "/2")
+	one.hear(t) // too late to notice before
+	one.Close()
+	two := await(t, k.conns)
+	two.hear(t)
+	two.Close() // a new connection: no third attempt
+	if o := await(t, second); o.err == nil || !strings.Contains(o.err.Error(), "without an answer") {
+		t.Errorf("got %q, %v", o.body, o.err)
+	}
+
+	third := k.ask(t.Context(), "/3")
+	three := await(t, k.conns)
+	three.hear(t)
+	three.say(t, short)
+	await(t, third).is(t, "up")
+	fourth := k.ask(t.Context(), "/4")
+	three.hear(t)
+	three.say(t, "HTTP/1.1 200 OK\r\nContent-") // begun: it may not be asked again
+	three.Close()
+	if o := await(t, fourth); o.err == nil {
+		t.Errorf("half a header is an answer: %q", o.body)
+	}
+	select {
+	case <-k.conns:
+		t.Error("asked again after half an answer")
+	default:
+	}
+}
+
+func TestTheEndOfAScrapeClosesItsConnection(t *testing.T) {
+	for what, said := range map[string]string{
+		"before the answer":     "",
+		"in the header":         "HTTP/1.1 200 OK\r\nContent-",
+		"in the body":           "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nup",
+		"after an early answer": "HTTP/1.1 103 Early Hints\r\n\r\n",
+	} {
+		t.Run(what, func(t *testing.T) {
+			k := newTalker(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			answered := k.ask(ctx, "/")
+			c := await(t, k.conns)
+			c.hear(t)
+			c.say(t, said)
+			cancel()
+			if o := await(t, answered); o.err == nil {
+				t.Errorf("got %q", o.body)
+			}
+			c.ends(t)
+			if k.asks.takeIdle() != nil {
+				t.Error("it is kept")
+			}
+		})
+	}
+}
+
+func TestIdleConnectionsCloseAfterFiveMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened, closed := make(chan string, 8), make(chan string, 8)
+		server := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(time.Second) // so that two at once take two connections
+				io.WriteString(w, "up")
+			}),
+			ConnState: func(_ net.Conn, s http.ConnState) {
+				switch s {
+				case http.StateNew:
+					opened <- ""
+				case http.StateClosed:
+					closed <- ""
+				}
+			},
+		}
+		n := newNetwork()
+		go server.Serve(n)
+		defer server.Close()
+		defer n.Close()
+		asks := &plainTransport{dial: n.dial, host: "app"}
+		defer asks.closeIdle()
+		get := func() {
+			r, err := asks.get(t.Context(), &url.URL{Path: "/"}, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			r.Body.Close()
+		}
+		both := func() {
+			var two sync.WaitGroup
+			two.Go(get)
+			two.Go(get)
+			two.Wait()
+		}
+		both()
+		both()
+		synctest.Wait()
+		if len(opened) != 2 || len(closed) != 0 {
+			t.Fatalf("%d opened, %d closed", len(opened), len(closed))
+		}
+		time.Sleep(idleConnFor - 2*time.Second)
+		get() // one of them is in use once more
+		time.Sleep(2*time.Second + sweepEvery)
+		synctest.Wait()
+		if len(closed) != 1 {
+			t.Errorf("after the first's five minutes %d are closed", len(closed))
+		}
+		time.Sleep(idleConnFor + sweepEvery)
+		synctest.Wait()
+		if len(closed) != 2 || len(opened) != 2 {
+			t.Errorf("after both's five minutes %d of %d are closed", len(closed), len(opened))
+		}
+		get()
+		if len(opened) != 3 {
+			t.Errorf("%d opened", len(opened))
+		}
+	})
+}
+
+func TestWhatTheTargetHasClosedHoldsNoDescriptor(t *testing.T) {
+	k := newTalker(t)
+	var answers []<-chan outcome
+	var conns []*talk
+	for range 3 {
+		answers = append(answers, k.ask(t.Context(), "/"))
+		conns = append(conns, await(t, k.conns))
+	}
+	for i, c := range conns {
+		c.hear(t)
+		c.say(t, short)
+		await(t, answers[i]).is(t, "up")
+	}
+	conns[0].Close()
+	conns[1].Close()
+	k.asks.closeSpent() // as it is every sweepEvery
+	if n := len(k.asks.idle); n != 1 {
+		t.Errorf("%d are kept", n)
+	}
+	again := k.ask(t.Context(), "/")
+	conns[2].hear(t)
+	conns[2].say(t, short)
+	await(t, again).is(t, "up")
+}
+
+func TestARedirectKeepsItsConnection(t *testing.T) {
+	remotes := make(chan string, 4)
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		remotes <- r.RemoteAddr
+		if !strings.HasSuffix(r.URL.Path, "/") {
+			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound) // with a body
+		}
+	}))
+	defer target.Close()
+	if r := scrapeOnce(t, target.URL+"/metrics"); r.reason() != wire.OK {
+		t.Errorf("%v %q", r.reason(), r.detail())
+	}
+	if first, second := await(t, remotes), await(t, remotes); first != second {
+		t.Errorf("two connections, from %s and %s", first, second)
+	}
+}
+
+func TestAConnectionInUseClosesAfterItsTargetIsGone(t *testing.T) {
+	k := newTalker(t)
+	idle := k.ask(t.Context(), "/idle")
+	one := await(t, k.conns)
+	one.hear(t)
+	busy := k.ask(t.Context(), "/busy")
+	two := await(t, k.conns)
+	two.hear(t)
+	one.say(t, short)
+	await(t, idle).is(t, "up")
+	k.asks.closeIdle()
+	one.ends(t)
+	two.say(t, short)
+	await(t, busy).is(t, "up")
+	two.ends(t)
+}
+
+func TestAnAnswerToHalfARequestIsPassedOn(t *testing.T) {
+	k := newTalker(t)
+	long := make([]wire.Field, 0, 64)
+	for i := range cap(long) {
+		long = append(long, wire.Field{Name: fmt.Sprintf("X-%d", i), Value: strings.Repeat("x", 1000)})
+	}
+	answered := k.ask(t.Context(), "/", long...)
+	c := await(t, k.conns)
+	c.say(t, "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch")
+	await(t, answered).is(t, "much")
+	c.Close()
+}
+
+func TestWhichTargetsAreAskedPlainly(t *testing.T) {
+	for file, want := range map[string]bool{
+		"targets: [{name: a, url: 'http://h:9100/metrics'}]":                                        true,
+		"targets: [{name: a, url: 'http://[::1]:9100/federate/*', labels: {a: b}}]":                 true,
+		"targets: [{name: a, url: 'https://h:9100/metrics'}]":                                       false,
+		"targets: [{name: a, url: 'http://h/', basic_auth: {username: u, password: p}}]":            false,
+		"targets: [{name: a, url: 'http://h/', authorization: {credentials: c}}]":                   false,
+		"targets: [{name: a, url: 'http://h/', proxy_url: 'http://p:3128'}]":                        false,
+		"targets: [{name: a, url: 'http://h/', proxy_from_environment: true}]":                      false,
+		"targets: [{name: a, url: 'http://h/', http_headers: {X-Scope-OrgID: {values: [tenant]}}}]": false,
+		"targets: [{name: a, url: 'http://bücher.example/'}]":                                       false,
+		"targets: [{name: a, url: 'http://[fe80::1%25eth0]/'}]":                                     false,
+	} {
+		set, err := targetsOf(t, "", file, "")
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if _, plain := set.find("a").transport.(*plainTransport); plain != want {
+			t.Errorf("%s: plainly %v", file, plain)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	promconfig "github.com/prometheus/common/config"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// dialFunc opens a connection.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// A transport asks one target.
+type transport interface {
+	// get asks for u. The answer's body must be closed. The error tells by
+	// *unreached and *insecure how far it came.
+	get(ctx context.Context, u *url.URL, header []wire.Field) (*http.Response, error)
+	// closeIdle closes idle connections now, and those in use when they are done
+	// with.
+	closeIdle()
+}
+
+// What keeps a request from a target.
+type (
+	unreached struct{ error } // there is no connection
+	insecure  struct{ error } // there is one, without TLS
+)
+
+func (e *unreached) Unwrap() error { return e.error }
+func (e *insecure) Unwrap() error  { return e.error }
+
+// connect gives the target its transport.
+func (t *target) connect(dial dialFunc) (err error) {
+	if t.plain() {
+		address := net.JoinHostPort(t.url.Hostname(), strconv.Itoa(int(t.Port)))
+		t.transport = &plainTransport{dial: dial.limited, host: t.url.Host, address: address}
+		return nil
+	}
+	next, err := promconfig.NewRoundTripperFromConfig(t.http, t.Name,
+		promconfig.WithHTTP2Disabled(), promconfig.WithDialContextFunc(promconfig.DialContextFunc(dial.limited)))
+	t.transport = &tracedTransport{next}
+	return err
+}
+
+// plain tells whether asking the target takes neither TLS nor any of Prometheus's
+// HTTP settings, and its host can stand in a request as it is: it has no zone, and
+// needs no Punycode.
+func (t *target) plain() bool {
+	literal := !strings.ContainsFunc(t.url.Host, func(c rune) bool { return c == '%' || c > unicode.MaxASCII })
+	return keepsConns && t.url.Scheme == "http" && reflect.ValueOf(t.http).IsZero() && literal
+}
+
+// limited lets dial take three quarters of the time that its scrape has, by ctx or
+// its asker: the rest is for saying that there is no connection.
+func (dial dialFunc) limited(ctx context.Context, network, address string) (net.Conn, error) {
+	if scrape, ok := ctx.Value(asker{}).(context.Context); ok {
+		ctx = scrape
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		limit, stop := context.WithTimeout(ctx, time.Until(deadline)*3/4)
+		defer stop()
+		ctx = limit
+	}
+	return dial(ctx, network, address)
+}
+
+// A tracedTransport is Prometheus's own, with its HTTP settings.
+type tracedTransport struct{ next http.RoundTripper }
+
+// asker is the key of the scrape's own context. Go's transport hands a dial the
+// values of its request's context but not its end: a dial to a black hole would
+// go on for minutes.
+type asker struct{}
+
+// How far a request has come.
+const (
+	handshaking = 1 + iota
+	connected
+)
+
+func (t *tracedTransport) get(ctx context.Context, u *url.URL, header []wire.Field) (*http.Response, error) {
+	var stage atomic.Int32
+	traced := httptrace.WithClientTrace(context.WithValue(ctx, asker{}, ctx), &httptrace.ClientTrace{
+		// A dial that lost the race against an idle connection goes on in the
+		// background: it must not undo connected.
+		TLSHandshakeStart: func() { stage.CompareAndSwap(0, handshaking) },
+		GotConn:           func(httptrace.GotConnInfo) { stage.Store(connected) },
+	})
+	resp, err := t.next.RoundTrip(newRequest(traced, u, header))
+	switch {
+	case err == nil:
+		return resp, nil
+	case stage.Load() == handshaking:
+		return nil, &insecure{err}
+	case stage.Load() != connected:
+		return nil, &unreached{err}
+	}
+	return nil, err
+}
+
+func (t *tracedTransport) closeIdle() { (&http.Client{Transport: t.next}).CloseIdleConnections() }
+
+// newRequest is a request as net/http has it.
+func newRequest(ctx context.Context, u *url.URL, header []wire.Field) *http.Request {
+	h := make(http.Header, len(header)+1)
+	for _, f := range header {
+		h.Add(f.Name, f.Value)
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // keeps Go from adding its own
+	}
+	return (&http.Request{
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+}
