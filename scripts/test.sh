@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=$(mktemp) policy=
-trap 'rm -f "$out" "$out.fuzz" $policy' EXIT
+trap 'rm -f "$out" "$out.fuzz" "$out.bench" $policy' EXIT
 
 # program and package
 needs="redis-server redis-server
@@ -53,6 +53,9 @@ if grep -E '^\s*--- SKIP' "$out"; then
   exit 1
 fi
 tail -1 "$out"
+
+echo "test: the Go benchmarks run"
+go test -run '^$' -bench . -benchtime 20x ./... >"$out.bench" 2>&1 || { cat "$out.bench"; exit 1; }
 
 # By number: with a time, Go's fuzzer now and then fails with "context deadline
 # exceeded" as it stops, and has found nothing.

@@ -40,6 +40,8 @@ program, are not counted. Every body is compared with what the target sent.
                  default all that can be had but tls.
                  local@DIR, bus@DIR and tls@DIR run the programs in DIR: another
                  build, to be compared with this one
+  -beside a,b    those systems whose rates and processor times the others' are
+                 set against, round by round; default direct,nginx,frp
   -sizes a,b     of bodies before compression, default 20kB,500kB,5MB
   -identity      send bodies as they are; else gzip
   -agents n      scraped in turn, default 1
@@ -54,6 +56,7 @@ program, are not counted. Every body is compared with what the target sent.
 // options are what the flags say.
 type options struct {
 	systems  []string // nil: all there are
+	beside   []string
 	sizes    []string
 	identity bool
 	agents   int
@@ -85,6 +88,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
 	systems := flags.String("systems", "", "")
+	beside := flags.String("beside", "direct,nginx,frp", "")
 	sizes := flags.String("sizes", "20kB,500kB,5MB", "")
 	flags.BoolVar(&o.identity, "identity", false, "")
 	flags.IntVar(&o.agents, "agents", 1, "")
@@ -101,7 +105,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	o.sizes = strings.Split(*sizes, ",")
+	o.sizes, o.beside = strings.Split(*sizes, ","), strings.Split(*beside, ",")
 	if *systems != "" {
 		o.systems = strings.Split(*systems, ",")
 	}

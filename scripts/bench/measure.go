@@ -150,6 +150,23 @@ func (c *contest) median(name string, of func(*round) float64) (middle, spread f
 	for _, r := range c.rounds[name] {
 		all = append(all, of(&r))
 	}
+	return medianOf(all)
+}
+
+// ratio is the median of the rounds' own ratios: what two systems did within
+// seconds of each other tells more than what they did in an hour.
+func (c *contest) ratio(name, to string, of func(*round) float64) float64 {
+	var all []float64
+	for i, r := range c.rounds[name] {
+		if base := of(&c.rounds[to][i]); base > 0 {
+			all = append(all, of(&r)/base)
+		}
+	}
+	middle, _ := medianOf(all)
+	return middle
+}
+
+func medianOf(all []float64) (middle, spread float64) {
 	if len(all) == 0 {
 		return 0, 0
 	}

@@ -3,22 +3,25 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// print prints a contest: the medians of the rounds, and beside the rates their
-// ratios to direct and to nginx.
-func (c *contest) print(out io.Writer, size int) {
+// print prints a contest: the medians of the rounds, and the ratios of the rates
+// and of the processor times to those of each of beside.
+func (c *contest) print(out io.Writer, size int, beside []string) {
 	fmt.Fprintf(out, "\n%s (%d bytes on the wire), medians of %d rounds\n", c.title, size, len(c.rounds[c.systems[0].name]))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "system\tscrapes/s\tspread\tof direct\tof nginx\tMB/s\tp50 ms\tp99 ms\tCPU ms\tof nginx\tpeak MB\tfailed\tper scrape")
+	fmt.Fprint(w, "system\tscrapes/s\tspread\tMB/s\tp50 ms\tp99 ms\tCPU ms\tpeak MB\tfailed")
+	beside = slices.DeleteFunc(slices.Clone(beside), func(name string) bool { return c.rounds[name] == nil })
+	for _, name := range beside {
+		fmt.Fprintf(w, "\tof %s: rate\tCPU", name)
+	}
+	fmt.Fprintln(w, "\tper scrape")
 	rate := func(r *round) float64 { return r.perSecond() }
 	cpu := func(r *round) float64 { return milliseconds(r.cpu) }
-	directRate, _ := c.median(direct, rate)
-	nginxRate, _ := c.median(nginx, rate)
-	nginxCPU, _ := c.median(nginx, cpu)
 	for _, s := range c.systems {
 		perSecond, spread := c.median(s.name, rate)
 		spent, _ := c.median(s.name, cpu)
@@ -26,9 +29,12 @@ func (c *contest) print(out io.Writer, size int) {
 		late, _ := c.median(s.name, func(r *round) float64 { return milliseconds(r.quantile(0.99)) })
 		memory, _ := c.median(s.name, func(r *round) float64 { return float64(r.memory) / 1e6 })
 		failed, why := c.failures(s.name)
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f%%\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.3f\t%s\t%.0f\t%d%s\t%s\n", s.name, perSecond, 100*spread,
-			ratio(perSecond, directRate), ratio(perSecond, nginxRate), perSecond*float64(size)/1e6,
-			middle, late, spent, ratio(spent, nginxCPU), memory, failed, why, c.perScrape(s))
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f%%\t%.0f\t%.2f\t%.2f\t%.3f\t%.0f\t%d%s", s.name, perSecond, 100*spread,
+			perSecond*float64(size)/1e6, middle, late, spent, memory, failed, why)
+		for _, name := range beside {
+			fmt.Fprintf(w, "\t%.2f\t%.2f", c.ratio(s.name, name, rate), c.ratio(s.name, name, cpu))
+		}
+		fmt.Fprintf(w, "\t%s\n", c.perScrape(s))
 	}
 	_ = w.Flush()
 }
@@ -59,13 +65,6 @@ func (c *contest) failures(name string) (n int, why string) {
 		}
 	}
 	return n, why
-}
-
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.2f", a/b)
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1e3 }

@@ -55,7 +55,7 @@ func (b *bench) run(cases []benchCase) (status int) {
 			systems = b.startSystems(b.startTarget(payloads), c.agents)
 		}
 		contest := b.hold(c.title(), systems, payloads[i], c.scrapers)
-		contest.print(b.out, len(payloads[i].body))
+		contest.print(b.out, len(payloads[i].body), b.beside)
 		if contest.failed() {
 			status = 1
 		}
