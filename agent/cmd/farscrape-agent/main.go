@@ -30,9 +30,14 @@ dials out to a relay, and Prometheus scrapes them through that.
   farscrape-agent
 
 Flags: -help, -version, and -ready, which asks the agent on this machine, at its
-FARSCRAPE_LISTEN, whether it is linked. All else is environment variables.`
+FARSCRAPE_LISTEN, whether it is linked. All else is environment variables.
+
+An agent uses one processor at a time; GOMAXPROCS sets another number.`
 
 func main() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1) // relay/decisions/cost-of-a-scrape.md
+	}
 	defer runtime.KeepAlive(settings.Ballast())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
