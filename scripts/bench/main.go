@@ -20,7 +20,7 @@ import (
 
 const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm] [FLAGS]
 
-Runs systems in turn within one run (A B C A B C …), since machines differ from
+Runs systems in turn within one run (A B C B C A …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
 that of the system's own processes; targets and scrapers, which are in this
 program, are not counted. Every body is compared with what the target sent.

@@ -129,11 +129,13 @@ type contest struct {
 	rounds  map[string][]round // by system
 }
 
-// hold runs all systems in turn, as many rounds as were asked for.
+// hold runs all systems in turn, as many rounds as were asked for; each round
+// begins with another, as what comes first fares a little differently.
 func (b *bench) hold(title string, systems []*system, p *payload, scrapers int) *contest {
 	c := &contest{title: title, systems: systems, rounds: make(map[string][]round)}
 	for i := range b.rounds {
-		for _, s := range systems {
+		for j := range systems {
+			s := systems[(i+j)%len(systems)]
 			b.answers(s, p)
 			r := b.measure(s, p, scrapers)
 			c.rounds[s.name] = append(c.rounds[s.name], r)
