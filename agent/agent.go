@@ -146,11 +146,12 @@ func (a *Agent) load() error {
 	if err != nil {
 		return err
 	}
-	a.catalog.replace(set, frames)
+	a.catalog.replace(set)
 	if old != nil {
 		old.closeIdle(set)
 		a.metrics.forget(old, set)
 	}
+	a.catalog.announce(frames)
 	a.metrics.reloadOK.Set(1)
 	a.metrics.reloadTime.Set(float64(time.Now().UnixNano()) / 1e9)
 	return nil

@@ -24,20 +24,26 @@ func (c *catalog) get() *targetSet {
 	return c.set
 }
 
-// replace makes set the current one and returns the one before it. The frames
-// are what links say of it, if it differs from what they said last.
-func (c *catalog) replace(set *targetSet, frames []wire.Frame) (old *targetSet) {
+// replace makes set the current one and returns the one before it.
+func (c *catalog) replace(set *targetSet) (old *targetSet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old, c.set = c.set, set
+	return old
+}
+
+// announce has the links say frames, which are the current set, if they differ
+// from what they said last.
+func (c *catalog) announce(frames []wire.Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if slices.EqualFunc(frames, c.frames, func(a, b wire.Frame) bool { return bytes.Equal(a.Payload, b.Payload) }) {
-		return old // a changed password is none of the relay's business
+		return // a changed password is none of the relay's business
 	}
 	c.frames = frames
 	for l := range c.links {
 		l.declare(frames) // does not block
 	}
-	return old
 }
 
 // join tells a new link the targets now and of each change until it leaves.
