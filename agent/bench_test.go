@@ -16,8 +16,8 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// What a scrape costs the agent, from REQUEST to END over loopback. Neither target nor relay is one of Go's servers: what they
-// do hardly shows in the figures.
+// What a scrape costs the agent, from REQUEST to END over loopback. Neither target
+// nor relay is one of Go's servers: what they do hardly shows in the figures.
 //
 //	go test -run - -bench Scrape -count 10 ./agent | tee new.txt; benchstat old.txt new.txt
 func BenchmarkScrape(b *testing.B) {
