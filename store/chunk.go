@@ -11,7 +11,7 @@ import (
 // on its way out.
 type chunk []byte
 
-type chunkArray [wire.EnvelopeSize + wire.MaxMessage]byte
+type chunkArray [wire.EnvelopeSize + wire.MaxEnvelope]byte
 
 // frames are what the chunk carries.
 func (c chunk) frames() []byte { return c[wire.EnvelopeSize:] }

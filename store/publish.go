@@ -132,7 +132,7 @@ func countFrames(b []byte) (n int) {
 
 // joinLinks writes link IDs as a nudge has them: one after the other.
 func joinLinks(links []wire.LinkID) []byte {
-	links = links[:min(len(links), wire.MaxMessage/wire.IDSize)]
+	links = links[:min(len(links), wire.MaxEnvelope/wire.IDSize)]
 	b := make([]byte, 0, len(links)*wire.IDSize)
 	for _, link := range links {
 		b = append(b, link...)

@@ -44,7 +44,7 @@ type Envelope struct {
 	Stream uint64
 	Seq    uint64
 	From   ReplicaID
-	Frames []byte // at most MaxMessage bytes; a slice of what was decoded
+	Frames []byte // at most MaxEnvelope bytes; a slice of what was decoded
 }
 
 // Append appends the encoded envelope to b.
@@ -53,7 +53,7 @@ func (e *Envelope) Append(b []byte) []byte { return append(e.AppendHeader(b), e.
 // AppendHeader appends the envelope without its frames, for those that stand in
 // their place already.
 func (e *Envelope) AppendHeader(b []byte) []byte {
-	if len(e.Frames) > MaxMessage || len(e.From) != IDSize {
+	if len(e.Frames) > MaxEnvelope || len(e.From) != IDSize {
 		panic(fmt.Sprintf("wire: envelope from %q of %d bytes", e.From, len(e.Frames)))
 	}
 	b = append(b, EnvelopeVersion, byte(e.Kind), 0, 0)
@@ -76,7 +76,7 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 		r.err = fmt.Errorf("version %d: %w", version, ErrUnknown)
 	case kind < EnvelopeFrames || kind > EnvelopeNudge:
 		r.err = fmt.Errorf("kind %d: %w", kind, ErrUnknown)
-	case n > MaxMessage:
+	case n > MaxEnvelope:
 		r.err = fmt.Errorf("%d bytes of frames: %w", n, ErrTooLarge)
 	case !ValidID(string(e.From)):
 		r.err = fmt.Errorf("sender %q: %w", e.From, ErrMalformed)

@@ -4,10 +4,14 @@ import "time"
 
 // Sizes, in bytes.
 const (
-	// MaxMessage bounds a WebSocket message and the frames of an Envelope. At
-	// 64 kB/s, the thinnest line we care for, one message takes a second, so a
-	// pong never waits longer than that behind data.
+	// MaxMessage bounds a WebSocket message. At 64 kB/s, the thinnest line we
+	// care for, one message takes a second, so a pong never waits longer than
+	// that behind data.
 	MaxMessage = 64 << 10
+	// MaxEnvelope bounds the frames of an Envelope. What has queued up is
+	// published together, for each PUBLISH wakes two replicas and Redis
+	// (relay/decisions/cost-of-a-scrape.md).
+	MaxEnvelope = 4 * MaxMessage
 	// MaxPayload is what one frame can carry in one message.
 	MaxPayload = MaxMessage - HeaderSize
 	// MaxHeaderBytes bounds the header fields of a request or an answer: names
