@@ -23,46 +23,33 @@ func (p *bufferPool) get() []byte {
 
 func (p *bufferPool) put(b []byte) { p.pool.Put((*buffer)(b)) }
 
-// A segment is a piece of a body that waits for its reader: a body is kept in
-// full segments but for its last, however small the frames were that it came in.
-// What the bus brings is kept as it came, if it is not too small: it may then
-// take four times its length, where large frames and small ones alternate.
-type segment struct {
-	data []byte
-	room *room // that data fills from its start; nil: none of ours
-}
+// A segment is a piece of a body that waits for its reader, in a room of its own: a
+// body is kept in full segments but for its last, however small the frames were
+// that it came in.
+type segment []byte
 
-// A room is for a segment's data.
 type room [64 << 10]byte
-
-// keptSize is the least that is kept as it came, in bytes: half a room, and half
-// of the longest message, all of which stays in memory for it.
-const keptSize = len(room{}) / 2
-
-func (s *segment) hasRoom() bool { return s.room != nil && len(s.data) < len(s.room) }
 
 // fill copies what fits, and returns the rest.
 func (s *segment) fill(from []byte) (rest []byte) {
-	n := copy(s.room[len(s.data):], from)
-	s.data = s.room[:len(s.data)+n]
+	n := min(len(from), cap(*s)-len(*s))
+	*s = append(*s, from[:n]...)
 	return from[n:]
 }
 
 // A segmentPool lends segments. The zero value is ready.
 type segmentPool struct{ pool sync.Pool }
 
+// get returns an empty segment.
 func (p *segmentPool) get() segment {
-	r, ok := p.pool.Get().(*room)
-	if !ok {
-		r = new(room)
+	if r, ok := p.pool.Get().(*room); ok {
+		return r[:0]
 	}
-	return segment{data: r[:0], room: r}
+	return new(room)[:0]
 }
 
 func (p *segmentPool) put(all ...segment) {
 	for _, s := range all {
-		if s.room != nil {
-			p.pool.Put(s.room)
-		}
+		p.pool.Put((*room)(s[:cap(s)]))
 	}
 }

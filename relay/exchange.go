@@ -126,13 +126,9 @@ func (x *exchange) receiveData(payload []byte) {
 		return
 	}
 	x.buffered += len(payload)
-	if x.route.local == nil && len(payload) >= keptSize {
-		x.segments = append(x.segments, segment{data: payload}) // the bus gave it away
-		return
-	}
 	for len(payload) > 0 {
 		last := len(x.segments) - 1
-		if last < 0 || !x.segments[last].hasRoom() {
+		if last < 0 || len(x.segments[last]) == cap(x.segments[last]) {
 			x.segments = append(x.segments, x.relay.segments.get())
 			last++
 		}
@@ -186,21 +182,21 @@ func (x *exchange) cancel() {
 }
 
 // next returns the next piece of the body that is here, for the reader to put
-// back; without data if there is none. It grants credit for what was read before.
+// back; nil if there is none. It grants credit for what was read before.
 func (x *exchange) next() segment {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.segments) == 0 {
-		return segment{}
+		return nil
 	}
 	first := x.segments[0]
-	x.segments[0] = segment{}
+	x.segments[0] = nil
 	x.segments = x.segments[1:]
-	x.buffered -= len(first.data)
+	x.buffered -= len(first)
 	if x.over {
 		return first // nothing more will come
 	}
-	if more := x.window.consumed(len(first.data), x.buffered == 0); more > 0 {
+	if more := x.window.consumed(len(first), x.buffered == 0); more > 0 {
 		x.grant(more)
 	}
 	return first

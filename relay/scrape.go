@@ -258,8 +258,8 @@ func (b *body) WriteTo(w io.Writer) (written int64, err error) {
 func (b *body) advance() error {
 	b.putBack()
 	for {
-		if b.segment = b.x.next(); b.segment.data != nil {
-			b.unread = b.segment.data
+		if b.segment = b.x.next(); b.segment != nil {
+			b.unread = b.segment
 			return nil
 		}
 		nack, over := b.x.end()
@@ -278,8 +278,10 @@ func (b *body) advance() error {
 }
 
 func (b *body) putBack() {
-	b.x.relay.segments.put(b.segment)
-	b.segment, b.unread = segment{}, nil
+	if b.segment != nil {
+		b.x.relay.segments.put(b.segment)
+		b.segment, b.unread = nil, nil
+	}
 }
 
 // Close cancels what has not come yet.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -39,6 +40,34 @@ type clients struct {
 	directory redis.UniversalClient
 	bus       redis.UniversalClient
 	cluster   *redis.ClusterClient // the bus's client, if it is a Cluster
+	claims    *claimCheck          // of what the bus's client receives
+}
+
+// A use is what a client is for.
+type use struct {
+	timeout time.Duration // to write, and to read
+	retries int
+	dialer  func(*tls.Config) dialer // nil: go-redis's own
+}
+
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dial is the dialer of a use, as go-redis wants it.
+func (u *use) dial(config *tls.Config) dialer {
+	if u.dialer == nil {
+		return nil
+	}
+	return u.dialer(config)
+}
+
+// directoryUse: the directory's scripts may run twice; a retry saves them a
+// connection that broke while it was idle.
+func directoryUse() *use { return &use{timeout: commandTimeout, retries: 1} }
+
+// busUse: go-redis sends a pipeline whose reply is late once more, so with retries
+// what is published would be published twice.
+func busUse(claims *claimCheck) *use {
+	return &use{timeout: publishTimeout, retries: -1, dialer: claims.dialer}
 }
 
 // newClients does not connect. Its errors do not quote the URL, which may hold
@@ -69,17 +98,18 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 		}
 		open = newCluster
 	}
-	directory, err := open(rawURL, config, false)
+	directory, err := open(rawURL, config, directoryUse())
 	if err != nil {
 		return nil, err
 	}
-	bus, err := open(rawURL, config, true)
+	claims := new(claimCheck)
+	bus, err := open(rawURL, config, busUse(claims))
 	if err != nil {
 		_ = directory.Close()
 		return nil, err
 	}
 	cluster, _ := bus.(*redis.ClusterClient)
-	return &clients{directory: directory, bus: bus, cluster: cluster}, nil
+	return &clients{directory: directory, bus: bus, cluster: cluster, claims: claims}, nil
 }
 
 // reload has go-redis look for the nodes of a Cluster anew, in the background.
@@ -98,7 +128,7 @@ func (c *clients) close() {
 	_ = c.bus.Close()
 }
 
-func newServer(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+func newServer(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
@@ -111,32 +141,33 @@ func newServer(rawURL string, config *tls.Config, bus bool) (redis.UniversalClie
 		}
 	}
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
-	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
-	o.MaxRetries = retriesOf(bus)
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
+	o.MaxRetries, o.Dialer = u.retries, u.dial(o.TLSConfig)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClient(o), nil
 }
 
-func newSentinel(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+func newSentinel(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
 	o, err := redis.ParseFailoverURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
 	}
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
-	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
-	o.MaxRetries = retriesOf(bus)
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
+	o.MaxRetries, o.Dialer = u.retries, u.dial(o.TLSConfig)
 	return redis.NewFailoverClient(o), nil
 }
 
-func newCluster(rawURL string, config *tls.Config, bus bool) (redis.UniversalClient, error) {
+func newCluster(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
 	o, err := redis.ParseClusterURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
 	}
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
-	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = timeoutOf(bus), timeoutOf(bus), true
+	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
+	o.Dialer = u.dial(o.TLSConfig)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClusterClient(o), nil
 }
@@ -152,23 +183,6 @@ func anyHost(parsed, config *tls.Config) *tls.Config {
 	}
 	parsed.ServerName = ""
 	return parsed
-}
-
-func timeoutOf(bus bool) time.Duration {
-	if bus {
-		return publishTimeout
-	}
-	return commandTimeout
-}
-
-// retriesOf: go-redis sends a pipeline whose reply is late once more, so what
-// is published would be published twice. The directory's scripts may run twice;
-// a retry saves them a connection that broke while it was idle.
-func retriesOf(bus bool) int {
-	if bus {
-		return -1
-	}
-	return 1
 }
 
 // noMaintNotifications turns off a handshake that only one vendor's servers

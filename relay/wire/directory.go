@@ -81,8 +81,8 @@ var (
 // store's own goroutines, Frames and Gap of one sender in order, and must not
 // block.
 type StoreEvents struct {
-	// Frames delivers frames of another replica. The slice is the callee's, to
-	// keep, but not to change.
+	// Frames delivers frames of another replica. The slice is the callee's until
+	// it returns.
 	Frames func(from ReplicaID, frames []byte)
 	// Gap says that frames of that replica were lost, before any that follow.
 	Gap func(from ReplicaID)
