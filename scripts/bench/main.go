@@ -56,7 +56,7 @@ program, are not counted. Every body is compared with what the target sent.
 // options are what the flags say.
 type options struct {
 	systems  []string // nil: all there are
-	beside   []string
+	beside   []string // nil: the usual ones
 	sizes    []string
 	identity bool
 	agents   int
@@ -88,7 +88,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
 	systems := flags.String("systems", "", "")
-	beside := flags.String("beside", "direct,nginx,frp", "")
+	beside := flags.String("beside", "", "")
 	sizes := flags.String("sizes", "20kB,500kB,5MB", "")
 	flags.BoolVar(&o.identity, "identity", false, "")
 	flags.IntVar(&o.agents, "agents", 1, "")
@@ -105,9 +105,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	o.sizes, o.beside = strings.Split(*sizes, ","), strings.Split(*beside, ",")
+	o.sizes = strings.Split(*sizes, ",")
 	if *systems != "" {
 		o.systems = strings.Split(*systems, ",")
+	}
+	if *beside != "" {
+		o.beside = strings.Split(*beside, ",")
 	}
 	run, err := choose(what)
 	switch {

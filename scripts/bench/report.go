@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,7 +14,6 @@ func (c *contest) print(out io.Writer, size int, beside []string) {
 	fmt.Fprintf(out, "\n%s (%d bytes on the wire), medians of %d rounds\n", c.title, size, len(c.rounds[c.systems[0].name]))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "system\tscrapes/s\tspread\tMB/s\tp50 ms\tp99 ms\tCPU ms\tpeak MB\tfailed")
-	beside = slices.DeleteFunc(slices.Clone(beside), func(name string) bool { return c.rounds[name] == nil })
 	for _, name := range beside {
 		fmt.Fprintf(w, "\tof %s: rate\tCPU", name)
 	}

@@ -57,12 +57,26 @@ func (b *bench) systemNames(peers []*peer) []string {
 	return names
 }
 
+// besideOf are those of the systems that the others are set beside.
+func (b *bench) besideOf(systems []string) []string {
+	absent := func(name string) bool { return !slices.Contains(systems, name) }
+	if b.beside == nil {
+		return slices.DeleteFunc([]string{direct, nginx, "frp"}, absent)
+	}
+	if i := slices.IndexFunc(b.beside, absent); i >= 0 {
+		b.Fatalf("%q takes no part, so nothing can be set beside it", b.beside[i])
+	}
+	return b.beside
+}
+
 // startSystems starts them all; those that are not being asked do next to nothing.
 func (b *bench) startSystems(target *targetServer, agents int) []*system {
 	peers, err := readPeers()
 	b.Must(err)
 	var all []*system
-	for _, name := range b.systemNames(peers) {
+	names := b.systemNames(peers)
+	b.beside = b.besideOf(names)
+	for _, name := range names {
 		// local@DIR is of the programs in another folder, such as an older build's.
 		kind, binaries, _ := strings.Cut(name, "@")
 		b.binaries = cmp.Or(binaries, b.Dir)
