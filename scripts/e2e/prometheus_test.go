@@ -118,6 +118,7 @@ scrape_configs:
 	p.await("up", up("1")...)
 	p.await(`node_uname_info{agent="edge-1.example.com",site="berlin"}`, "discovered edge-1.example.com/node 1", "discovered-proxy "+at+" 1")
 	p.await(`count by (job, instance) (node_cpu_seconds_total{job="pushprox"}) > bool 0`, "pushprox "+at+" 1")
+	p.await(`go_sched_gomaxprocs_threads{job="discovered",instance="edge-1.example.com/farscrape"}`, "discovered edge-1.example.com/farscrape 1") // as -help says
 
 	agent.kill()
 	p.await("up", up("0")...)
