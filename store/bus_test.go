@@ -90,27 +90,44 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
-// TestRoundsAreFair: one destination's full queue does not hold up another's.
+// TestRoundsAreFair: full queues do not hold up another's, nor each other.
 func TestRoundsAreFair(t *testing.T) {
 	t.Parallel()
-	s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
-	s.outbox.setUp(true)
-	busy, other := wire.NewID[wire.ReplicaID](), wire.NewID[wire.ReplicaID]()
-	big := wire.Frame{Type: wire.TypeData, Payload: make([]byte, wire.MaxPayload)}
-	for range QueueLimit / big.Size() {
-		if err := s.Send(busy, big); err != nil {
+	for _, size := range []int{1, 9 << 10, 36 << 10, 50 << 10, wire.MaxPayload} {
+		s := open(t, RedisConfig{URL: "redis://127.0.0.1:1"})
+		s.outbox.setUp(true)
+		data := wire.Frame{Type: wire.TypeData, Payload: make([]byte, size)}
+		const queues = 2 * roundBytes / roundShare
+		for range queues {
+			to := wire.NewID[wire.ReplicaID]()
+			for range 2*roundBytes/data.Size() + 1 {
+				if err := s.Send(to, data); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		other := wire.NewID[wire.ReplicaID]()
+		if err := s.Send(other, frame(1)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := s.Send(other, frame(1)); err != nil {
-		t.Fatal(err)
-	}
-	served := make(map[wire.ReplicaID]int)
-	for _, m := range s.outbox.take(s.config.Replica) {
-		served[m.to]++
-	}
-	if served[other] != 1 || served[busy] > roundBytes/big.Size()+1 {
-		t.Errorf("a round serves %v", served)
+		for round, served := 1, 0; served == 0; round++ {
+			of := make(map[wire.ReplicaID]int)
+			total := 0
+			for _, m := range s.outbox.take(s.config.Replica) {
+				of[m.to] += len(m.chunk.frames())
+				total += len(m.chunk.frames())
+			}
+			served = of[other]
+			delete(of, other)
+			for _, n := range of {
+				if n > roundShare || n < roundShare/2 {
+					t.Errorf("frames of %d bytes: one destination has %d bytes in a round", size, n)
+				}
+			}
+			if total > roundBytes || total < roundBytes/2 || round > queues*roundShare/roundBytes+1 {
+				t.Fatalf("frames of %d bytes: round %d has %d bytes", size, round, total)
+			}
+		}
 	}
 }
 

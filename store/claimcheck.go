@@ -2,10 +2,12 @@ package store
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -29,8 +31,12 @@ const (
 // nor a message for one. What it is worth is in
 // relay/decisions/cost-of-a-scrape.md.
 //
-// It keeps one message: go-redis reads nothing more before it has delivered what
-// it has. The zero value is ready.
+// It keeps one message, and that is enough: a connection gives out at most one line
+// or claim at a time, a message ends with its claim, and go-redis asks for more
+// only when it has used up what it has, so not before that message is delivered.
+// Were another connection of the same client to receive as long a string (a
+// Sentinel's announcements are short), the claim before would be worth nothing:
+// one message lost, which the next one's number tells. The zero value is ready.
 type claimCheck struct {
 	mu      sync.Mutex
 	claim   int64 // the last that was given out
@@ -46,9 +52,9 @@ func (c *claimCheck) check(message []byte) (claim int64) {
 	return c.claim
 }
 
-// redeem returns what go-redis has delivered, or what it has delivered a claim
-// to; nothing, if that is not here. It may be used until the next message is
-// received.
+// redeem returns the message that go-redis has delivered, or to which it has
+// delivered a claim; nothing, if that is not here. The next is read into the same
+// memory.
 func (c *claimCheck) redeem(m *redis.Message) []byte {
 	if len(m.PayloadSlice) != 1 {
 		return []byte(m.Payload)
@@ -81,27 +87,28 @@ func (c *claimCheck) dialer(config *tls.Config) dialer {
 	}
 }
 
-// A checkedConn is a connection to Redis of which go-redis reads no long string.
-// Redis's protocol is lines; one that announces a string is followed by its bytes
-// and an end of line.
+// A checkedConn is a subscribed connection to Redis of which go-redis reads no long
+// string. Redis's protocol is lines; one that announces a string is followed by its
+// bytes and an end of line.
 type checkedConn struct {
 	net.Conn
 	in     *bufio.Reader
 	claims *claimCheck
 
-	ready   []byte // to be read next: of the buffer of in, or claim
-	follows int    // bytes of a string that are to be read after it
+	ready   []byte // to be given out before anything else is read: part of in's buffer, or of claimed
+	follows int    // bytes of a string that come after it
 	midline bool   // what comes then continues a line
 	long    *[checkedTo + len(endOfLine)]byte
-	claim   [32]byte
-	err     error // the connection has lost its place
+	claimed [32]byte
+	err     error // of the connection, which may have lost its place: there is no reading on
 }
 
 const endOfLine = "\r\n"
 
 var errUnendedString = errors.New("redis: a string goes on after its end")
 
-// Read reads a line, a string, a claim, or a part of one.
+// Read reads a line, a string or a claim, or a part of one. Any error, a time-out
+// too, is for good.
 func (c *checkedConn) Read(p []byte) (n int, err error) {
 	if len(c.ready) == 0 && c.follows == 0 && c.err == nil {
 		c.err = c.next()
@@ -128,7 +135,7 @@ func (c *checkedConn) next() error {
 		return err
 	}
 	c.ready = line
-	if continued {
+	if continued || c.midline {
 		return nil
 	}
 	length := announced(line)
@@ -144,15 +151,15 @@ func (c *checkedConn) next() error {
 // announced is the length of the string, the verbatim string or the error that
 // follows a line; -1 if none does.
 func announced(line []byte) int {
-	const ends = len(endOfLine)
-	if len(line) <= 1+ends || line[0] != '$' && line[0] != '=' && line[0] != '!' {
+	digits, whole := bytes.CutSuffix(line, []byte(endOfLine))
+	if !whole || len(digits) == 0 || digits[0] != '$' && digits[0] != '=' && digits[0] != '!' {
 		return -1
 	}
-	n, err := strconv.ParseInt(string(line[1:len(line)-ends]), 10, 31)
-	if err != nil || n < 0 {
+	n, err := strconv.Atoi(string(digits[1:]))
+	if err != nil || n > math.MaxInt-len(endOfLine) {
 		return -1
 	}
-	return int(n)
+	return max(n, -1)
 }
 
 // checkIn reads a long string and has the claim to it ready.
@@ -167,7 +174,7 @@ func (c *checkedConn) checkIn(length int) error {
 	if string(b[length:]) != endOfLine {
 		return errUnendedString
 	}
-	c.ready = strconv.AppendInt(append(c.claim[:0], "*1\r\n+"...), c.claims.check(b[:length]), 10)
+	c.ready = strconv.AppendInt(append(c.claimed[:0], "*1\r\n+"...), c.claims.check(b[:length]), 10)
 	c.ready = append(c.ready, endOfLine...)
 	return nil
 }

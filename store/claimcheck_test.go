@@ -25,7 +25,7 @@ func TestMessagesOfEveryLengthArriveWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer clients.close()
-		sub := clients.bus.Subscribe(t.Context(), "c")
+		sub := clients.inbox.Subscribe(t.Context(), "c")
 		defer sub.Close()
 		if _, err := sub.Receive(t.Context()); err != nil {
 			t.Fatal(err)
@@ -110,6 +110,7 @@ func FuzzCheckedConn(f *testing.F) {
 	long := strings.Repeat("\r\n$9999\r\n", checkedFrom/8)
 	f.Add([]byte(":1\r\n$-1\r\n$0\r\n\r\n*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\n\r\n\r\n"), uint8(3))
 	f.Add([]byte(">3\r\n+a\r\n_\r\n=7\r\ntxt:abc\r\n!3\r\nERR\r\n%1\r\n#t\r\n,1.5\r\n"), uint8(1))
+	f.Add(fmt.Appendf(nil, "$%0*d\r\n$12\n:1\r\n", checkedFrom, checkedFrom), uint8(9))
 	f.Add([]byte("-"+long+"\n$99999999999999999999\r\n$\r\n$x\r\n\n\r\n$1"), uint8(200))
 	f.Add(fmt.Appendf(nil, "$%d\r\n%s\r\n$3\r\nabc\r\n$%d\r\n%s", len(long), long, 3*checkedTo, long), uint8(0))
 	f.Fuzz(func(t *testing.T, stream []byte, size uint8) {

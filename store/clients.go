@@ -35,40 +35,42 @@ const (
 )
 
 // clients are the connections to Redis: the bus has its own, since its
-// pipelines must never be repeated and never wait behind a listing.
+// pipelines must never be repeated and never wait behind a listing; and so has
+// the inbox, since long messages are read past go-redis.
 type clients struct {
 	directory redis.UniversalClient
 	bus       redis.UniversalClient
 	cluster   *redis.ClusterClient // the bus's client, if it is a Cluster
-	claims    *claimCheck          // of what the bus's client receives
+	inbox     redis.UniversalClient
+	claims    claimCheck // of what inbox receives
+}
+
+func (c *clients) all() []redis.UniversalClient {
+	return []redis.UniversalClient{c.directory, c.bus, c.inbox}
 }
 
 // A use is what a client is for.
 type use struct {
 	timeout time.Duration // to write, and to read
 	retries int
-	dialer  func(*tls.Config) dialer // nil: go-redis's own
+	dialer  func(*tls.Config) dialer
 }
 
-type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+// dialer is what go-redis calls one; nil is its own.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dial is the dialer of a use, as go-redis wants it.
-func (u *use) dial(config *tls.Config) dialer {
-	if u.dialer == nil {
-		return nil
-	}
-	return u.dialer(config)
-}
+func ownDialer(*tls.Config) dialer { return nil }
 
-// directoryUse: the directory's scripts may run twice; a retry saves them a
-// connection that broke while it was idle.
-func directoryUse() *use { return &use{timeout: commandTimeout, retries: 1} }
+var (
+	// The directory's scripts may run twice; a retry saves them a connection
+	// that broke while it was idle.
+	directoryUse = use{commandTimeout, 1, ownDialer}
+	// go-redis sends a pipeline whose reply is late once more, so with retries
+	// what is published would be published twice.
+	busUse = use{publishTimeout, -1, ownDialer}
+)
 
-// busUse: go-redis sends a pipeline whose reply is late once more, so with retries
-// what is published would be published twice.
-func busUse(claims *claimCheck) *use {
-	return &use{timeout: publishTimeout, retries: -1, dialer: claims.dialer}
-}
+func inboxUse(claims *claimCheck) use { return use{publishTimeout, -1, claims.dialer} }
 
 // newClients does not connect. Its errors do not quote the URL, which may hold
 // a password.
@@ -98,25 +100,25 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 		}
 		open = newCluster
 	}
-	directory, err := open(rawURL, config, directoryUse())
-	if err != nil {
+	c := new(clients)
+	if c.directory, err = open(rawURL, config, directoryUse); err != nil {
 		return nil, err
 	}
-	claims := new(claimCheck)
-	bus, err := open(rawURL, config, busUse(claims))
-	if err != nil {
-		_ = directory.Close()
+	if c.bus, err = open(rawURL, config, busUse); err != nil {
 		return nil, err
 	}
-	cluster, _ := bus.(*redis.ClusterClient)
-	return &clients{directory: directory, bus: bus, cluster: cluster, claims: claims}, nil
+	if c.inbox, err = open(rawURL, config, inboxUse(&c.claims)); err != nil {
+		return nil, err
+	}
+	c.cluster, _ = c.bus.(*redis.ClusterClient)
+	return c, nil
 }
 
 // reload has go-redis look for the nodes of a Cluster anew, in the background.
 // It is to be called after every error: left to itself it goes on for long
 // dialling a node that is dead.
 func (c *clients) reload(ctx context.Context) {
-	for _, client := range []redis.UniversalClient{c.directory, c.bus} {
+	for _, client := range c.all() {
 		if cluster, ok := client.(*redis.ClusterClient); ok {
 			cluster.ReloadState(ctx)
 		}
@@ -124,11 +126,12 @@ func (c *clients) reload(ctx context.Context) {
 }
 
 func (c *clients) close() {
-	_ = c.directory.Close()
-	_ = c.bus.Close()
+	for _, client := range c.all() {
+		_ = client.Close()
+	}
 }
 
-func newServer(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
+func newServer(rawURL string, config *tls.Config, u use) (redis.UniversalClient, error) {
 	o, err := redis.ParseURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
@@ -142,12 +145,12 @@ func newServer(rawURL string, config *tls.Config, u *use) (redis.UniversalClient
 	}
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.MaxRetries, o.Dialer = u.retries, u.dial(o.TLSConfig)
+	o.MaxRetries, o.Dialer = u.retries, u.dialer(o.TLSConfig)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClient(o), nil
 }
 
-func newSentinel(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
+func newSentinel(rawURL string, config *tls.Config, u use) (redis.UniversalClient, error) {
 	o, err := redis.ParseFailoverURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
@@ -155,11 +158,11 @@ func newSentinel(rawURL string, config *tls.Config, u *use) (redis.UniversalClie
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.MaxRetries, o.Dialer = u.retries, u.dial(o.TLSConfig)
+	o.MaxRetries, o.Dialer = u.retries, u.dialer(o.TLSConfig)
 	return redis.NewFailoverClient(o), nil
 }
 
-func newCluster(rawURL string, config *tls.Config, u *use) (redis.UniversalClient, error) {
+func newCluster(rawURL string, config *tls.Config, u use) (redis.UniversalClient, error) {
 	o, err := redis.ParseClusterURL(rawURL)
 	if err != nil {
 		return nil, urlError(err)
@@ -167,7 +170,7 @@ func newCluster(rawURL string, config *tls.Config, u *use) (redis.UniversalClien
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.Dialer = u.dial(o.TLSConfig)
+	o.Dialer = u.dialer(o.TLSConfig)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClusterClient(o), nil
 }

@@ -48,6 +48,9 @@ func TestURLs(t *testing.T) {
 	if _, err := NewRedis(RedisConfig{URL: "redis://127.0.0.1"}); err == nil {
 		t.Error("no replica ID is taken")
 	}
+	if _, err := NewRedis(RedisConfig{URL: "redis://127.0.0.1", Replica: wire.NewID[wire.ReplicaID](), Prefix: strings.Repeat("p", maxPrefix+1)}); err == nil {
+		t.Error("a prefix of any length is taken")
+	}
 }
 
 // A syncBuffer is a bytes.Buffer for several goroutines.

@@ -91,7 +91,7 @@ var (
 // probes come back the bus is up.
 func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) error {
 	ctx, cancel := context.WithCancel(ctx)
-	sub := s.clients.bus.Subscribe(ctx)
+	sub := s.clients.inbox.Subscribe(ctx)
 	r := &receiver{redis: s, sub: sub, from: from, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
 	ended := make(chan error, 1)
 	var reading sync.WaitGroup

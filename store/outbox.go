@@ -13,7 +13,7 @@ const (
 	// part of it. A round that takes longer than publishTimeout to write, or
 	// to be answered, is lost: 8 Mbit/s to Redis will do.
 	roundBytes = 1 << 20
-	roundShare = 256 << 10
+	roundShare = wire.MaxEnvelope
 	// forgetAfter is how long the place in a stream is remembered without use.
 	forgetAfter = 10 * time.Minute
 )
@@ -196,7 +196,7 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 		delete(o.nudges, to)
 	}
 	now := time.Now()
-	for size := 0; len(o.ready) > 0 && size < roundBytes; {
+	for size := 0; len(o.ready) > 0 && size+roundShare <= roundBytes; {
 		q := o.ready[0]
 		o.ready = o.ready[1:]
 		q.waits = false
@@ -204,7 +204,7 @@ func (o *outbox) take(from wire.ReplicaID) []message {
 			q.chunks = append(q.chunks, o.chunks.get()) // no frames: only that some are missing
 		}
 		q.owing = false
-		for share := 0; len(q.chunks) > 0 && share < roundShare; {
+		for share := 0; len(q.chunks) > 0 && share+len(q.chunks[0].frames()) <= roundShare; {
 			c := q.chunks[0]
 			q.chunks = q.chunks[1:]
 			q.seq++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -60,13 +61,23 @@ type timing struct {
 	flush time.Duration
 }
 
-var errNoReplica = errors.New("store: Replica is not an ID")
+// maxPrefix bounds the prefix, in bytes: the name of a channel must be no longer
+// than what go-redis reads itself.
+const maxPrefix = 1 << 10
+
+var (
+	errNoReplica  = errors.New("store: Replica is not an ID")
+	errLongPrefix = fmt.Errorf("the Redis prefix is longer than %d bytes", maxPrefix)
+)
 
 // NewRedis makes a Redis. It fails on a bad configuration, never because Redis
 // does not answer.
 func NewRedis(config RedisConfig) (*Redis, error) {
 	if !wire.ValidID(string(config.Replica)) {
 		return nil, errNoReplica
+	}
+	if len(config.Prefix) > maxPrefix {
+		return nil, errLongPrefix
 	}
 	clients, err := newClients(config.URL, config.TLS)
 	if err != nil {
