@@ -66,8 +66,9 @@ type timing struct {
 const maxPrefix = 1 << 10
 
 var (
-	errNoReplica  = errors.New("store: Replica is not an ID")
-	errLongPrefix = fmt.Errorf("the Redis prefix is longer than %d bytes", maxPrefix)
+	errNoReplica = errors.New("store: Replica is not an ID")
+	// ErrLongPrefix: the prefix is longer than it may be.
+	ErrLongPrefix = fmt.Errorf("longer than %d bytes", maxPrefix)
 )
 
 // NewRedis makes a Redis. It fails on a bad configuration, never because Redis
@@ -77,7 +78,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		return nil, errNoReplica
 	}
 	if len(config.Prefix) > maxPrefix {
-		return nil, errLongPrefix
+		return nil, ErrLongPrefix
 	}
 	clients, err := newClients(config.URL, config.TLS)
 	if err != nil {

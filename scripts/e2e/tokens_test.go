@@ -126,6 +126,7 @@ func TestARelayRefusesToStartUnprotected(t *testing.T) {
 		"none, for everybody":  {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_EDGE_AUTH=none"}, "FARSCRAPE_EDGE_LISTEN"},
 		"a number that is not": {[]string{"FARSCRAPE_MAX_BODY=lots"}, "FARSCRAPE_MAX_BODY"},
 		"a bad Redis URL":      {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=redis://user:hunter2@host:port"}, "FARSCRAPE_REDIS_URL"},
+		"a long Redis prefix":  {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=redis://127.0.0.1:1", "FARSCRAPE_REDIS_PREFIX=" + strings.Repeat("p", 2000)}, "FARSCRAPE_REDIS_PREFIX: longer than 1024 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, "relay", c.env, filepath.Join(binaries, "farscrape-relay"))

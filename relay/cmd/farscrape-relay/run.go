@@ -160,7 +160,10 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
 		Logger: r.log, Registerer: r.metrics,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrLongPrefix):
+		return nil, fmt.Errorf("FARSCRAPE_REDIS_PREFIX: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("FARSCRAPE_REDIS_URL: %w", err)
 	}
 	return redis, nil
