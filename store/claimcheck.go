@@ -135,7 +135,7 @@ func (c *checkedConn) next() error {
 		return err
 	}
 	c.ready = line
-	if continued || c.midline {
+	if continued {
 		return nil
 	}
 	length := announced(line)

@@ -100,7 +100,7 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 		}
 		open = newCluster
 	}
-	c := new(clients)
+	c := new(clients) // what fails does so by the URL, and so the first time
 	if c.directory, err = open(rawURL, config, directoryUse); err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -65,11 +64,7 @@ type timing struct {
 // than what go-redis reads itself.
 const maxPrefix = 1 << 10
 
-var (
-	errNoReplica = errors.New("store: Replica is not an ID")
-	// ErrLongPrefix: the prefix is longer than it may be.
-	ErrLongPrefix = fmt.Errorf("longer than %d bytes", maxPrefix)
-)
+var errNoReplica = errors.New("store: Replica is not an ID")
 
 // NewRedis makes a Redis. It fails on a bad configuration, never because Redis
 // does not answer.

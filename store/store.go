@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -45,6 +46,8 @@ var (
 	ErrAway = errors.New("redis is away")
 	// ErrBusDown: the bus does not work now.
 	ErrBusDown = errors.New("the bus is down")
+	// ErrLongPrefix: the prefix of keys and channels is longer than it may be.
+	ErrLongPrefix = fmt.Errorf("longer than %d bytes", maxPrefix)
 	// ErrQueueFull: QueueLimit bytes wait for that replica already.
 	ErrQueueFull = errors.New("the queue to that replica is full")
 )
