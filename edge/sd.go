@@ -57,7 +57,7 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 			continue
 		}
 		for _, t := range sortedTargets(a) {
-			if !f.takesTarget(t.Name) {
+			if !t.Discoverable() || !f.takesTarget(t.Name) {
 				continue
 			}
 			g, why := pathGroup(at, a, t), omission("")

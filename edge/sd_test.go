@@ -43,7 +43,7 @@ func listing() []wire.Agent {
 		agentOf("default", "edge-1", []wire.Target{
 			own,
 			{Name: "node", Scheme: "http", Port: 9100, Path: "/metrics", Labels: map[string]string{"job": "node", "site": "berlin"}},
-			{Name: "app", Scheme: "https", Address: "App.Internal:8443", Port: 8443, Path: "/m/", Subtree: true, Labels: map[string]string{"instance": "app"}},
+			{Name: "app", Scheme: "https", Address: "App.Internal:8443", Port: 8443, Path: "/m/", Subtree: true, Listed: new(true), Labels: map[string]string{"instance": "app"}},
 		}, "r1", "r2"),
 	}
 }
@@ -146,6 +146,31 @@ func TestDiscoveryFilters(t *testing.T) {
 	}
 }
 
+// A target that answers only with a parameter, or only below its path, would be
+// listed to stay up == 0 for ever.
+func TestDiscoveryLeavesOutTheUnlisted(t *testing.T) {
+	b := newBench(t)
+	at := func(name string, subtree bool, listed *bool) wire.Target {
+		return wire.Target{Name: name, Scheme: "http", Address: name + ":80", Path: "/" + name + "/", Subtree: subtree, Listed: listed}
+	}
+	b.agents = []wire.Agent{agentOf("default", "edge-1", []wire.Target{
+		at("node", false, nil), at("shown", false, new(true)), at("blackbox", false, new(false)),
+		at("tree", true, nil), at("showntree", true, new(true)), at("hiddentree", true, new(false)),
+	}, "r1")}
+	for _, query := range []string{"", "?mode=proxy", "?target=*"} {
+		o := b.get(t, "/sd"+query)
+		o.want(t, 200, "")
+		if got, want := strings.Join(names(takenByPrometheus(t, o.body)), " "), "edge-1/node edge-1/shown edge-1/showntree"; got != want {
+			t.Errorf("/sd%s: %s, want %s", query, got, want)
+		}
+	}
+	for _, why := range omissions() {
+		if n := testutil.ToFloat64(b.edge.metrics.omitted.WithLabelValues(string(why))); n != 0 {
+			t.Errorf("%v counted as %s: they were not asked for", n, why)
+		}
+	}
+}
+
 func TestDiscoveryIsWholeOrNone(t *testing.T) {
 	b := newBench(t)
 	b.agents = listing()
@@ -190,7 +215,7 @@ func TestProxyDiscoveryLeavesOutWhatIsAmbiguous(t *testing.T) {
 	port := func(name string, port uint16, path string) wire.Target {
 		return wire.Target{Name: name, Port: port, Path: path, Scheme: "http"}
 	}
-	tree := func(t wire.Target) wire.Target { t.Subtree = true; return t }
+	tree := func(t wire.Target) wire.Target { t.Subtree, t.Listed = true, new(true); return t }
 	b.agents = []wire.Agent{
 		agentOf("default", "a", []wire.Target{
 			port("one", 9100, "/metrics"), port("same", 9100, "/metrics"), port("other", 9100, "/other"),

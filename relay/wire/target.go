@@ -19,10 +19,21 @@ type Target struct {
 	Path    string            `json:"path,omitempty"`    // escaped; of a subtree, the part before its *
 	Subtree bool              `json:"subtree,omitempty"` // every path under Path is declared
 	Labels  map[string]string `json:"labels,omitempty"`
+	Listed  *bool             `json:"listed,omitempty"` // what its declaration says of it; see Discoverable
 }
 
 // OwnTarget is the name of the target every agent has: its own metrics.
 const OwnTarget = "farscrape"
+
+// Discoverable reports whether service discovery lists the target: as its
+// declaration says, else unless it is a subtree, whose path alone is rarely an
+// endpoint. One that is not can be scraped all the same.
+func (t *Target) Discoverable() bool {
+	if t.Listed != nil {
+		return *t.Listed
+	}
+	return !t.Subtree
+}
 
 // ProxyAddress is the host:port by which proxy mode knows the target: the
 // declared one, else the agent's name with the port of the target's URL. Empty
