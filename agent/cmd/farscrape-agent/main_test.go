@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"strings"
 	"testing"
 
@@ -60,6 +61,20 @@ func TestABadEnvironmentIsOneClearError(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+func TestAPortInUseIsToldWithItsSetting(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	address := taken.Addr().String()
+	var out bytes.Buffer
+	err = run(t.Context(), nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LISTEN=" + address}, &out, &out)
+	if err == nil || !strings.Contains(err.Error(), "FARSCRAPE_LISTEN: ") || !strings.Contains(err.Error(), address) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -25,13 +25,8 @@ type listeners struct {
 
 // listen opens the ports before anything else is built, so that an address in
 // use is the first thing to be told.
-func listen(c *config) (l *listeners, err error) {
-	l = new(listeners)
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
+func listen(c *config) (*listeners, error) {
+	l := new(listeners)
 	for _, p := range []struct {
 		name, address string
 		to            *net.Listener
@@ -39,9 +34,12 @@ func listen(c *config) (l *listeners, err error) {
 		if p.address == "" {
 			continue
 		}
-		if *p.to, err = net.Listen("tcp", p.address); err != nil {
+		opened, err := net.Listen("tcp", p.address)
+		if err != nil {
+			l.close()
 			return nil, fmt.Errorf("FARSCRAPE_%s: %w", p.name, err)
 		}
+		*p.to = opened
 	}
 	return l, nil
 }
