@@ -22,7 +22,7 @@ func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
 		return wire.Errorf(wire.TargetRedirect, "status %d", a.Status)
 	}
 	if a.Status < 200 || a.Status > 599 {
-		return wire.Errorf(wire.TargetBadAnswer, "status %d", a.Status)
+		return wire.Errorf(wire.AgentProtocol, "status %d", a.Status)
 	}
 	length := lengthOf(a)
 	if length > x.edge.MaxBody {
@@ -59,7 +59,7 @@ func (b *bodyWriter) Write(p []byte) (int, error) {
 	case b.total > b.edge.MaxBody:
 		return 0, tooLarge(b.edge.MaxBody)
 	case b.length >= 0 && b.total > b.length:
-		return 0, wire.Errorf(wire.TargetBadAnswer, "more than the %d bytes announced", b.length)
+		return 0, wire.Errorf(wire.AgentProtocol, "more than the %d bytes announced", b.length)
 	case !b.sent:
 		b.writeHeader(b.answer, b.length)
 	}
@@ -77,7 +77,7 @@ func (b *bodyWriter) Write(p []byte) (int, error) {
 // end sees to it that the body was as long as announced.
 func (b *bodyWriter) end() *wire.Error {
 	if b.length >= 0 && b.total != b.length {
-		return wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", b.total, b.length)
+		return wire.Errorf(wire.AgentProtocol, "%d bytes where %d were announced", b.total, b.length)
 	}
 	if !b.sent {
 		b.writeHeader(b.answer, b.total)

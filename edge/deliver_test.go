@@ -87,14 +87,16 @@ func TestFailureBeforeTheFirstByteHasAReason(t *testing.T) {
 		answer func() *wire.Answer
 		reason wire.Reason
 	}{
-		"typed":               {func() *wire.Answer { return streamed(-1, wire.Errorf(wire.BusUnavailable, "gap")) }, wire.BusUnavailable},
-		"untyped":             {func() *wire.Answer { return streamed(-1, errors.New("x")) }, wire.Internal},
-		"length over MAX":     {func() *wire.Answer { return whole(200, big) }, wire.BodyTooLarge},
-		"Content-Length over": {func() *wire.Answer { a := streamed(-1, nil); a.Header = length("11"); return a }, wire.BodyTooLarge},
-		"first bytes over":    {func() *wire.Answer { return streamed(-1, nil, big) }, wire.BodyTooLarge},
-		"status 99":           {func() *wire.Answer { return whole(99, "") }, wire.TargetBadAnswer},
-		"status 0":            {func() *wire.Answer { return whole(0, "") }, wire.TargetBadAnswer},
-		"status 999":          {func() *wire.Answer { return whole(999, "") }, wire.TargetBadAnswer},
+		"typed":                  {func() *wire.Answer { return streamed(-1, wire.Errorf(wire.BusUnavailable, "gap")) }, wire.BusUnavailable},
+		"untyped":                {func() *wire.Answer { return streamed(-1, errors.New("x")) }, wire.Internal},
+		"length over MAX":        {func() *wire.Answer { return whole(200, big) }, wire.BodyTooLarge},
+		"Content-Length over":    {func() *wire.Answer { a := streamed(-1, nil); a.Header = length("11"); return a }, wire.BodyTooLarge},
+		"shorter than announced": {func() *wire.Answer { return streamed(1, nil) }, wire.AgentProtocol},
+		"longer than announced":  {func() *wire.Answer { return streamed(1, nil, "ab") }, wire.AgentProtocol},
+		"first bytes over":       {func() *wire.Answer { return streamed(-1, nil, big) }, wire.BodyTooLarge},
+		"status 99":              {func() *wire.Answer { return whole(99, "") }, wire.AgentProtocol},
+		"status 0":               {func() *wire.Answer { return whole(0, "") }, wire.AgentProtocol},
+		"status 999":             {func() *wire.Answer { return whole(999, "") }, wire.AgentProtocol},
 	} {
 		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) { return test.answer(), nil }
 		o := b.get(t, "/scrape/edge-1/node")

@@ -67,7 +67,7 @@ func (x *exchange) receive(f wire.Frame) {
 	case wire.TypeNack:
 		n, err := wire.ParseNack(f.Payload)
 		if err != nil {
-			n = &wire.Nack{Error: *wire.Errorf(wire.Internal, "%v", err)}
+			n = &wire.Nack{Error: *wire.Errorf(wire.AgentProtocol, "%v", err)}
 		}
 		x.finish(n)
 	}
@@ -79,7 +79,7 @@ func (x *exchange) receive(f wire.Frame) {
 func (x *exchange) receiveHead(payload []byte) {
 	h, err := wire.ParseHead(payload)
 	if err != nil || x.head != nil {
-		x.giveUp(wire.Errorf(wire.Internal, "a second HEAD, or a bad one: %v", err))
+		x.giveUp(wire.Errorf(wire.AgentProtocol, "a second HEAD, or a bad one: %v", err))
 		return
 	}
 	x.head = h
@@ -92,11 +92,11 @@ func (x *exchange) receiveEnd(payload []byte) {
 	e, err := wire.ParseEnd(payload)
 	switch {
 	case err != nil:
-		e.Failure = wire.Errorf(wire.Internal, "%v", err)
+		e.Failure = wire.Errorf(wire.AgentProtocol, "%v", err)
 	case e.Failure == nil && x.head == nil:
-		e.Failure = wire.Errorf(wire.Internal, "END without HEAD")
+		e.Failure = wire.Errorf(wire.AgentProtocol, "END without HEAD")
 	case e.Failure == nil && x.short():
-		e.Failure = wire.Errorf(wire.TargetBadAnswer, "%d bytes where %d were announced", x.window.received, x.window.length)
+		e.Failure = wire.Errorf(wire.AgentProtocol, "%d bytes where %d were announced", x.window.received, x.window.length)
 	}
 	x.agentTook = e.Took
 	switch {
@@ -119,7 +119,7 @@ func (x *exchange) short() bool {
 
 func (x *exchange) receiveData(payload []byte) {
 	if x.head == nil || !x.window.take(len(payload)) {
-		x.giveUp(wire.Errorf(wire.Internal, "DATA before HEAD or beyond its credit"))
+		x.giveUp(wire.Errorf(wire.AgentProtocol, "DATA before HEAD or beyond its credit"))
 		return
 	}
 	if x.canceled || len(payload) == 0 {

@@ -86,13 +86,13 @@ func (l *link) answer(f wire.Frame) {
 		l.abandonLocked(g)
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
 		delete(l.legs, k)
+		f = agentWord(f, g.headed)
 	}
 	last := l.leaving && len(l.legs) == 0
 	l.mu.Unlock()
 	switch {
 	case broken:
-		e := wire.Errorf(wire.Internal, "the agent sent a second HEAD, or DATA beyond its credit")
-		to.receive(wire.Frame{Type: wire.TypeEnd, Attempt: k.attempt, Scrape: k.scrape, Payload: wire.End{Failure: e}.Append(nil)})
+		to.receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
 	case pass:
 		to.receive(f)
 	}

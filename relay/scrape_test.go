@@ -94,7 +94,7 @@ func TestBytesBeyondTheCreditAreNeverTaken(t *testing.T) {
 		answer := <-answers // it begins, since nothing more may come until it is read
 		a.send(reply(f, wire.TypeData, piece))
 		a.next(wire.TypeCancel)
-		if _, err := io.ReadAll(answer.Body); err == nil || err.(*wire.Error).Reason != wire.Internal {
+		if _, err := io.ReadAll(answer.Body); err == nil || err.(*wire.Error).Reason != wire.AgentProtocol {
 			t.Errorf("reading ended with %v", err)
 		}
 		_ = answer.Body.Close()
@@ -108,7 +108,7 @@ func TestABodyOfAnotherLengthThanAnnouncedIsNoAnswer(t *testing.T) {
 			done := edge.scrape(10 * time.Second)
 			f, _ := a.request()
 			a.send(head(f, wire.Field{Name: "Content-Length", Value: length}), reply(f, wire.TypeData, []byte("up 1\n")), end(f, nil))
-			wantReason(t, <-done, wire.TargetBadAnswer)
+			wantReason(t, <-done, wire.AgentProtocol)
 		}
 	})
 }

@@ -30,38 +30,42 @@ const (
 	Draining          Reason = 18 // this replica is about to exit
 	Deadline          Reason = 19 // the scrape's time is up
 	TargetStatus      Reason = 20 // the target's own 4xx or 5xx, passed through
-	Internal          Reason = 21 // a bug of ours
+	Internal          Reason = 21 // a bug of ours, and nothing else
 	Canceled          Reason = 22 // Prometheus went away first; nobody sees it
+	AgentProtocol     Reason = 23 // the agent broke the protocol, or gave a reason that is not its to give
 )
 
-// reasons is the one table of names and statuses.
+// reasons is the one table of names and statuses, and of which an agent may give
+// in its END and NACK: those that its target or its own limits are to blame for.
 var reasons = [...]struct {
 	name   string
 	status int
+	agents bool
 }{
-	OK:                {"ok", 200},
-	BadRequest:        {"bad_request", 400},
-	TargetAmbiguous:   {"target_ambiguous", 400},
-	Method:            {"method", 405},
-	Unauthorized:      {"unauthorized", 401}, // the edge makes it 407 in proxy mode
-	Forbidden:         {"forbidden", 403},
-	TargetNotDeclared: {"target_not_declared", 403},
-	AgentUnknown:      {"agent_unknown", 404},
-	TooManyScrapes:    {"too_many_scrapes", 429},
-	TargetRefused:     {"target_refused", 502},
-	TargetDNS:         {"target_dns", 502},
-	TargetTLS:         {"target_tls", 502},
-	TargetRedirect:    {"target_redirect", 502},
-	TargetBadAnswer:   {"target_bad_answer", 502},
-	BodyTooLarge:      {"body_too_large", 502},
-	AgentOffline:      {"agent_offline", 503},
-	BusUnavailable:    {"bus_unavailable", 503},
-	Overloaded:        {"overloaded", 503},
-	Draining:          {"draining", 503},
-	Deadline:          {"deadline", 504},
-	TargetStatus:      {"target", 0}, // the target's own status
-	Internal:          {"internal", 500},
-	Canceled:          {"canceled", 499}, // nginx's number for it, for logs
+	OK:                {"ok", 200, false},
+	BadRequest:        {"bad_request", 400, true},
+	TargetAmbiguous:   {"target_ambiguous", 400, false},
+	Method:            {"method", 405, false},
+	Unauthorized:      {"unauthorized", 401, false}, // the edge makes it 407 in proxy mode
+	Forbidden:         {"forbidden", 403, false},
+	TargetNotDeclared: {"target_not_declared", 403, true},
+	AgentUnknown:      {"agent_unknown", 404, false},
+	TooManyScrapes:    {"too_many_scrapes", 429, true},
+	TargetRefused:     {"target_refused", 502, true},
+	TargetDNS:         {"target_dns", 502, true},
+	TargetTLS:         {"target_tls", 502, true},
+	TargetRedirect:    {"target_redirect", 502, true},
+	TargetBadAnswer:   {"target_bad_answer", 502, true},
+	BodyTooLarge:      {"body_too_large", 502, true},
+	AgentOffline:      {"agent_offline", 503, false},
+	BusUnavailable:    {"bus_unavailable", 503, false},
+	Overloaded:        {"overloaded", 503, false},
+	Draining:          {"draining", 503, false},
+	Deadline:          {"deadline", 504, true},
+	TargetStatus:      {"target", 0, false}, // the target's own status
+	Internal:          {"internal", 500, false},
+	Canceled:          {"canceled", 499, true}, // nginx's number for it, for logs
+	AgentProtocol:     {"agent_protocol", 502, false},
 }
 
 // Reasons lists every reason, for metrics that want all their labels from the
@@ -90,6 +94,11 @@ func (r Reason) Status() int {
 	}
 	return reasons[Internal].status
 }
+
+// FromAgent reports whether an agent may give the reason. The others are the
+// relay's: an agent must not send a scraper to look for a better token, or say of
+// itself that it is not known.
+func (r Reason) FromAgent() bool { return int(r) < len(reasons) && reasons[r].agents }
 
 // An Error is a scrape's failure with its reason.
 type Error struct {

@@ -127,10 +127,10 @@ func (e End) Append(b []byte) []byte {
 // Internal.
 func ParseEnd(payload []byte) (End, error) {
 	r := reader{b: payload}
-	failure := &Error{Reason: Reason(r.u8()), Detail: clip(r.str())}
+	reason, detail := Reason(r.u8()), clip(r.str())
 	e := End{Took: time.Duration(r.u32()) * time.Microsecond}
-	if failure.Reason != OK {
-		e.Failure = knownReason(failure)
+	if reason != OK {
+		e.Failure = knownReason(&Error{Reason: reason, Detail: detail})
 	}
 	return e, r.done("END")
 }
