@@ -181,7 +181,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { return a.listen(ctx, listener) })
 	}
 	if a.config.TargetsFile != "" {
-		group.Go(func() error { return settings.Watch(ctx, a.config.TargetsFile, a.reload) })
+		group.Go(func() error { settings.Watch(ctx, a.log, a.config.TargetsFile, a.reload); return nil })
 	}
 	group.Go(func() error {
 		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))

@@ -2,8 +2,10 @@ package settings_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,15 +19,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // watch runs Watch until the test ends and tells its calls.
 func watch(t *testing.T, file string) (changes chan struct{}) {
 	t.Helper()
+	return watchLogging(t, file, slog.DiscardHandler)
+}
+
+func watchLogging(t *testing.T, file string, log slog.Handler) (changes chan struct{}) {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	changes = make(chan struct{}, 16)
-	done := make(chan error)
-	go func() { done <- settings.Watch(ctx, file, func() { changes <- struct{}{} }) }()
+	var watching sync.WaitGroup
+	watching.Go(func() { settings.Watch(ctx, slog.New(log), file, func() { changes <- struct{}{} }) })
 	t.Cleanup(func() {
 		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		watching.Wait()
 	})
 	next(t, changes) // the first call says that the watch stands
 	return changes

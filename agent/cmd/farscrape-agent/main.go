@@ -31,6 +31,8 @@ dials out to a relay, and Prometheus scrapes them through that.
 
 Flags: -help, -version, and -ready, which asks the agent on this machine, at its
 FARSCRAPE_LISTEN, whether it is linked. All else is environment variables.
+SIGHUP reads FARSCRAPE_TARGETS_FILE anew; SIGTERM and SIGINT end the agent once
+its scrapes in flight are done.
 
 An agent uses one processor at a time; GOMAXPROCS sets another number.`
 
@@ -80,6 +82,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return err
 	}
+	defer settings.TakeHangups(log)()
 	slog.SetDefault(log) // libraries log there
 	for _, name := range settings.Unknown(&config, environ) {
 		log.Warn("unknown variable", "name", name)

@@ -29,7 +29,8 @@ Usage:
   farscrape-relay -version | -help
 
 A replica is set up by its environment. With none of it set it runs for trying
-things out: on 127.0.0.1:8080, with a key of its own and the embedded store.`
+things out: on 127.0.0.1:8080, with a key of its own and the embedded store.
+SIGTERM and SIGINT drain and end it; SIGHUP reads the files that it watches anew.`
 
 func main() {
 	defer runtime.KeepAlive(settings.Ballast())

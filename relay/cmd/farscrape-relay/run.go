@@ -43,6 +43,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer settings.TakeHangups(log)()
 	store.SetDriverLogger(log)
 	for _, name := range settings.Unknown(c, environ) {
 		log.Warn("unknown variable", "variable", name)
@@ -204,7 +205,7 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 		return l.serve(serveCtx, r)
 	})
 	if c.KeyFile != "" {
-		start("FARSCRAPE_KEY_FILE", func() error { return r.watchKeys(serveCtx, c) })
+		start("FARSCRAPE_KEY_FILE", func() error { r.watchKeys(serveCtx, c); return nil })
 	}
 	start("drain", func() error {
 		defer stopServing()
@@ -236,8 +237,8 @@ func firstWord(events wire.StoreEvents) (wire.StoreEvents, <-chan struct{}) {
 }
 
 // watchKeys takes new keys without a restart; bad ones it leaves alone.
-func (r *replica) watchKeys(ctx context.Context, c *config) error {
-	return settings.Watch(ctx, c.KeyFile, func() {
+func (r *replica) watchKeys(ctx context.Context, c *config) {
+	settings.Watch(ctx, r.log, c.KeyFile, func() {
 		text, err := os.ReadFile(c.KeyFile)
 		if err == nil {
 			var ring *token.Keyring
