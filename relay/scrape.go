@@ -146,9 +146,9 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 		case <-silence.C:
 			switch {
 			case x.heard():
-			case waited || another():
+			case waited || another() && !x.heard(): // looking for another takes time
 				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true, Asked: true}
-			default:
+			default: // if it was heard meanwhile, the next look finds that
 				waited = true
 				silence.Reset(remaining(ctx) / 2)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,6 +257,50 @@ func TestSilence(t *testing.T) {
 				t.Errorf("took %s", took)
 			}
 		})
+	})
+}
+
+// slow is a directory whose look-ups take so long.
+type slow struct {
+	counted
+	takes *atomic.Int64
+}
+
+func (d slow) Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error) {
+	time.Sleep(time.Duration(d.takes.Load()))
+	return d.counted.Lookup(ctx, k)
+}
+
+func TestAnAnswerThatComesWhileAnotherLinkIsLookedForCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var takes atomic.Int64
+		c := newCluster(t, 3, func(conf *relay.Config) { conf.Directory = slow{conf.Directory.(counted), &takes} })
+		edge := c.replicas[2]
+		a := c.replicas[0].dial(dialOptions{})
+		b := c.replicas[1].dial(dialOptions{instance: a.instance, epoch: a.welcome.Epoch})
+		done := edge.scrape(10 * time.Second)
+		asked, other := b, a
+		var f wire.Frame
+		select { // of links of one age, either
+		case f = <-a.frames:
+			asked, other = a, b
+		case f = <-b.frames:
+		}
+		asked.answer(f, "warm")
+		wantBody(t, <-done, "warm")
+
+		takes.Store(int64(500 * time.Millisecond))
+		done = edge.scrape(10 * time.Second)
+		f, _ = asked.request()
+		time.Sleep(700 * time.Millisecond) // past the patience, into the look-up
+		asked.answer(f, "late, and here")
+		wantBody(t, <-done, "late, and here")
+		time.Sleep(time.Second)
+		select {
+		case f := <-other.frames:
+			t.Errorf("the other link got a frame of type %v", f.Type)
+		default:
+		}
 	})
 }
 
