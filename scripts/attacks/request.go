@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// An outcome is what a request came to.
+type outcome struct {
+	status int    // 0: no answer
+	reason string // its Farscrape-Error; "-" if a failure has none
+	header http.Header
+	body   []byte
+	cut    bool // the body broke off
+	closed bool // the connection was, after the first answer
+	more   int  // answers after the first
+	took   time.Duration
+}
+
+// String is what a row shows of it: status and reason, or whose answer it is.
+func (o outcome) String() string {
+	var s string
+	switch {
+	case o.status == 0 && o.closed:
+		return "closed without a word"
+	case o.status == 0:
+		return "no answer"
+	case o.cut:
+		s = fmt.Sprintf("%d cut", o.status)
+	case o.status == http.StatusOK || o.reason == "-" && len(o.body) > 0 && o.header.Get("Content-Type") == "text/plain; version=0.0.4":
+		s = fmt.Sprintf("%d %s", o.status, page(o.body))
+	default:
+		s = fmt.Sprintf("%d %s", o.status, o.reason)
+	}
+	if o.closed {
+		s += ", closed"
+	}
+	if o.more > 0 {
+		s += fmt.Sprintf(", and %d answers more", o.more)
+	}
+	return s
+}
+
+// page says what a body is.
+func page(b []byte) string {
+	if agent, name, _ := whose(b); agent != "" {
+		return agent + "/" + name
+	}
+	text := string(b)
+	switch {
+	case strings.HasPrefix(text, `[{"targets"`), strings.HasPrefix(text, `[{"labels"`):
+		return "list"
+	case strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{"):
+		return "json"
+	case strings.Contains(text, "farscrape_relay_links "):
+		return "the relay's metrics"
+	case strings.Contains(text, "farscrape_agent_links "):
+		return "the agent's metrics"
+	}
+	return fmt.Sprintf("%.40q", text)
+}
+
+// lull is how long a connection must say nothing to count as open.
+const lull = 150 * time.Millisecond
+
+// raw sends bytes to an address and reads one answer, and what follows it. It
+// stops sending when the other side stops reading.
+func (t *trial) raw(addr, request string) (o outcome) {
+	conn, err := net.DialTimeout("tcp", addr, patience)
+	t.Must(err)
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	began := time.Now()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = io.WriteString(conn, request)
+	}()
+	defer func() { _ = conn.Close(); <-written }()
+	reader := bufio.NewReader(conn)
+	o = readAnswer(reader)
+	o.took = time.Since(began)
+	for o.status != 0 && !o.closed {
+		_ = conn.SetReadDeadline(time.Now().Add(lull))
+		_, err := reader.Peek(1)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+			return o
+		}
+		if err != nil {
+			o.closed = true
+			return o
+		}
+		if next := readAnswer(reader); next.status == 0 {
+			o.closed = true
+		} else {
+			o.more++
+			o.closed = next.closed
+		}
+	}
+	return o
+}
+
+// readAnswer reads an answer that is no 1xx.
+func readAnswer(reader *bufio.Reader) (o outcome) {
+	resp, err := http.ReadResponse(reader, nil)
+	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(reader, nil)
+	}
+	if err != nil {
+		timeout, ok := errors.AsType[net.Error](err)
+		o.closed = !ok || !timeout.Timeout()
+		return o
+	}
+	o.status, o.header, o.closed = resp.StatusCode, resp.Header, resp.Close
+	if o.reason = resp.Header.Get(wire.HeaderError); o.reason == "" {
+		o.reason = "-"
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return o
+	}
+	var b bytes.Buffer
+	_, err = io.Copy(&b, io.LimitReader(resp.Body, 64<<20))
+	o.body, o.cut = b.Bytes(), err != nil
+	return o
+}
+
+// fill puts what a request needs in the place of its {names}, and ends its lines
+// as HTTP does.
+func (t *trial) fill(request string) string {
+	r := t.stack.replicas[0]
+	return strings.NewReplacer(
+		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r",
+		"{auth}", "Authorization: Bearer "+t.token, "{token}", t.token,
+		"{other}", t.stack.scraperToken(otherTenant), "{relay}", r.edge,
+		"{port}", t.stack.targets.port(),
+	).Replace(request)
+}
+
+// send sends a filled request to the first replica, as a scraper.
+func (t *trial) send(request string) outcome {
+	return t.raw(t.stack.replicas[0].edge, t.fill(request))
+}
+
+// get scrapes or asks for a page in a request without oddities.
+func (t *trial) get(path string, fields ...string) outcome {
+	return t.send(request("GET "+path, append([]string{"{auth}"}, fields...)...))
+}
+
+// scrape scrapes an agent's target in path mode, by the replica of that number,
+// with 2 s to answer.
+func (t *trial) scrape(replica int, agent, target string) outcome {
+	return t.raw(t.stack.replicas[replica].edge, t.fill(request("GET /scrape/"+agent+"/"+target, "{auth}", seconds+"2")))
+}
+
+const seconds = "X-Prometheus-Scrape-Timeout-Seconds: "
+
+// request is one with these fields, and a Host.
+func request(line string, fields ...string) string {
+	return line + " HTTP/1.1\nHost: {relay}\n" + strings.Join(append(fields, "\n"), "\n")
+}
+
+// asking is an attack that consists of one request and is over with its answer:
+// nothing of it may reach a target, unless the answer is the target's own.
+func asking(name, sent, request, expected string) attack {
+	return attack{name: name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		before := t.stack.targets.asked("victim")
+		o := t.send(request)
+		seen := o.String()
+		if asked := t.stack.targets.asked("victim") - before; o.status != http.StatusOK && o.status != 0 && asked > 0 {
+			seen += "; a target was asked"
+		}
+		return seen
+	}}
+}

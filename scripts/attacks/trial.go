@@ -1,0 +1,136 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
+)
+
+// A trial is an attack being carried out. What it starts on its rig ends with it.
+type trial struct {
+	*rig.Rig
+	*attack
+	stack *stack
+	token string // a scraper's of the attacker's tenant
+	began time.Time
+	notes []string // what was measured besides
+}
+
+func (t *trial) note(format string, args ...any) {
+	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+// cooling is how long what an attack used up may take to come back: longer than
+// a silent link takes to be noticed.
+const cooling = 20 * time.Second
+
+// try carries out an attack on a stack that is whole and quiet.
+func (s *stack) try(a *attack) (r row) {
+	began := time.Now()
+	r = row{attack: a, bound: a.bound.orStandard()}
+	defer func() { r.took = time.Since(began) }()
+	if s.why != "" {
+		r.miss("the stack does not come up: %s", s.why)
+		return r
+	}
+	if _, ok := s.Poll(patience, s.whole); !ok {
+		r.miss("not carried out: the stack is not whole")
+		return r
+	}
+	s.enough(began)
+	r.before = s.usage()
+	calm := s.window(began, time.Now())
+	for _, replica := range s.replicas {
+		replica.ResetPeak()
+	}
+	lines := s.logged()
+
+	t := &trial{Rig: rig.New(s.Ctx, s.TempDir()), attack: a, stack: s, token: s.scraperToken(wire.DefaultTenant), began: time.Now()}
+	r.seen = t.carryOut(&r)
+	s.enough(t.began)
+	r.calm, r.during = calm, s.window(t.began, time.Now())
+	r.peak = s.peak()
+	r.lines = s.logged() - lines
+	r.notes = t.notes
+	s.Poll(cooling, func() bool {
+		r.after = s.usage()
+		return r.after.back(r.before)
+	})
+	r.judge()
+	for _, p := range s.processes() {
+		if line := p.Crashed(); line != "" {
+			r.miss("%s crashed: %s", p.Name, line)
+		}
+	}
+	return r
+}
+
+// carryOut runs the attack and takes down what it started.
+func (t *trial) carryOut(r *row) (seen string) {
+	defer t.Clear()
+	defer func() {
+		if p := recover(); p != nil {
+			why, ok := p.(rig.Broken)
+			if !ok {
+				panic(p)
+			}
+			seen = "not carried out: " + why.Why
+		}
+	}()
+	return t.run(t)
+}
+
+// judge is what holds for every attack.
+func (r *row) judge() {
+	if r.seen != r.attack.expected {
+		r.miss("expected %q, seen %q", r.attack.expected, r.seen)
+	}
+	if !r.bound.blind {
+		if r.during.failed > 0 {
+			r.miss("bystanders lost %d of %d: %s", r.during.failed, r.during.asked, reasons(r.during.why))
+		}
+		if r.during.fewest < scrapeLeast {
+			r.miss("a bystander got %d scrapes in, of %d", r.during.fewest, scrapeLeast)
+		}
+		if r.during.slowest > r.bound.delay {
+			r.miss("bystanders waited %s (99th percentile), the bound is %s", milliseconds(r.during.slowest), milliseconds(r.bound.delay))
+		}
+	}
+	if limit := r.limit(); r.peak>>20 > limit {
+		r.miss("a replica took %d MB, the bound is %d", r.peak>>20, limit)
+	}
+	if r.lines > r.bound.lines {
+		r.miss("%d log lines, the bound is %d", r.lines, r.bound.lines)
+	}
+	if !r.after.back(r.before) {
+		r.miss("not back: goroutines %d, were %d; descriptors %d, were %d; live heap %.1f MB, was %.1f", r.after.goroutines, r.before.goroutines,
+			r.after.descriptors, r.before.descriptors, float64(r.after.live)/1e6, float64(r.before.live)/1e6)
+	}
+}
+
+// limit is the memory bound in megabytes.
+func (r *row) limit() int { return min(r.before.resident>>20+r.bound.memory, most) }
+
+// reasons lists the most frequent.
+func reasons(why map[string]int) (text string) {
+	all := slices.SortedFunc(maps.Keys(why), func(a, b string) int { return why[b] - why[a] })
+	for _, w := range all[:min(len(all), 3)] {
+		text += fmt.Sprintf("%s ×%d; ", w, why[w])
+	}
+	return text
+}
+
+func (s *stack) processes() []*rig.Process {
+	var all []*rig.Process
+	for _, r := range s.replicas {
+		all = append(all, r.Process)
+	}
+	for _, a := range s.agents {
+		all = append(all, a.Process)
+	}
+	return all
+}
