@@ -2,7 +2,6 @@ package edge
 
 import (
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -47,16 +46,9 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 	return caller{}, failure
 }
 
-// ours reports whether a field's value is a token of ours, of any role, still
-// valid or not: such a one goes no further than here.
-func (e *Edge) ours(field string) bool {
-	t := credentialOf(field)
-	if t == "" || e.Keys == nil {
-		return false
-	}
-	_, err := e.Keys.Verify(t, time.Now())
-	return err == nil || errors.Is(err, token.ErrExpired)
-}
+// ours reports whether a text, such as a field's value, holds a token of ours,
+// of any role, still valid or not: such a one goes no further than here.
+func (e *Edge) ours(text string) bool { return e.Keys != nil && e.Keys.Within(text, time.Now()) }
 
 // tokensOf are the tokens that a scrape may be authenticated by: in proxy mode
 // Authorization belongs to the target.
@@ -70,20 +62,17 @@ func tokensOf(h http.Header, m mode) []string {
 func tokenOf(h http.Header) string { return strings.TrimSpace(h.Get(wire.HeaderToken)) }
 
 // credentialOf is the token in an Authorization or Proxy-Authorization field:
-// Bearer's, Basic's password, or all there is.
+// Bearer's, one of Basic's two, or all there is.
 func credentialOf(field string) string {
-	scheme, value, _ := strings.Cut(field, " ")
-	value = strings.TrimSpace(value)
+	scheme, value := field, ""
+	if i := strings.IndexAny(field, " \t"); i >= 0 {
+		scheme, value = field[:i], strings.TrimSpace(field[i:])
+	}
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):
 		return value
 	case strings.EqualFold(scheme, "Basic"):
-		pair, err := base64.StdEncoding.DecodeString(value)
-		if err != nil {
-			return ""
-		}
-		_, password, _ := strings.Cut(string(pair), ":")
-		return password
+		return basicToken(value)
 	case value == "":
 		// Service discovery of Prometheus 2.42, which Debian 12 has, leaves
 		// the scheme out where the configuration does.
@@ -91,6 +80,23 @@ func credentialOf(field string) string {
 	}
 	return ""
 }
+
+// basicToken is Basic's password, or its user name if only that looks like a
+// token: OpenTelemetry's receiver sends xxxxx for the password in proxy_url.
+func basicToken(value string) string {
+	pair, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		return ""
+	}
+	user, password, _ := strings.Cut(string(pair), ":")
+	if !tokenShaped(password) && tokenShaped(user) {
+		return user
+	}
+	return password
+}
+
+// tokenShaped reports whether a text has the three parts of a token.
+func tokenShaped(s string) bool { return strings.Count(s, ".") == 2 && strings.HasPrefix(s, "eyJ") }
 
 // warnOfRepeats says, once, that a scraper sends its token more than once. By
 // http_headers Prometheus 3.13 to 3.15 sends one copy more with each scrape, until

@@ -100,7 +100,7 @@ func TestWhatARequestIs(t *testing.T) {
 		{"nobody", "GET /scrape/edge-1/node HTTP/1.1\nHost: x\n", 401, "unauthorized"},
 		{"expired", "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nAuthorization: Bearer " + b.expired + "\n", 401, "unauthorized"},
 		{"an agent's token", "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nFarscrape-Token: " + b.agent + "\n", 403, "forbidden"},
-		{"the token as user", "GET /sd HTTP/1.1\nHost: x\nAuthorization: Basic " + basic(b.scraper, "") + "\n", 401, "unauthorized"},
+		{"the token as user", "GET /sd HTTP/1.1\nHost: x\nAuthorization: Basic " + basic(b.scraper, "") + "\n", 200, ""},
 		{"broken Basic", "GET /sd HTTP/1.1\nHost: x\nAuthorization: Basic %%%\n", 401, "unauthorized"},
 		{"Proxy-Authorization is no path mode credential", "GET /scrape/edge-1/node HTTP/1.1\nHost: 127.0.0.1\n" + proxy, 404, "agent_unknown"},
 		{"outside the token's agents", "GET /scrape/core-1/node HTTP/1.1\nHost: x\nAuthorization: Bearer " + b.narrow + "\n", 404, "agent_unknown"},

@@ -60,7 +60,7 @@ func connectionNames(values []string) map[string]bool {
 }
 
 // targetHeader is the header that the target gets, in the order of names. Our
-// credentials stay here; in path mode so does everything in Authorization and
+// credentials stay here, whatever field they are in; in path mode so does everything in Authorization and
 // Cookie, which a browser sends for the origin, not for one target of it.
 func (e *Edge) targetHeader(h http.Header, m mode, remaining time.Duration) ([]wire.Field, *wire.Error) {
 	dropped := connectionNames(h["Connection"])
@@ -70,7 +70,7 @@ func (e *Edge) targetHeader(h http.Header, m mode, remaining time.Duration) ([]w
 			continue
 		}
 		for _, value := range values {
-			if name == "Authorization" && e.ours(value) {
+			if e.ours(value) {
 				continue
 			}
 			fields = append(fields, wire.Field{Name: name, Value: value})

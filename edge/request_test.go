@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -63,15 +64,97 @@ X-Two: 2
 	}
 }
 
-// Whatever field a token of ours came in, it goes no further.
+// Whatever field a token of ours came in, and in whatever guise, it goes no
+// further: valid or expired, a scraper's or an agent's.
 func TestTokensStopHere(t *testing.T) {
 	b := newBench(t)
-	for _, stray := range []string{"Bearer " + b.scraper, "Basic " + basic("x", b.scraper), "Bearer " + b.agent, "bearer " + b.expired} {
-		b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nProxy-Authorization: Bearer "+b.scraper+"\nAuthorization: "+stray+"\n\n").want(t, 200, "")
-		if s := b.last(); len(s.Header) != 1 {
-			t.Errorf("the target gets %v", s.Header)
+	pair := "x:" + b.scraper
+	for name, stray := range map[string]string{
+		"Bearer":                    "Authorization: Bearer " + b.scraper,
+		"an agent's":                "Authorization: Bearer " + b.agent,
+		"one that has expired":      "Authorization: bearer " + b.expired,
+		"Bearer, tab":               "Authorization: Bearer\t" + b.scraper,
+		"another scheme":            "Authorization: Token " + b.scraper,
+		"a parameter":               `Authorization: Token token="` + b.scraper + `", x=y`,
+		"no scheme":                 "Authorization: " + b.scraper,
+		"glued":                     "Authorization: Bearer x" + b.scraper + "x",
+		"Basic, password":           "Authorization: Basic " + basic("x", b.scraper),
+		"Basic, user":               "Authorization: Basic " + basic(b.scraper, "x"),
+		"Basic, no colon":           "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(b.scraper)),
+		"Basic, unpadded":           "Authorization: Basic " + base64.RawStdEncoding.EncodeToString([]byte(pair+"??>")),
+		"Basic, URL's alphabet":     "Authorization: Basic " + base64.URLEncoding.EncodeToString([]byte(pair+"??>")),
+		"Basic, tab":                "Authorization: Basic\t" + basic("x", b.agent),
+		"Cookie":                    "Cookie: a=b; token=" + b.scraper + "; c=d",
+		"Cookie, base64":            "Cookie: a=b; token=" + basic("x", b.scraper) + "; c=d",
+		"a field that is like ours": "Farscrape_Token: " + b.scraper,
+		"a field of somebody's":     "X-Api-Key: " + b.scraper,
+		"a URL in Referer":          "Referer: https://relay/scrape/edge-1/node?token=" + b.scraper + "&x=y",
+		"after another's":           "Authorization: Bearer eyJhbGciOiJub25lIn0.e30.x " + b.scraper,
+		"among tokens of nobody":    "X-Key: eyJ.eyJ." + strings.Repeat("eyJ", 20) + "." + b.scraper,
+	} {
+		for mode, request := range map[string]string{
+			"proxy": "GET http://edge-1/ HTTP/1.1\nHost: x\nProxy-Authorization: Bearer " + b.scraper + "\n",
+			"path":  "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nFarscrape-Token: " + b.scraper + "\n",
+		} {
+			b.send(t, request+stray+"\n\n").want(t, 200, "")
+			if s := b.last(); len(s.Header) != 1 {
+				t.Errorf("%s, %s mode: the target gets %s", name, mode, s.Header[0].Name)
+			}
 		}
 	}
+}
+
+// What only looks like one passes: it is the target's.
+func TestOthersTokensPass(t *testing.T) {
+	b := newBench(t)
+	another, err := token.ParseKeys([]byte(strings.Repeat("another key ", 4)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := mint(t, another, token.Claims{Role: token.Scraper, Name: "p"}, time.Now())
+	for _, value := range []string{"Bearer " + theirs, "Basic " + basic("x", theirs), "Bearer " + b.scraper[:len(b.scraper)-1], strings.Repeat("eyJ.", 4000)} {
+		b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nProxy-Authorization: Bearer "+b.scraper+"\nAuthorization: "+value+"\n\n").want(t, 200, "")
+		if got := fieldOf(b.last().Header, "Authorization"); got != value {
+			t.Errorf("%d bytes became %d", len(value), len(got))
+		}
+	}
+}
+
+// The target gets the query as it came, so that a token in it can only be refused.
+func TestATokenInTheURLIsRefused(t *testing.T) {
+	b := newBench(t)
+	for _, request := range []string{
+		"GET http://edge-1/?token=" + b.scraper,
+		"GET http://edge-1/" + b.scraper + "/metrics",
+		"GET /scrape/edge-1/node?a=b&token=" + b.agent + "&c=d",
+		"GET /scrape/edge-1/node/" + b.expired,
+	} {
+		o := b.send(t, request+" HTTP/1.1\nHost: x\nFarscrape-Token: "+b.scraper+"\n\n")
+		o.want(t, 400, "bad_request")
+		if b.last() != nil || strings.Contains(o.body, "eyJ") {
+			t.Errorf("a target was asked, or the answer tells it: %s", o.body)
+		}
+	}
+}
+
+// Some clients take the password out of a proxy's URL before they use it
+// (OpenTelemetry's receiver: prometheus:xxxxx), so the user name will do.
+func TestATokenAsBasicUserName(t *testing.T) {
+	b := newBench(t)
+	for name, credential := range map[string]string{
+		"as user, redacted password": basic(b.scraper, "xxxxx"),
+		"as user, no password":       basic(b.scraper, ""),
+		"as user, no colon":          base64.StdEncoding.EncodeToString([]byte(b.scraper)),
+		"as password":                basic("prometheus", b.scraper),
+		"as both":                    basic(b.scraper, b.scraper),
+	} {
+		t.Log(name)
+		b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nProxy-Authorization: Basic "+credential+"\n\n").want(t, 200, "")
+		b.send(t, "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nAuthorization: Basic "+credential+"\n\n").want(t, 200, "")
+		b.send(t, "GET /sd HTTP/1.1\nHost: x\nAuthorization: Basic "+credential+"\n\n").want(t, 200, "")
+	}
+	b.send(t, "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nAuthorization: Basic "+basic(b.agent, "xxxxx")+"\n\n").want(t, 403, "forbidden")
+	b.send(t, "GET /scrape/edge-1/node HTTP/1.1\nHost: x\nAuthorization: Basic "+basic("prometheus", "xxxxx")+"\n\n").want(t, 401, "unauthorized")
 }
 
 func TestTooManyFields(t *testing.T) {

@@ -102,6 +102,9 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 		x.w.Header().Set("Connection", "close") // nobody reads it
 		return wire.Errorf(wire.BadRequest, "a scrape has no body")
 	}
+	if e.ours(r.RequestURI) { // the target gets path and query as they came
+		return wire.Errorf(wire.BadRequest, "the URL holds a token of this relay, which the target would get: send it in Authorization, or in proxy mode in Proxy-Authorization")
+	}
 	if err := e.aim(&x.scrape, r, x.mode); err != nil {
 		return err
 	}
