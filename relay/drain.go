@@ -16,13 +16,13 @@ const settleTime = 20 * time.Millisecond
 // store must run on meanwhile. When ctx ends, so does the drain.
 //
 // A replica that is alone has nobody to move to: it waits only for the scrapes
-// in flight.
+// in flight. One that does not know moves its links.
 func (r *Relay) Drain(ctx context.Context) {
 	if !r.phase.CompareAndSwap(serving, draining) {
 		return
 	}
 	deadline := time.Now().Add(r.DrainTimeout)
-	alone := r.Directory.Replicas() <= 1
+	alone := r.alone(ctx)
 	links, _ := r.links.count()
 	r.Logger.Info("draining", "links", links, "within", r.DrainTimeout, "alone", alone)
 	if !alone {
@@ -34,6 +34,15 @@ func (r *Relay) Drain(ctx context.Context) {
 	r.awaitScrapes(ctx, deadline)
 	left, _ := r.links.count()
 	r.Logger.Info("drained", "links_cut", left, "scrapes_cut", r.gates.inflight())
+}
+
+// aloneTimeout bounds the question whether there is another replica.
+const aloneTimeout = 500 * time.Millisecond
+
+func (r *Relay) alone(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, aloneTimeout)
+	defer cancel()
+	return r.Directory.Alone(ctx)
 }
 
 // moveLinks asks every agent to open its next link elsewhere, not all at once.

@@ -103,6 +103,8 @@ type counted struct {
 
 func (d counted) Replicas() int { return d.cluster.size }
 
+func (d counted) Alone(context.Context) bool { return d.cluster.size == 1 }
+
 func (d counted) Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error) {
 	d.cluster.asked.Add(1)
 	return d.Memory.Lookup(ctx, k)

@@ -336,6 +336,23 @@ func TestAReplicaThatIsAloneWaitsOnlyForItsScrapes(t *testing.T) {
 	})
 }
 
+// ignorant is a directory that cannot say who else there is.
+type ignorant struct{ counted }
+
+func (ignorant) Replicas() int              { return 1 }
+func (ignorant) Alone(context.Context) bool { return false }
+
+func TestAReplicaThatDoesNotKnowWhetherItIsAloneMovesItsLinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, func(conf *relay.Config) { conf.Directory = ignorant{conf.Directory.(counted)} })
+		a := c.replicas[0].dial(dialOptions{})
+		drained := make(chan struct{})
+		go func() { c.replicas[0].Drain(context.Background()); close(drained) }()
+		a.wantDrain("shutdown", time.Second)
+		<-drained
+	})
+}
+
 func TestManyLinksLeaveNothingBehind(t *testing.T) {
 	r := newCluster(t, 1).replicas[0]
 	for range 50 {

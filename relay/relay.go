@@ -22,8 +22,9 @@ type directory interface {
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
 	Forget(ctx context.Context, k wire.AgentKey) error
-	Replicas() int // alive, this one with them
-	Links() int    // that they hold
+	Replicas() int                  // alive, this one with them, as last counted; at least 1
+	Alone(ctx context.Context) bool // whether it is sure, now, that no other is alive
+	Links() int                     // that they hold
 }
 
 // A bus carries frames to other replicas, at most once and in order.

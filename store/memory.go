@@ -256,6 +256,9 @@ func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
 // Replicas is 1.
 func (m *Memory) Replicas() int { return 1 }
 
+// Alone is true.
+func (m *Memory) Alone(context.Context) bool { return true }
+
 // Links is how many links it holds.
 func (m *Memory) Links() int {
 	m.mu.Lock()

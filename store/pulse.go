@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A pulse is what is known of Redis itself: whether it answers, whether it is
-// the same as before, how many replicas use it.
+// A pulse is what is known of Redis itself: whether it answers, and whether it is
+// the same as before.
 type pulse struct {
 	lacking chan struct{} // capacity 1: Redis may lack what it had
 
@@ -27,8 +27,6 @@ type pulse struct {
 	known       bool      // it has answered once
 	settled     time.Time // from then on what is not in the directory does not exist
 	disturbed   time.Time // when it was last found emptied, replaced or back
-	replicas    int
-	links       int // theirs
 }
 
 // clusterGenerations is how many generation keys a Cluster gets. Their slots
@@ -44,7 +42,6 @@ func (p *pulse) init(cluster bool) {
 	p.lacking = make(chan struct{}, 1)
 	p.generations = make([]string, n)
 	p.away = true
-	p.replicas = 1
 }
 
 // runPulse looks at Redis until ctx ends.

@@ -36,6 +36,7 @@ type Redis struct {
 	metrics  *metrics
 	keeper   keeper
 	pulse    pulse
+	roster   roster
 	listings listings
 	outbox   outbox
 	inbox    inbox

@@ -2,41 +2,89 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"sync"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
 )
+
+// A roster is who the living replicas were when last counted.
+type roster struct {
+	mu     sync.Mutex
+	living living
+}
+
+// The living are the replicas that hold a lease on life.
+type living struct {
+	replicas []wire.ReplicaID // this one with them
+	links    int              // that they hold
+}
 
 // countReplicas renews this replica among the living and counts them, with each
 // pulse: one that is told to stop a second after its successor came must know
 // that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context) {
+	now, err := s.count(ctx)
+	if err != nil {
+		return // the pulse finds out what is wrong; the last count stands
+	}
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	s.roster.living = now
+}
+
+// count counts the living, this replica among them.
+func (s *Redis) count(ctx context.Context) (living, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	count, err := runCall(ctx, s.clients.directory, call{
+	return parseLiving(runCall(ctx, s.clients.directory, call{
 		script: s.scripts.alive,
 		key:    s.keys.replicas(),
 		args:   []any{string(s.config.Replica), s.timing.lease.Milliseconds(), s.keeper.links()},
-	}).Int64Slice()
-	if err != nil || len(count) != 2 {
-		return // the pulse finds out what is wrong; the last count stands
+	}))
+}
+
+func parseLiving(cmd *redis.Cmd) (all living, err error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return all, err
 	}
-	s.pulse.mu.Lock()
-	defer s.pulse.mu.Unlock()
-	s.pulse.replicas, s.pulse.links = max(int(count[0]), 1), int(count[1])
+	if len(reply) != 2 {
+		return all, fmt.Errorf("replicas: %w", errReply)
+	}
+	links, _ := reply[0].(int64)
+	names, _ := reply[1].([]any)
+	all.links = int(links)
+	for _, name := range names {
+		if id, _ := name.(string); wire.ValidID(id) {
+			all.replicas = append(all.replicas, wire.ReplicaID(id))
+		}
+	}
+	return all, nil
 }
 
 // Replicas is how many replicas were alive when last counted, this one with
-// them.
+// them; 1 before that.
 func (s *Redis) Replicas() int {
-	s.pulse.mu.Lock()
-	defer s.pulse.mu.Unlock()
-	return s.pulse.replicas
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	return max(len(s.roster.living.replicas), 1)
 }
 
 // Links is how many links those replicas held then.
 func (s *Redis) Links() int {
-	s.pulse.mu.Lock()
-	defer s.pulse.mu.Unlock()
-	return s.pulse.links
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	return s.roster.living.links
+}
+
+// Alone reports whether Redis says, now, that no other replica is alive. A
+// replica that cannot ask does not know, which is not being alone.
+func (s *Redis) Alone(ctx context.Context) bool {
+	now, err := s.count(ctx)
+	return err == nil && len(now.replicas) <= 1
 }
 
 // leave takes this replica out of the living.

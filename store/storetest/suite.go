@@ -19,6 +19,7 @@ type Store interface {
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
 	Forget(context.Context, wire.AgentKey) error
 	Replicas() int
+	Alone(context.Context) bool
 	Links() int
 	Send(to wire.ReplicaID, f wire.Frame) error
 	RoundTrip() time.Duration
