@@ -18,11 +18,6 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// maxLinks bounds an agent's links to one replica, and with it the memory that
-// one token can take: an agent needs one, two while it moves, and as many times
-// that as instances share the name.
-const maxLinks = 16
-
 // A refusal answers an upgrade that is not granted.
 type refusal struct {
 	status int
@@ -35,19 +30,12 @@ type refusal struct {
 // connection into a link. It returns as soon as the link's own goroutine has
 // it, so that an idle link keeps none of the HTTP server's.
 func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
-	select {
-	case r.handshakes <- struct{}{}:
-	default:
-		r.refuse(w, req, &refusal{http.StatusServiceUnavailable, wire.Overloaded, 2 * time.Second, "too many agents are connecting at once"})
-		return
-	}
-	placed := true
-	defer func() {
-		if placed {
-			<-r.handshakes
-		}
-	}()
 	claims, name, refused := r.admitAgent(req)
+	key := wire.AgentKey{Tenant: claims.Tenant, Agent: name}
+	var visit *visit
+	if refused == nil {
+		visit, refused = r.arrivals.enter(key, claims.ID)
+	}
 	if refused != nil {
 		r.refuse(w, req, refused)
 		return
@@ -58,14 +46,15 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		InsecureSkipVerify: true, // the token is what admits, not the Origin: no browser sends one by itself
 	})
 	if err != nil {
+		visit.leave()
 		r.Logger.Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l := newLink(r, conn, hijacking.socket, wire.AgentKey{Tenant: claims.Tenant, Agent: name}, claims, req.RemoteAddr)
-	placed = false // the link gives the place back once it is welcome
+	l := newLink(r, conn, hijacking.socket, key, claims, req.RemoteAddr)
 	r.active.Go(func() {
-		l.run(func() { <-r.handshakes })
+		defer visit.leave()
+		l.run(visit.arrive)
 	})
 }
 
@@ -127,9 +116,6 @@ func (r *Relay) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
 	if slices.Contains(held, string(r.Replica)) {
 		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another"}
-	}
-	if len(r.links.of(wire.AgentKey{Tenant: c.Tenant, Agent: name})) >= maxLinks {
-		return c, "", &refusal{http.StatusServiceUnavailable, wire.Overloaded, 10 * time.Second, fmt.Sprintf("agent %s has %d links to this replica", name, maxLinks)}
 	}
 	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
 		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side"}

@@ -212,6 +212,7 @@ func (b *busEnd) run() {
 type agent struct {
 	t        testing.TB
 	conn     *websocket.Conn
+	socket   net.Conn // beneath conn
 	instance wire.InstanceID
 	welcome  *wire.Welcome
 	frames   chan wire.Frame // what came, but pings; closed with the link
@@ -226,6 +227,8 @@ type dialOptions struct {
 	name     string
 	token    string // minted for name if empty
 	pattern  string // mint for this pattern
+	tenant   string // mint for this tenant
+	mum      bool   // say nothing after the upgrade
 	instance wire.InstanceID
 	shared   bool
 	epoch    uint64
@@ -249,8 +252,10 @@ func (r *replica) dial(o dialOptions) *agent {
 	return a
 }
 
-func (r *replica) mint(role token.Role, name string) string {
-	t, _, err := r.cluster.keys.Current().Mint(token.Claims{Role: role, Name: name}, time.Now())
+func (r *replica) mint(role token.Role, name string) string { return r.mintIn("", role, name) }
+
+func (r *replica) mintIn(tenant string, role token.Role, name string) string {
+	t, _, err := r.cluster.keys.Current().Mint(token.Claims{Tenant: tenant, Role: role, Name: name}, time.Now())
 	if err != nil {
 		r.cluster.t.Fatal(err)
 	}
@@ -266,7 +271,7 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 		if o.pattern != "" {
 			name = o.pattern
 		}
-		o.token = r.mint(token.Agent, name)
+		o.token = r.mintIn(o.tenant, token.Agent, name)
 	}
 	if o.instance == "" {
 		o.instance = wire.NewID[wire.InstanceID]()
@@ -276,9 +281,11 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	var socket net.Conn
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
 		r.dials <- theirs
+		socket = ours
 		return ours, nil
 	}}}
 	conn, resp, err := websocket.Dial(ctx, "ws://relay"+wire.ConnectPath, &websocket.DialOptions{
@@ -289,7 +296,7 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 		return nil, resp, err
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	a := &agent{t: r.cluster.t, conn: conn, instance: o.instance, frames: make(chan wire.Frame, 10_000), closed: make(chan struct{})}
+	a := &agent{t: r.cluster.t, conn: conn, socket: socket, instance: o.instance, frames: make(chan wire.Frame, 10_000), closed: make(chan struct{})}
 	done := make(chan struct{})
 	go func() { defer close(done); a.read() }()
 	a.t.Cleanup(func() {
@@ -298,9 +305,15 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 		}
 		<-done
 	})
-	a.send(wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(wire.Hello{
-		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test", CutAfterMillis: o.cutAfter.Milliseconds(),
-	})})
+	if !o.mum {
+		a.introduce(o)
+	}
+	return a, resp, nil
+}
+
+// introduce sends HELLO and the targets.
+func (a *agent) introduce(o dialOptions) {
+	a.send(hello(o))
 	frames, err := wire.MarshalTargets(o.targets)
 	if err != nil {
 		a.t.Fatal(err)
@@ -308,7 +321,12 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 	for _, f := range frames {
 		a.send(f)
 	}
-	return a, resp, nil
+}
+
+func hello(o dialOptions) wire.Frame {
+	return wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(wire.Hello{
+		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test", CutAfterMillis: o.cutAfter.Milliseconds(),
+	})}
 }
 
 func (a *agent) read() {

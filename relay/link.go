@@ -48,8 +48,11 @@ type link struct {
 	out      outbox
 }
 
-// handshakeTimeout bounds the time from the upgrade to a whole target list.
-const handshakeTimeout = 10 * time.Second
+// What is due when, from the upgrade on, however slowly it drips.
+const (
+	helloTimeout     = 5 * time.Second
+	handshakeTimeout = 10 * time.Second // the whole target list
+)
 
 // registerTimeout bounds the wait for the directory before a link is welcomed
 // as local only.
@@ -67,16 +70,16 @@ func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c
 }
 
 // run serves the link until it is closed from either side. It calls welcomed
-// when the handshake is over, however it went.
+// when the handshake is over, unless it failed.
 func (l *link) run(welcomed func()) {
 	// The library would watch a context anew with every frame, so it is given
 	// none that ends: what ends the link's life closes its socket.
 	ended := context.AfterFunc(l.relay.ended, func() { _ = l.socket.Close() })
 	defer ended()
-	slow := time.AfterFunc(handshakeTimeout, func() { l.close(wire.CauseTimeout) })
 	err := l.introduce()
-	slow.Stop()
-	welcomed()
+	if err == nil {
+		welcomed()
+	}
 	for err == nil {
 		err = l.read(l.handle)
 	}
@@ -86,6 +89,8 @@ func (l *link) run(welcomed func()) {
 
 // introduce reads HELLO and the targets, registers the link and welcomes it.
 func (l *link) introduce() error {
+	late := time.AfterFunc(helloTimeout, func() { l.close(wire.CauseTimeout) })
+	defer late.Stop()
 	var list wire.TargetList
 	var done bool
 	var targets []wire.Target
@@ -94,6 +99,7 @@ func (l *link) introduce() error {
 			switch {
 			case f.Type == wire.TypeHello && l.hello == nil:
 				err = l.greet(f.Payload)
+				late.Reset(handshakeTimeout - time.Since(l.connected))
 			case f.Type == wire.TypeTargets && l.hello != nil && !done:
 				if targets, done, err = list.Add(f.Payload); err != nil {
 					err = &refusedError{err}

@@ -54,17 +54,21 @@ func TestAgentsAreRefusedBeforeTheUpgrade(t *testing.T) {
 }
 
 func TestAnAgentsLinksAreBounded(t *testing.T) {
-	r := newCluster(t, 1).replicas[0]
-	first := r.dial(dialOptions{shared: true})
-	for range 15 {
-		r.dial(dialOptions{shared: true})
-	}
-	if _, resp, err := r.tryDial(dialOptions{shared: true}); err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("the 17th is answered %v, %v", resp, err)
-	}
-	r.dial(dialOptions{name: "other"})
-	first.serve("x")
-	wantBody(t, <-r.scrape(time.Second), "x")
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		first := r.dial(dialOptions{shared: true})
+		for range 15 {
+			time.Sleep(time.Second / 3)
+			r.dial(dialOptions{shared: true})
+		}
+		time.Sleep(time.Second)
+		if _, resp, err := r.tryDial(dialOptions{shared: true}); err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("the 17th is answered %v, %v", resp, err)
+		}
+		r.dial(dialOptions{name: "other"})
+		first.serve("x")
+		wantBody(t, <-r.scrape(time.Second), "x")
+	})
 }
 
 func TestALinkThatIsCutIsToldWhy(t *testing.T) {

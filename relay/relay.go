@@ -72,9 +72,9 @@ type Relay struct {
 	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
-	messages   bufferPool
-	segments   segmentPool
-	handshakes chan struct{} // a place for each handshake under way
+	messages bufferPool
+	segments segmentPool
+	arrivals *arrivals
 }
 
 // The phases of a replica's life, in order.
@@ -84,10 +84,6 @@ const (
 	draining // still answers, and asks everyone to go elsewhere
 	refusing // the drain's last second
 )
-
-// maxHandshakes bounds the upgrades under way at once: enough to take 5,000
-// agents back within seconds, few enough to leave the scrapes a core.
-const maxHandshakes = 128
 
 // New makes a Relay. It serves once Run is called.
 func New(c Config) *Relay {
@@ -101,12 +97,12 @@ func New(c Config) *Relay {
 		c.DrainTimeout = 8 * time.Second
 	}
 	r := &Relay{
-		Config:     c,
-		pool:       creditPool{size: busPool},
-		growth:     creditPool{size: growthPool},
-		routes:     newRouteCache(),
-		retries:    newRetryBudget(),
-		handshakes: make(chan struct{}, maxHandshakes),
+		Config:   c,
+		pool:     creditPool{size: busPool},
+		growth:   creditPool{size: growthPool},
+		routes:   newRouteCache(),
+		retries:  newRetryBudget(),
+		arrivals: newArrivals(),
 	}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.metrics = newMetrics(c.Registerer, r)

@@ -1,0 +1,113 @@
+package relay
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// What bounds the connections of agents to one replica, and with them the memory
+// and the processor time that one token can take.
+const (
+	// maxLinks bounds an agent's connections, from before the upgrade until the
+	// socket is closed: an agent needs one, two while it moves, and as many times
+	// that as instances share the name.
+	maxLinks = 16
+	// maxArrivals bounds an agent's handshakes under way, and those it may begin
+	// in a second.
+	maxArrivals = 4
+	// maxHandshakes bounds all handshakes under way: enough to take 5,000 agents
+	// back within seconds, few enough to leave the scrapes a core. They are
+	// shared by tenant and token: one tenant alone has 128, one token for a
+	// pattern 96, of which an agent has maxArrivals.
+	maxHandshakes = 192
+)
+
+// arrivals count the connections of agents.
+type arrivals struct {
+	handshakes *shares // by token
+
+	mu     sync.Mutex
+	agents map[wire.AgentKey]*attendance // guarded by mu
+}
+
+// An attendance is what an agent has open. Guarded by arrivals.mu.
+type attendance struct {
+	links    int
+	arriving int // handshakes under way, or begun in the last second
+}
+
+func newArrivals() *arrivals {
+	return &arrivals{handshakes: newShares(maxHandshakes), agents: make(map[wire.AgentKey]*attendance)}
+}
+
+// A visit is one connection's place among its agent's. It is used by one
+// goroutine at a time.
+type visit struct {
+	arrivals *arrivals
+	key      wire.AgentKey
+	token    member
+	began    time.Time
+	arrived  bool
+}
+
+// enter gives a connection its place, or says why there is none.
+func (a *arrivals) enter(k wire.AgentKey, tokenID string) (*visit, *refusal) {
+	v := &visit{arrivals: a, key: k, token: member{k.Tenant, tokenID}, began: time.Now()}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e := a.agents[k]
+	if e == nil {
+		e = &attendance{}
+	}
+	switch {
+	case e.links >= maxLinks:
+		return nil, busy(10*time.Second, "agent %s has %d links to this replica", k.Agent, maxLinks)
+	case e.arriving >= maxArrivals:
+		return nil, busy(2*time.Second, "agent %s is opening %d links at once", k.Agent, maxArrivals)
+	case !a.handshakes.take(v.token, 1):
+		return nil, busy(2*time.Second, "too many agents are connecting at once")
+	}
+	a.agents[k] = e
+	e.links++
+	e.arriving++
+	return v, nil
+}
+
+func busy(within time.Duration, format string, args ...any) *refusal {
+	return &refusal{http.StatusServiceUnavailable, wire.Overloaded, within, fmt.Sprintf(format, args...)}
+}
+
+// arrive ends the handshake; its place is the agent's for a second at least.
+func (v *visit) arrive() {
+	if v.arrived {
+		return
+	}
+	v.arrived = true
+	v.arrivals.handshakes.give(v.token, 1)
+	if rest := time.Second - time.Since(v.began); rest > 0 {
+		time.AfterFunc(rest, func() { v.arrivals.part(v.key, 0, 1) })
+		return
+	}
+	v.arrivals.part(v.key, 0, 1)
+}
+
+// leave gives the connection's place back: it is closed.
+func (v *visit) leave() {
+	v.arrive()
+	v.arrivals.part(v.key, 1, 0)
+}
+
+func (a *arrivals) part(k wire.AgentKey, links, arriving int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e := a.agents[k]
+	e.links -= links
+	e.arriving -= arriving
+	if e.links == 0 && e.arriving == 0 {
+		delete(a.agents, k)
+	}
+}
