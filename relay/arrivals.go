@@ -41,7 +41,7 @@ type attendance struct {
 }
 
 func newArrivals() *arrivals {
-	return &arrivals{handshakes: newShares(maxHandshakes), agents: make(map[wire.AgentKey]*attendance)}
+	return &arrivals{handshakes: newShares(maxHandshakes, maxHandshakes), agents: make(map[wire.AgentKey]*attendance)}
 }
 
 // A visit is one connection's place among its agent's. It is used by one

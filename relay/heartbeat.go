@@ -28,6 +28,7 @@ func (r *Relay) heartbeats(ctx context.Context) {
 	tick := time.NewTicker(heartbeatTick)
 	defer tick.Stop()
 	balanceAt := time.Now().Add(jitter(balanceEvery, 0.2))
+	forgiveAt := time.Now().Add(forgiveEvery)
 	for {
 		select {
 		case <-ctx.Done():
@@ -36,6 +37,10 @@ func (r *Relay) heartbeats(ctx context.Context) {
 			if now.After(balanceAt) {
 				balanceAt = now.Add(jitter(balanceEvery, 0.2)) // not all replicas at once
 				r.balance(now)
+			}
+			if now.After(forgiveAt) {
+				forgiveAt = now.Add(forgiveEvery)
+				r.retries.forgive()
 			}
 			replicas := r.Directory.Replicas()
 			for _, l := range r.links.all() {

@@ -66,7 +66,7 @@ type Relay struct {
 	listings listingCache
 	lookups  singleflight.Group
 	gates    gates
-	retries  *retryBudget
+	retries  retryBudget
 	pool     creditPool   // of all bus scrapes
 	growth   creditPool   // of local windows, beyond their first size
 	cutOnce  sync.Once    // for the warning that links are cut early

@@ -1,40 +1,48 @@
 package relay
 
-import "sync"
+import (
+	"math"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
 
 // Retries are a share of the scrapes, so that an outage does not double the
 // load of what still stands.
 const (
-	// retryShare is how many retries each scrape earns.
+	// retryShare is how many retries each scrape of an agent earns it.
 	retryShare = 0.2
-	// retryBurst is how many may be saved up: as many as may be in flight
-	// through a busy replica that dies, all of which fail at once.
-	retryBurst = 1000
+	// maxRetries is how many may be owed for at once. One tenant alone has two
+	// thirds of it, a thousand: as many scrapes as may be in flight through a
+	// busy replica that dies, all of which fail at once.
+	maxRetries = 1500
+	// retriesOfAgent is how many of them one agent may owe: as many of its
+	// scrapes as may be in flight by default.
+	retriesOfAgent = 256
+	// forgiveEvery and forgiveHalf: in five minutes half of what an agent owes
+	// is forgiven, for one that is not scraped any more earns nothing.
+	forgiveEvery = 10 * time.Second
+	forgiveHalf  = 5 * time.Minute
 )
 
-// A retryBudget says whether a failed attempt may be tried again. It starts
-// full.
-type retryBudget struct {
-	mu   sync.Mutex
-	left float64
-}
+// A retryBudget says whether a failed attempt may be tried again. Agents owe for
+// the retries that they have caused until scrapes of theirs have earned them, so
+// that one whose scrapes all fail leaves the others' to them.
+type retryBudget struct{ shares *shares }
 
-func newRetryBudget() *retryBudget { return &retryBudget{left: retryBurst} }
+func newRetryBudget() retryBudget {
+	return retryBudget{newShares(maxRetries, retriesOfAgent)}
+}
 
 // earn notes a scrape.
-func (b *retryBudget) earn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left = min(b.left+retryShare, retryBurst)
-}
+func (b retryBudget) earn(k wire.AgentKey) { b.shares.give(member{k.Tenant, k.Agent}, retryShare) }
 
 // spend reports whether there is a retry left, and takes it.
-func (b *retryBudget) spend() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
+func (b retryBudget) spend(k wire.AgentKey) bool {
+	return b.shares.take(member{k.Tenant, k.Agent}, 1)
+}
+
+// forgive is called every forgiveEvery.
+func (b retryBudget) forgive() {
+	b.shares.keep(math.Exp2(-float64(forgiveEvery) / float64(forgiveHalf)))
 }

@@ -52,7 +52,7 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 // attempts tries the route, and another one if that fails without having
 // delivered anything.
 func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done func()) (*wire.Answer, *wire.Error) {
-	r.retries.earn()
+	r.retries.earn(rt.key)
 	id := wire.NewScrapeID()
 	var tried []wire.LinkID
 	var next *route
@@ -89,7 +89,7 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 				return nil, &nack.Error
 			}
 		}
-		if !r.retries.spend() {
+		if !r.retries.spend(rt.key) {
 			return nil, &nack.Error
 		}
 		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())

@@ -578,3 +578,37 @@ func TestAStandbyIsAskedThoughBothLinksOfThePrimaryAreGone(t *testing.T) {
 	_ = primary.conn.CloseNow()
 	wantBody(t, <-done, "standby")
 }
+
+// An agent whose links all refuse makes every scrape of it two.
+func TestAnAgentThatRefusesLeavesTheRetriesOfOthers(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	refuse := func(a *agent) {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for f := range a.frames {
+				if f.Type == wire.TypeRequest {
+					n := wire.Nack{Error: *wire.Errorf(wire.TooManyScrapes, "no"), Elsewhere: true}
+					a.send(reply(f, wire.TypeNack, n.Append(nil)))
+				}
+			}
+		}()
+		t.Cleanup(func() { _ = a.conn.CloseNow(); <-done })
+	}
+	link := func(name string) (*agent, *agent) {
+		first := r.dial(dialOptions{name: name})
+		return first, r.dial(dialOptions{name: name, instance: first.instance, epoch: first.welcome.Epoch})
+	}
+	for _, a := range func() []*agent { a, b := link("hostile"); return []*agent{a, b} }() {
+		refuse(a)
+	}
+	for range 1500 {
+		wantReason(t, <-r.scrape(5*time.Second, func(s *wire.Scrape) { s.Agent = "hostile" }), wire.TooManyScrapes)
+	}
+	older, younger := link("edge")
+	refuse(younger) // which is asked first
+	older.serve("up 1\n")
+	for range 100 {
+		wantBody(t, <-r.scrape(5*time.Second), "up 1\n")
+	}
+}

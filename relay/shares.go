@@ -14,6 +14,7 @@ type member struct{ tenant, name string }
 // this grants all of it or nothing.
 type shares struct {
 	size float64
+	each float64 // nor does a member ever hold more than this
 
 	mu      sync.Mutex // guards what follows
 	taken   float64
@@ -21,8 +22,8 @@ type shares struct {
 	tenants map[string]float64
 }
 
-func newShares(size float64) *shares {
-	return &shares{size: size, members: make(map[member]float64), tenants: make(map[string]float64)}
+func newShares(size, each float64) *shares {
+	return &shares{size: size, each: each, members: make(map[member]float64), tenants: make(map[string]float64)}
 }
 
 // take reports whether the member gets n.
@@ -30,7 +31,7 @@ func (s *shares) take(m member, n float64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free := s.size - s.taken
-	if s.members[m]+n > free || s.tenants[m.tenant]+n > 2*free {
+	if s.members[m]+n > min(s.each, free) || s.tenants[m.tenant]+n > 2*free {
 		return false
 	}
 	s.addLocked(m, n)
