@@ -35,6 +35,13 @@ func namedByConnection(values ...string) (named []string) {
 	return named
 }
 
+// namesLost reports whether r may have had a Connection that named more fields
+// than close: net/http takes one with a close in it away. Which fields are the
+// connection's own is then not known any more.
+func namesLost(r *http.Response) bool {
+	return r.Close && r.ProtoAtLeast(1, 1) && r.Header["Connection"] == nil
+}
+
 // requestHeader is what the target is asked with: of fields, whose memory it
 // takes, those that travel on. What the target's own declaration sets wins.
 func requestHeader(fields []wire.Field, own *promconfig.HTTPClientConfig) []wire.Field {
@@ -73,8 +80,9 @@ func answerHead(r *http.Response) (wire.Head, *wire.Error) {
 	}
 	h := wire.Head{Status: r.StatusCode, Header: make([]wire.Field, 0, len(r.Header)+1)}
 	named := namedByConnection(r.Header["Connection"]...)
+	unknown := namesLost(r)
 	for name, values := range r.Header {
-		if !passes(name, named) || name == "Content-Length" {
+		if !passes(name, named) || unknown && !wire.EndToEnd(name) || name == "Content-Length" {
 			continue
 		}
 		for _, value := range values {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +103,45 @@ func TestFailureBeforeTheFirstByteHasAReason(t *testing.T) {
 		o := b.get(t, "/scrape/edge-1/node")
 		if t.Log(name); o.reason() != test.reason.String() {
 			o.want(t, test.reason.Status(), test.reason.String())
+		}
+	}
+}
+
+// In path mode all targets and we ourselves share an origin, and each field that
+// browsers act on for all of it would be one more to know of. So what is not
+// known to speak for the answer alone stays here.
+func TestPathModePassesOnlyWhatSpeaksForTheAnswer(t *testing.T) {
+	passes := []string{"Accept-Ranges", "Age", "Cache-Control", "Content-Encoding", "Content-Language", "Content-Type", "Date", "Etag", "Expires",
+		"Last-Modified", "Retry-After", "Server", "Vary", "Warning", "X-Request-Id", "X-Prometheus-Anything", "X-Powered-By"}
+	stays := []string{"Accept-Ch", "Accept-Ch-Lifetime", "Access-Control-Allow-Origin", "Alt-Svc", "Attribution-Reporting-Register-Source", "Clear-Site-Data",
+		"Content-Disposition", "Content-Location", "Critical-Ch", "Cross-Origin-Embedder-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
+		"Document-Policy", "Expect-Ct", "Feature-Policy", "Integrity-Policy", "Link", "Location", "Nel", "No-Vary-Search", "Observe-Browsing-Topics",
+		"Origin-Agent-Cluster", "Origin-Trial", "P3p", "Permissions-Policy", "Public-Key-Pins", "Referrer-Policy", "Refresh", "Report-To", "Reporting-Endpoints",
+		"Service-Worker-Allowed", "Set-Cookie", "Set-Cookie2", "Set-Login", "Sourcemap", "Speculation-Rules", "Strict-Transport-Security", "Supports-Loading-Mode",
+		"Timing-Allow-Origin", "Use-As-Dictionary", "Www-Authenticate", "Window-Target", "X-Dns-Prefetch-Control", "X-Permitted-Cross-Domain-Policies",
+		"X-Sourcemap", "X-Ua-Compatible", "X-Webkit-Csp", "X-Xss-Protection", "Whatever-Comes-Next"}
+	// What front-ends act on stays here in both modes: nginx would answer with a
+	// file of its own.
+	never := []string{"X-Accel-Redirect", "x-accel-expires", "X-Accel-Buffering", "X-Sendfile", "X-Sendfile-Type", "X-Lighttpd-Send-File", "X-Litespeed-Location", "X-Reproxy-Url"}
+	b := newBench(t)
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		var fields []wire.Field
+		for _, name := range slices.Concat(passes, stays, never) {
+			fields = append(fields, wire.Field{Name: name, Value: "x"})
+		}
+		return whole(401, "", fields...), nil
+	}
+	for mode, request := range map[string]string{
+		"path":  "GET /scrape/edge-1/node HTTP/1.1\nHost: x\n",
+		"proxy": "GET http://edge-1/ HTTP/1.1\nHost: x\n",
+	} {
+		o := b.send(t, request+"Farscrape-Token: "+b.scraper+"\n\n")
+		o.want(t, 401, "target")
+		for _, name := range slices.Concat(passes, stays, never) {
+			want := slices.Contains(passes, name) || mode == "proxy" && slices.Contains(stays, name)
+			if got := o.Header.Get(name) == "x"; got != want {
+				t.Errorf("%s mode: %s passes: %v", mode, name, got)
+			}
 		}
 	}
 }

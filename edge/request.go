@@ -19,20 +19,39 @@ func notForTarget(name string) bool {
 	return hopByHop(name) || strings.HasPrefix(name, wire.HeaderPrefix) || strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// notFromTarget reports whether an answer's field stops here.
+// notFromTarget reports whether an answer's field stops here: what is between the
+// target and us, and what front-ends would act on, nginx by answering with
+// something of its own.
 func notFromTarget(name string) bool {
-	return name == "Content-Length" || hopByHop(name) || strings.HasPrefix(name, wire.HeaderPrefix)
-}
-
-// speaksForOrigin reports whether an answer's field would hold for everything
-// that shares its origin. In path mode that is all other targets and ourselves.
-func speaksForOrigin(name string) bool {
 	switch name {
-	case "Alt-Svc", "Clear-Site-Data", "Content-Security-Policy", "Nel", "Report-To", "Reporting-Endpoints",
-		"Service-Worker-Allowed", "Set-Cookie", "Strict-Transport-Security", "X-Content-Type-Options":
+	case "Content-Length", "X-Litespeed-Location":
 		return true
 	}
-	return strings.HasPrefix(name, "Access-Control-")
+	return hopByHop(name) || hasAnyPrefix(name, wire.HeaderPrefix, "X-Accel-", "X-Sendfile", "X-Lighttpd-", "X-Reproxy-")
+}
+
+// speaksForOrigin reports whether an answer's field may hold for everything that
+// shares its origin. In path mode that is all other targets and ourselves.
+// Browsers learn new ones all the time, so it does unless it is known not to, or
+// somebody's own, with an X.
+func speaksForOrigin(name string) bool {
+	switch name {
+	case "X-Content-Type-Options", "X-Dns-Prefetch-Control", "X-Permitted-Cross-Domain-Policies", "X-Sourcemap", "X-Ua-Compatible", "X-Xss-Protection":
+		return true
+	}
+	if hasAnyPrefix(name, "X-Content-Security-Policy", "X-Webkit-Csp") {
+		return true
+	}
+	return !wire.EndToEnd(name) && !strings.HasPrefix(name, "X-")
+}
+
+func hasAnyPrefix(name string, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // hopByHop reports whether a field concerns one connection only (RFC 9110,

@@ -172,6 +172,19 @@ func tokenByte(c byte) bool {
 	return false
 }
 
+// EndToEnd reports whether an answer's field, by its canonical name, is known to
+// speak of this answer and to whoever reads it: it is no connection's own, and
+// nobody acts on it for more than the answer. All that a scraper needs is among
+// them.
+func EndToEnd(name string) bool {
+	switch name {
+	case "Accept-Ranges", "Age", "Allow", "Cache-Control", "Content-Encoding", "Content-Language", "Content-Length", "Content-Range",
+		"Content-Type", "Date", "Etag", "Expires", "Last-Modified", "Pragma", "Retry-After", "Server", "Vary", "Warning":
+		return true
+	}
+	return false
+}
+
 // FitHeader reports an error if fields are over the limits of a header.
 func FitHeader(fields []Field) error {
 	if len(fields) > MaxHeaderFields {
