@@ -365,6 +365,26 @@ func TestAGapOnTheBusCostsARetry(t *testing.T) {
 	wantBody(t, <-c.replicas[1].scrape(5*time.Second), "x")
 }
 
+func TestAnOwnerThatDiesAfterItsAckCostsARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		a := c.replicas[0].dial(dialOptions{})
+		done := c.replicas[2].scrape(10 * time.Second)
+		f, _ := a.request()
+		a.send(reply(f, wire.TypeAck, nil))
+		time.Sleep(time.Second)
+		b := c.replicas[1].dial(dialOptions{instance: a.instance, epoch: a.welcome.Epoch})
+		b.serve("from the other")
+		c.replicas[0].bus.kill()
+		died := time.Now()
+		c.replicas[2].Events().Unheard(c.replicas[0].Replica)
+		wantBody(t, <-done, "from the other")
+		if took := time.Since(died); took > 100*time.Millisecond {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
 func TestAForgedRequestDoesNotCrossTenants(t *testing.T) {
 	c := newCluster(t, 2)
 	owner, edge := c.replicas[0], c.replicas[1]

@@ -79,7 +79,7 @@ func TestACL(t *testing.T) {
 	server.Do("ACL", "SETUSER", "farscrape", "reset", "on", ">s3cr@t", "~fs:*", "&fs:*",
 		"+@connection", "+evalsha", "+eval", "+zrange", "+zrem", "+subscribe", "+publish",
 		"+hget", "+hset", "+hdel", "+hgetall", "+del", "+exists", "+pexpire", "+get", "+set", "+time",
-		"+zadd", "+zscore")
+		"+zadd", "+zscore", "+pubsub|numsub")
 	u := &url.URL{Scheme: "redis", User: url.UserPassword("farscrape", "s3cr@t"), Host: server.Addr()}
 	r := replicas(t, 1, RedisConfig{URL: u.String(), Prefix: "fs:", Keep: time.Hour})[0]
 	l := r.register(t, "t", "a")

@@ -2,6 +2,8 @@ package store
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -231,6 +233,13 @@ func (o *outbox) failed(to wire.ReplicaID, stream uint64) {
 	if q := o.queues[to]; q != nil && q.stream == stream {
 		o.restart(q)
 	}
+}
+
+// destinations are the replicas that something was sent to.
+func (o *outbox) destinations() []wire.ReplicaID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Keys(o.queues))
 }
 
 // sweep forgets destinations that were not used for long.

@@ -45,12 +45,12 @@ func (p *pulse) init(cluster bool) {
 }
 
 // runPulse looks at Redis until ctx ends.
-func (s *Redis) runPulse(ctx context.Context) {
+func (s *Redis) runPulse(ctx context.Context, events wire.StoreEvents) {
 	tick := time.NewTicker(s.timing.pulse)
 	defer tick.Stop()
 	for {
 		if s.observe(ctx) == nil {
-			s.countReplicas(ctx)
+			s.countReplicas(ctx, events)
 		}
 		select {
 		case <-ctx.Done():

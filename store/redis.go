@@ -104,6 +104,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	}
 	s.keeper.init()
 	s.pulse.init(clients.cluster != nil)
+	s.roster.init()
 	s.listings.init()
 	s.outbox.init()
 	s.inbox.init()
@@ -131,7 +132,7 @@ func (k keys) inbox(r wire.ReplicaID) string {
 func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.runKeeper(ctx, events) })
-	all.Go(func() { s.runPulse(ctx) })
+	all.Go(func() { s.runPulse(ctx, events) })
 	all.Go(func() { s.runListings(ctx) })
 	all.Go(func() { s.runOutbox(ctx, events) })
 	all.Go(func() { s.runInbox(ctx, events) })

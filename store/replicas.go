@@ -12,9 +12,13 @@ import (
 
 // A roster is who the living replicas were when last counted.
 type roster struct {
-	mu     sync.Mutex
-	living living
+	mu      sync.Mutex
+	living  living
+	others  map[wire.ReplicaID]*absence // who was alive then, or may still be
+	refused bool                        // an ACL forbids to ask who listens
 }
+
+func (r *roster) init() { r.others = make(map[wire.ReplicaID]*absence) }
 
 // The living are the replicas that hold a lease on life.
 type living struct {
@@ -25,14 +29,12 @@ type living struct {
 // countReplicas renews this replica among the living and counts them, with each
 // pulse: one that is told to stop a second after its successor came must know
 // that it is not alone, or it would cut its links.
-func (s *Redis) countReplicas(ctx context.Context) {
+func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	now, err := s.count(ctx)
 	if err != nil {
 		return // the pulse finds out what is wrong; the last count stands
 	}
-	s.roster.mu.Lock()
-	defer s.roster.mu.Unlock()
-	s.roster.living = now
+	s.missGone(ctx, now, events)
 }
 
 // count counts the living, this replica among them.

@@ -62,6 +62,7 @@ func TestCluster(t *testing.T) {
 			exchange(t, all[0], to, 5000)
 		}
 	})
+	t.Run("kill", func(t *testing.T) { testClusterKill(t, cluster) })
 	t.Run("failover", func(t *testing.T) { testClusterFailover(t, cluster) })
 }
 

@@ -86,7 +86,8 @@ type StoreEvents struct {
 	Frames func(from ReplicaID, frames []byte)
 	// Gap says that frames of that replica were lost, before any that follow.
 	Gap func(from ReplicaID)
-	// Unheard says that nobody subscribes to that replica's inbox: it is gone.
+	// Unheard says that a replica is gone: nobody subscribes to its inbox, or it
+	// is not among the living any more. It may be said again.
 	Unheard func(to ReplicaID)
 	// Bus says whether the bus works, at first and on each change.
 	Bus func(up bool)
