@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -37,7 +38,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		visit, refused = r.arrivals.enter(key, claims.ID)
 	}
 	if refused != nil {
-		r.refuse(w, req, refused)
+		r.refuse(w, req, claims, refused)
 		return
 	}
 	hijacking := &hijacker{ResponseWriter: w}
@@ -47,7 +48,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 	})
 	if err != nil {
 		visit.leave()
-		r.Logger.Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
+		r.lines.of(agentMember(key), r.Logger).Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
@@ -133,13 +134,17 @@ func subprotocols(req *http.Request) []string {
 	return all
 }
 
-func (r *Relay) refuse(w http.ResponseWriter, req *http.Request, f *refusal) {
+func (r *Relay) refuse(w http.ResponseWriter, req *http.Request, c token.Claims, f *refusal) {
 	r.metrics.refused.WithLabelValues(f.reason.String()).Inc()
-	level := r.Logger.Info
-	if f.within > 0 {
-		level = r.Logger.Debug // in the order of things
+	who := member{c.Tenant, c.ID}
+	if c.ID == "" {
+		who = stranger(req.RemoteAddr)
 	}
-	level("agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
+	level := slog.LevelInfo
+	if f.within > 0 {
+		level = slog.LevelDebug // in the order of things
+	}
+	r.lines.of(who, r.Logger).Log(req.Context(), level, "agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
 	h := w.Header()
 	h.Set(wire.HeaderError, f.reason.String())
 	if f.within > 0 {

@@ -22,6 +22,9 @@ type beat struct {
 	sent    atomic.Int64 // when the last ping was queued, Unix nanoseconds
 }
 
+// forgiveEvery is how often what peers owe is forgiven in part, and told of.
+const forgiveEvery = 10 * time.Second
+
 // heartbeats pings every link, closes dead ones and those whose token has
 // expired, and drains old ones, until ctx ends.
 func (r *Relay) heartbeats(ctx context.Context) {
@@ -41,6 +44,7 @@ func (r *Relay) heartbeats(ctx context.Context) {
 			if now.After(forgiveAt) {
 				forgiveAt = now.Add(forgiveEvery)
 				r.retries.forgive()
+				r.lines.forgive(r.Logger)
 			}
 			replicas := r.Directory.Replicas()
 			for _, l := range r.links.all() {

@@ -62,7 +62,7 @@ func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c
 	id := wire.NewID[wire.LinkID]()
 	l := &link{
 		relay: r, conn: conn, socket: socket, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
-		log:  r.Logger.With("agent", k.Agent, "tenant", k.Tenant, "link", id),
+		log:  r.lines.of(agentMember(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(l.connected.UnixNano())

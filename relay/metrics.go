@@ -17,6 +17,7 @@ type metrics struct {
 	conflicts prometheus.Counter
 	lookups   *prometheus.CounterVec
 	retries   *prometheus.CounterVec
+	leftOut   prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
@@ -42,6 +43,10 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 			Name: "farscrape_relay_scrape_retries_total",
 			Help: "Scrapes tried a second time, by the route and the reason that failed first.",
 		}, []string{"route", "reason"}),
+		leftOut: with.NewCounter(prometheus.CounterOpts{
+			Name: "farscrape_relay_log_lines_left_out_total",
+			Help: "Lines of the log that agents caused beyond their share, and that were left out.",
+		}),
 	}
 	for _, c := range wire.Causes() {
 		m.closed.WithLabelValues(c.String())

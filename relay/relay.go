@@ -75,6 +75,7 @@ type Relay struct {
 	messages bufferPool
 	segments segmentPool
 	arrivals *arrivals
+	lines    *logLines
 }
 
 // The phases of a replica's life, in order.
@@ -106,6 +107,7 @@ func New(c Config) *Relay {
 	}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.metrics = newMetrics(c.Registerer, r)
+	r.lines = newLogLines(r.metrics.leftOut)
 	return r
 }
 

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"math"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -19,10 +18,9 @@ const (
 	// retriesOfAgent is how many of them one agent may owe: as many of its
 	// scrapes as may be in flight by default.
 	retriesOfAgent = 256
-	// forgiveEvery and forgiveHalf: in five minutes half of what an agent owes
-	// is forgiven, for one that is not scraped any more earns nothing.
-	forgiveEvery = 10 * time.Second
-	forgiveHalf  = 5 * time.Minute
+	// retriesHalf is when half of what an agent owes is forgiven: one that is
+	// not scraped any more earns nothing.
+	retriesHalf = 5 * time.Minute
 )
 
 // A retryBudget says whether a failed attempt may be tried again. Agents owe for
@@ -35,14 +33,14 @@ func newRetryBudget() retryBudget {
 }
 
 // earn notes a scrape.
-func (b retryBudget) earn(k wire.AgentKey) { b.shares.give(member{k.Tenant, k.Agent}, retryShare) }
+func (b retryBudget) earn(k wire.AgentKey) { b.shares.give(agentMember(k), retryShare) }
 
 // spend reports whether there is a retry left, and takes it.
 func (b retryBudget) spend(k wire.AgentKey) bool {
-	return b.shares.take(member{k.Tenant, k.Agent}, 1)
+	return b.shares.take(agentMember(k), 1)
 }
 
 // forgive is called every forgiveEvery.
 func (b retryBudget) forgive() {
-	b.shares.keep(math.Exp2(-float64(forgiveEvery) / float64(forgiveHalf)))
+	b.shares.forgive(forgiveEvery, retriesHalf)
 }

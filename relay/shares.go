@@ -1,10 +1,18 @@
 package relay
 
-import "sync"
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
 
 // A member is one of those that something is shared among: an agent, a token, an
 // address, within its tenant.
 type member struct{ tenant, name string }
+
+func agentMember(k wire.AgentKey) member { return member{k.Tenant, k.Agent} }
 
 // shares divide what there is of something so that nobody can take it from
 // everyone else: a member never holds more than is free then, and the members of
@@ -70,9 +78,10 @@ func (s *shares) dropLocked(m member) {
 	}
 }
 
-// keep takes from everybody all but that part of what they hold: what is never
-// given back is forgiven in time.
-func (s *shares) keep(part float64) {
+// forgive lets everybody have less after that time: a half after half. It is for
+// what is never given back.
+func (s *shares) forgive(after, half time.Duration) {
+	part := math.Exp2(-float64(after) / float64(half))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken = 0

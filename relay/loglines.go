@@ -1,0 +1,115 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// What bounds the lines that peers can put into the log.
+const (
+	// maxLines is how many may come at once, of all; one tenant alone has two
+	// thirds of it, and so have all who have not shown a token of any.
+	maxLines = 4096
+	// linesEach is how many may come at once of one agent, or of one address
+	// that has not shown a good token.
+	linesEach = 20
+	// linesHalf is when half of what has come may come again: one of an agent in
+	// four seconds, 48 of all in one.
+	linesHalf = time.Minute
+	// maxLeftOut bounds those whose lines left out are counted one by one.
+	maxLeftOut = 1024
+)
+
+// logLines are shared by those who cause them.
+type logLines struct {
+	shares *shares
+	lost   prometheus.Counter
+
+	mu      sync.Mutex // guards what follows: since the last was said
+	leftOut int
+	by      map[member]int
+}
+
+func newLogLines(lost prometheus.Counter) *logLines {
+	return &logLines{shares: newShares(maxLines, linesEach), lost: lost, by: make(map[member]int)}
+}
+
+// of returns a logger for what m causes.
+func (l *logLines) of(m member, log *slog.Logger) *slog.Logger {
+	return slog.New(&boundedHandler{log.Handler(), l, m})
+}
+
+// stranger is whom the lines of an unknown peer are counted for: its host is all
+// that it cannot choose.
+func stranger(remoteAddr string) member {
+	host, _, err := net.SplitHostPort(remoteAddr)
+	if err != nil {
+		host = remoteAddr
+	}
+	return member{name: host}
+}
+
+func (l *logLines) take(m member) bool {
+	if l.shares.take(m, 1) {
+		return true
+	}
+	l.lost.Inc()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leftOut++
+	if _, known := l.by[m]; known || len(l.by) < maxLeftOut {
+		l.by[m]++
+	}
+	return false
+}
+
+// forgive lets in what may come again, and says what was left out. It is called
+// every forgiveEvery.
+func (l *logLines) forgive(log *slog.Logger) {
+	l.shares.forgive(forgiveEvery, linesHalf)
+	l.mu.Lock()
+	leftOut, by := l.leftOut, l.by
+	l.leftOut, l.by = 0, make(map[member]int)
+	l.mu.Unlock()
+	if leftOut == 0 {
+		return
+	}
+	var most member
+	for m, n := range by {
+		if n > by[most] {
+			most = m
+		}
+	}
+	log.Warn("lines that agents caused were left out of the log", "lines", leftOut,
+		"most_of", most.name, "tenant", most.tenant, "of_it", by[most])
+}
+
+// A boundedHandler leaves out what is beyond its member's share.
+type boundedHandler struct {
+	slog.Handler
+	lines *logLines
+	who   member
+}
+
+// Handle writes the line if there is a share left for it.
+func (h *boundedHandler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.lines.take(h.who) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs returns a handler of the same share.
+func (h *boundedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &boundedHandler{h.Handler.WithAttrs(attrs), h.lines, h.who}
+}
+
+// WithGroup returns a handler of the same share.
+func (h *boundedHandler) WithGroup(name string) slog.Handler {
+	return &boundedHandler{h.Handler.WithGroup(name), h.lines, h.who}
+}
