@@ -39,7 +39,7 @@ type held struct {
 	cause  string    // of a release
 	sent   bool      // the directory may have an entry
 	due    time.Time // when to renew; zero: not in the directory
-	told   uint64    // the epoch that the owner knows; 0: none
+	told   uint64    // the epoch that the directory gave and the owner knows; 0: none
 	wait   chan<- outcome
 }
 
@@ -71,7 +71,8 @@ func (k *keeper) init() {
 }
 
 // Register takes a link's lease and returns the epoch of its instance: a new
-// one if lease.Epoch is 0 and the directory does not know the instance. With
+// one if the directory does not know the instance. lease.Epoch is a claim, which
+// can only make the instance older where the younger wins. With
 // wire.ErrSuperseded or wire.ErrNameTaken it is refused, and not held. With any
 // other error the directory is away, or ctx has ended: the lease is held and
 // registered as soon as possible, which events.Registered tells, or

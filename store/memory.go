@@ -32,7 +32,13 @@ type Memory struct {
 	mu        sync.Mutex
 	agents    map[wire.AgentKey]*record
 	links     map[wire.LinkID]wire.AgentKey
-	displaced []wire.LinkID // whose owner has yet to be told
+	displaced []loss // whose owner has yet to be told
+}
+
+// A loss is a lease that the directory holds no longer, and why.
+type loss struct {
+	link wire.LinkID
+	why  error
 }
 
 // A record is what Memory knows of one agent. All its leases are live.
@@ -65,19 +71,21 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 	if r == nil {
 		r = &record{}
 	}
-	lease.Epoch = r.epochFor(&lease, now)
-	keep, err := r.admit(&lease)
+	fresh, known := r.fresh(now), false
+	lease.Epoch, known = r.epochFor(&lease, fresh)
+	kept, displaced, err := r.admit(&lease)
 	if err != nil {
 		return 0, err
 	}
-	for i := range r.leases {
-		if link := r.leases[i].Link; link != lease.Link && !holds(keep, link) {
-			delete(m.links, link)
-			m.displace(link)
-		}
+	if !known && (lease.Shared || lease.Yielding) {
+		lease.Epoch = fresh
 	}
-	r.leases = append(keep, lease)
-	if lease.Epoch >= r.last.Epoch {
+	for _, d := range displaced {
+		delete(m.links, d.link)
+		m.displace(d)
+	}
+	r.leases = append(kept, lease)
+	if lease.Epoch >= r.last.Epoch || r.last.Yielding && !lease.Yielding {
 		r.last = lease
 	}
 	m.agents[lease.AgentKey] = r
@@ -85,51 +93,53 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 	return lease.Epoch, nil
 }
 
-// epochFor is the epoch of lease's instance: the one it has, else one above
-// every other of the agent.
-func (r *record) epochFor(lease *wire.Lease, now time.Time) uint64 {
+// epochFor is the epoch of lease's instance, and whether the record knows it.
+// If not it is the claimed one, which cannot be above a new one.
+func (r *record) epochFor(lease *wire.Lease, fresh uint64) (epoch uint64, known bool) {
 	for i := range r.leases {
-		if r.leases[i].Instance == lease.Instance {
-			return r.leases[i].Epoch
+		if sameInstance(&r.leases[i], lease) {
+			return r.leases[i].Epoch, true
 		}
 	}
-	switch {
-	case r.last.Instance == lease.Instance:
-		return r.last.Epoch
-	case lease.Epoch != 0 && lease.Epoch <= uint64(now.Add(epochAhead).UnixMilli()):
-		return lease.Epoch
+	if sameInstance(&r.last, lease) {
+		return r.last.Epoch, true
 	}
-	return max(r.last.Epoch+1, uint64(now.UnixMilli()))
+	if lease.Epoch == 0 {
+		return fresh, false
+	}
+	return min(lease.Epoch, fresh), false
 }
 
-// admit applies the rules of conflict, which scripts/hold.lua states: it
-// returns the leases that stand beside the new one, or why that is refused.
-func (r *record) admit(lease *wire.Lease) (keep []wire.Lease, err error) {
-	for _, l := range r.leases {
+// fresh is the epoch of an instance that comes now.
+func (r *record) fresh(now time.Time) uint64 {
+	highest := r.last.Epoch
+	for i := range r.leases {
+		highest = max(highest, r.leases[i].Epoch)
+	}
+	return max(highest+1, uint64(now.UnixMilli()))
+}
+
+// admit applies the rules of conflict: it returns the leases that stand beside
+// the new one and those that it displaces, or why it is refused.
+func (r *record) admit(lease *wire.Lease) (kept []wire.Lease, displaced []loss, err error) {
+	for i := range r.leases {
+		l := &r.leases[i]
 		switch {
 		case l.Link == lease.Link:
-		case l.Instance == lease.Instance, l.Shared && lease.Shared:
-			keep = append(keep, l)
-		case younger(&l, lease):
-			return nil, wire.ErrSuperseded
-		case lease.Yielding:
-			err = wire.ErrNameTaken
+		case beside(l, lease):
+			kept = append(kept, *l)
+		case displaces(lease, l):
+			displaced = append(displaced, loss{l.Link, refusal(l, lease)})
+		case err != wire.ErrSuperseded:
+			err = refusal(lease, l)
 		}
 	}
-	return keep, err
+	return kept, displaced, err
 }
 
-func holds(leases []wire.Lease, link wire.LinkID) bool {
-	return slices.ContainsFunc(leases, func(l wire.Lease) bool { return l.Link == link })
-}
-
-// younger reports whether a is of a younger instance than b.
-func younger(a, b *wire.Lease) bool {
-	return a.Epoch > b.Epoch || a.Epoch == b.Epoch && a.Instance > b.Instance
-}
-
-func (m *Memory) displace(link wire.LinkID) {
-	m.displaced = append(m.displaced, link)
+// displace has the lease's owner told. m.mu is held.
+func (m *Memory) displace(d loss) {
+	m.displaced = append(m.displaced, d)
 	select {
 	case m.lost <- struct{}{}:
 	default:
@@ -286,19 +296,19 @@ func (m *Memory) Run(ctx context.Context, events wire.StoreEvents) error {
 		case <-sweep.C:
 			m.sweep()
 		case <-m.lost:
-			for _, link := range m.takeDisplaced() {
-				events.Lost(link, wire.ErrSuperseded)
+			for _, d := range m.takeDisplaced() {
+				events.Lost(d.link, d.why)
 			}
 		}
 	}
 }
 
-func (m *Memory) takeDisplaced() []wire.LinkID {
+func (m *Memory) takeDisplaced() []loss {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	links := m.displaced
+	all := m.displaced
 	m.displaced = nil
-	return links
+	return all
 }
 
 func (m *Memory) sweep() {
@@ -308,16 +318,6 @@ func (m *Memory) sweep() {
 	for key := range m.agents {
 		m.record(key, now)
 	}
-}
-
-func byEpoch(a, b wire.Lease) int {
-	switch {
-	case younger(&b, &a):
-		return -1
-	case younger(&a, &b):
-		return 1
-	}
-	return strings.Compare(string(a.Link), string(b.Link))
 }
 
 func byName(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) }

@@ -11,6 +11,7 @@ import (
 type task struct {
 	held  *held
 	lease wire.Lease
+	told  bool // the lease's epoch is the directory's word, not a claim
 	step  step
 	cause string
 	call  call
@@ -31,7 +32,7 @@ func (k *keeper) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, step: h.step, cause: h.cause}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}

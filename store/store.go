@@ -26,11 +26,6 @@ const (
 	QueueLimit = 8 << 20
 )
 
-// epochAhead is how far in the future an epoch may lie that an instance claims
-// to have been given. Epochs begin as milliseconds since 1970; one from further
-// ahead was never given by a directory, and would be hard to outdo.
-const epochAhead = 24 * time.Hour
-
 // agentStopped is the close cause by which an ephemeral agent says that it will
 // not come back.
 var agentStopped = wire.CauseAgentStopped.String()

@@ -89,8 +89,8 @@ func (s *Redis) encode(t *task) int {
 		details := marshalLease(l)
 		t.call.script = s.scripts.hold
 		t.call.args = []any{
-			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), string(l.Replica), l.Shared, l.Yielding,
-			s.timing.lease.Milliseconds(), keep.Milliseconds(), epochAhead.Milliseconds(), details,
+			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
+			s.timing.lease.Milliseconds(), keep.Milliseconds(), details,
 		}
 		return len(details)
 	}

@@ -18,12 +18,12 @@ func (k AgentKey) String() string { return k.Tenant + "/" + k.Agent }
 type Lease struct {
 	AgentKey
 	Instance    InstanceID `json:"instance"`
-	Epoch       uint64     `json:"epoch"` // 0 until the directory has given one
+	Epoch       uint64     `json:"epoch"` // before it is registered: what the agent claims, or 0
 	Link        LinkID     `json:"link"`
 	Replica     ReplicaID  `json:"replica"`
 	Shared      bool       `json:"shared,omitempty"`    // other instances may stand beside this one
 	Ephemeral   bool       `json:"ephemeral,omitempty"` // delist soon after it is gone
-	Yielding    bool       `json:"yielding,omitempty"`  // never displaces a live agent: its token is for a pattern
+	Yielding    bool       `json:"yielding,omitempty"`  // displaces nobody and gives way: its token is for a pattern
 	Version     string     `json:"version,omitempty"`
 	RemoteAddr  string     `json:"remote_addr,omitempty"`
 	Connected   time.Time  `json:"connected"`
@@ -34,9 +34,10 @@ type Lease struct {
 // An Agent is what the directory knows of one agent, linked or departed.
 type Agent struct {
 	AgentKey
-	// Links are the live leases, lowest epoch first. Without any the agent has
-	// departed. If the leases are not shared, all are of one instance: the one
-	// with the highest epoch.
+	// Links are the live leases, lowest epoch first, those that yield last.
+	// Without any the agent has departed. If the leases are not shared, all are
+	// of one instance: the one with the highest epoch, or whose token is for the
+	// name.
 	Links []Lease
 	// Last is the newest lease there was; it describes an agent that departed.
 	Last Lease
@@ -73,7 +74,8 @@ func (a *Agent) Targets() []Target {
 var (
 	// ErrSuperseded: a younger instance of the same name holds the agent.
 	ErrSuperseded = errors.New("superseded by a younger instance of the same name")
-	// ErrNameTaken: the lease is Yielding and another instance is live.
+	// ErrNameTaken: the lease is Yielding and another instance is live, or one
+	// that does not yield has come.
 	ErrNameTaken = errors.New("the name is in use, and a token for a pattern displaces nobody")
 )
 

@@ -1,48 +1,76 @@
 -- Takes a link's lease, or takes it again: the rules of conflict.
 --
--- Two instances of one name conflict unless both are shared. The younger wins:
--- the one with the higher epoch. An instance not seen before is the youngest,
--- unless it yields.
+-- Two instances of one name conflict unless both are shared, and both or neither
+-- yield. One whose token is for this name goes before one that yields, whatever
+-- their epochs. Of two that do not yield the younger wins: the one with the
+-- higher epoch. One that yields displaces nobody, but for a later one that came
+-- while the directory had lost it.
 --
--- ARGV: link, instance, epoch claimed, replica, shared, yielding, lease (ms),
--- keep after that (ms), how far ahead an epoch may be (ms), the lease in JSON.
+-- An instance not seen before is the youngest. An epoch that it claims counts
+-- only against it: it may make the instance older where the younger wins, and
+-- gives no place before others. An epoch that the directory has told, which the
+-- replica says and not the agent, stays.
+--
+-- ARGV: link, instance, epoch, whether the directory has told it (0: claimed),
+-- replica, shared, yielding, lease (ms), keep after that (ms), the lease in JSON.
 -- Returns {'ok', epoch, displaced replica, its link, …}, {'superseded'} or
 -- {'taken'}.
 
-local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[4],
-  shared = ARGV[5] == '1', expiry = now + tonumber(ARGV[7]), seen = now}
-local yielding = ARGV[6] == '1'
+local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[5],
+  shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = now + tonumber(ARGV[8]), seen = now}
+local told = ARGV[4] == '1'
 local links = readLinks()
+
+-- One that was not shared and now is may be older than any: it is not the same.
+local function same(l) return l.instance == me.instance and l.shared == me.shared end
 
 local highest, known = 0, false
 for _, l in ipairs(links) do
   highest = math.max(highest, l.epoch)
-  if l.instance == me.instance then
+  if same(l) then
     me.epoch, known = l.epoch, true
   end
 end
-if not known and (me.epoch == 0 or me.epoch > now + tonumber(ARGV[9])) then
-  -- Not below the clock, so that an emptied Redis gives no lower one than before.
-  me.epoch = math.max(highest + 1, now)
+-- Not below the clock, so that an emptied Redis gives no lower one than before.
+local fresh = math.max(highest + 1, now)
+local claimed = not known and not told
+if claimed and (me.epoch == 0 or me.epoch > fresh) then
+  me.epoch = fresh
 end
 
-local kept, displaced, taken = {me}, {}, false
+local function displaces(l)
+  if me.yielding ~= l.yielding then return l.yielding end
+  if me.yielding then return told and younger(l, me) end
+  return younger(me, l)
+end
+
+local kept, displaced, past, refusal = {me}, {}, {}, nil
 for _, l in ipairs(links) do
-  local conflict = l.expiry > now and l.instance ~= me.instance and not (l.shared and me.shared)
-  if conflict and younger(l, me) then
-    return {'superseded'}
-  elseif conflict then
-    taken = yielding
-    displaced[#displaced + 1] = l
+  local live = l.expiry > now
+  local shared = l.shared and me.shared
+  if live and not same(l) and not (shared and l.yielding == me.yielding) then
+    if displaces(l) then
+      displaced[#displaced + 1] = l
+    elseif younger(l, me) and not shared then
+      return {'superseded'}
+    else
+      refusal = 'taken'
+    end
+  elseif not live and l.yielding and not me.yielding then
+    past[#past + 1] = l -- it shall not describe the agent when this one has gone
   elseif l.link ~= me.link then
     kept[#kept + 1] = l
   end
 end
-if taken then
-  return {'taken'}
+if refusal then
+  return {refusal}
+end
+if claimed and (me.shared or me.yielding) then
+  me.epoch = fresh
 end
 
 local reply = {'ok', number(me.epoch)}
+for _, l in ipairs(past) do redis.call('HDEL', KEYS[1], 'd:' .. l.link) end
 for _, l in ipairs(displaced) do
   redis.call('HDEL', KEYS[1], 'd:' .. l.link)
   reply[#reply + 1] = l.replica
@@ -51,5 +79,5 @@ end
 redis.call('HSET', KEYS[1], 'd:' .. me.link, ARGV[10])
 redis.call('HDEL', KEYS[1], 'seen', 'close')
 writeLinks(kept)
-keepFor(tonumber(ARGV[7]) + tonumber(ARGV[8]))
+keepFor(tonumber(ARGV[8]) + tonumber(ARGV[9]))
 return reply

@@ -5,7 +5,8 @@
 --     link epoch expiry seen shared instance replica
 --
 -- with times in milliseconds of Redis's clock. A link is live until its expiry.
--- "d:" and the link's ID name the rest of its lease. "seen" and "close" say when
+-- "d:" and the link's ID name the rest of its lease. "yielding" names the links
+-- whose token is for a pattern, a space after each. "seen" and "close" say when
 -- and why the last live link was released.
 
 local time = redis.call('TIME')
@@ -13,14 +14,18 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function number(n) return string.format('%.0f', n) end
 
+local wasYielding = '' -- the field, as readLinks found it
+
 local function readLinks()
   local links = {}
+  wasYielding = redis.call('HGET', KEYS[1], 'yielding') or ''
   for line in string.gmatch(redis.call('HGET', KEYS[1], 'links') or '', '[^\n]+') do
     local link, epoch, expiry, seen, shared, instance, replica =
       string.match(line, '^(%S+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+)$')
     if link then
       links[#links + 1] = {link = link, epoch = tonumber(epoch), expiry = tonumber(expiry),
-        seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica}
+        seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica,
+        yielding = string.find(wasYielding, link .. ' ', 1, true) ~= nil}
     end
   end
   return links
@@ -40,16 +45,18 @@ local function writeLinks(links)
       newest = l
     end
   end
-  local lines = {}
+  local lines, yielding = {}, ''
   for _, l in ipairs(links) do
     if l.expiry > now or l == newest then
       lines[#lines + 1] = table.concat({l.link, number(l.epoch), number(l.expiry), number(l.seen),
         l.shared and '1' or '0', l.instance, l.replica}, ' ')
+      if l.yielding then yielding = yielding .. l.link .. ' ' end
     else
       redis.call('HDEL', KEYS[1], 'd:' .. l.link)
     end
   end
   redis.call('HSET', KEYS[1], 'links', table.concat(lines, '\n'))
+  if yielding ~= wasYielding then redis.call('HSET', KEYS[1], 'yielding', yielding) end
 end
 
 -- keepFor lets the record go in so many milliseconds.

@@ -140,9 +140,83 @@ func testYielding(t *testing.T, b *bench) {
 	b.Await(t, within, LostTo(other.Link, wire.ErrSuperseded))
 }
 
+// The lowest epoch of shared instances is asked first, so no instance that the
+// record does not know may choose its own.
+func testClaimedFirst(t *testing.T, b *bench) {
+	thief := NewLease("t", "a")
+	thief.Epoch = 1
+	b.register(thief) // alone, and not shared: it may be as old as it likes
+	b.Release(thief.Link, stopped)
+	b.links(thief.AgentKey)
+
+	first, second := NewLease("t", "a"), NewLease("t", "a")
+	first.Shared, second.Shared = true, true
+	first.Epoch = b.register(first)
+	second.Epoch = b.register(second)
+	again := thief
+	again.Link, again.Shared = wire.NewID[wire.LinkID](), true
+	other := NewLease("t", "a")
+	other.Epoch, other.Shared = 1, true
+	b.register(again)
+	b.register(other)
+	b.links(first.AgentKey, first.Link, second.Link, again.Link, other.Link)
+
+	back := first
+	back.Link, back.Epoch = wire.NewID[wire.LinkID](), 0
+	if epoch := b.register(back); epoch != first.Epoch {
+		t.Errorf("an instance that is linked has epoch %d, and by another link %d", first.Epoch, epoch)
+	}
+}
+
+// testYieldingLeaves: what a token for a pattern took while the agent was away,
+// it gives back, whatever the epochs.
+func testYieldingLeaves(t *testing.T, b *bench) {
+	owner, other := NewLease("t", "a"), NewLease("t", "a")
+	other.Yielding = true
+	owner.Epoch = b.register(owner)
+	b.Release(owner.Link, lost)
+	b.links(owner.AgentKey)
+	if epoch := b.register(other); epoch <= owner.Epoch {
+		t.Fatalf("epoch %d after %d", epoch, owner.Epoch)
+	}
+	owner.Link = wire.NewID[wire.LinkID]()
+	b.register(owner)
+	b.links(owner.AgentKey, owner.Link)
+	b.Await(t, within, LostTo(other.Link, wire.ErrNameTaken))
+	other.Link = wire.NewID[wire.LinkID]()
+	b.refused(other, wire.ErrNameTaken)
+
+	b.Release(owner.Link, drained)
+	if a := b.links(owner.AgentKey); a.Last.Link != owner.Link || a.LastClose != drained {
+		t.Errorf("described by link %s, closed for %q; want link %s", a.Last.Link, a.LastClose, owner.Link)
+	}
+}
+
+func testYieldingShared(t *testing.T, b *bench) {
+	var yielding []wire.Lease
+	for range 2 {
+		l := NewLease("t", "a")
+		l.Shared, l.Yielding = true, true
+		b.register(l)
+		yielding = append(yielding, l)
+	}
+	b.links(yielding[0].AgentKey, yielding[0].Link, yielding[1].Link)
+
+	owner := NewLease("t", "a") // its token is for this name
+	owner.Shared, owner.Epoch = true, 1
+	b.register(owner)
+	b.links(owner.AgentKey, owner.Link)
+	for _, l := range yielding {
+		b.Await(t, within, LostTo(l.Link, wire.ErrNameTaken))
+		l.Link = wire.NewID[wire.LinkID]()
+		b.refused(l, wire.ErrNameTaken)
+	}
+	b.links(owner.AgentKey, owner.Link)
+}
+
 func testShared(t *testing.T, b *bench) {
 	first, second := NewLease("t", "a"), NewLease("t", "a")
-	first.Shared, second.Shared, second.Yielding = true, true, true
+	first.Shared, second.Shared = true, true
 	second.Targets = append(second.Targets, wire.Target{Name: "app"})
 	b.register(first)
 	b.register(second)
