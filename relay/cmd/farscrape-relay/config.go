@@ -117,14 +117,20 @@ func (c *config) checkURL() error {
 func (c *config) hasKey() bool   { return c.Key != "" || c.KeyFile != "" }
 func (c *config) hasRedis() bool { return c.RedisURL != "" || c.RedisURLFile != "" }
 
-// publicURL is nil if none is set.
+// publicURL is nil if none is set. Its errors do not quote the URL, which may hold
+// a password that somebody took to belong there.
 func (c *config) publicURL() (*url.URL, error) {
 	if c.PublicURL == "" {
 		return nil, nil
 	}
 	u, err := url.Parse(c.PublicURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("FARSCRAPE_PUBLIC_URL=%s: must be like https://relay.example.com", c.PublicURL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return nil, errors.New("FARSCRAPE_PUBLIC_URL: must be like https://relay.example.com")
+	case u.User != nil:
+		return nil, errors.New("FARSCRAPE_PUBLIC_URL: must hold no user name and no password: discovery prints it for everybody")
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, errors.New("FARSCRAPE_PUBLIC_URL: must have no ? and no #")
 	}
 	return u, nil
 }
