@@ -213,7 +213,11 @@ func (r *receiver) message(b []byte) {
 			s.keeper.renewLink(link)
 		}
 	case wire.EnvelopeFrames:
-		gap, deliver := r.from.accept(e, time.Now())
+		gap, deliver, anew := r.from.accept(e, time.Now())
+		if anew {
+			s.metrics.restarts.Inc()
+			s.log.Warn("all that came from a replica was out of place; it is believed anew", "from", e.From, "envelopes", staleEnvelopes, "within", staleFor)
+		}
 		if gap {
 			s.metrics.gaps.Inc()
 			r.events.Gap(e.From)

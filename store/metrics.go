@@ -13,6 +13,7 @@ type metrics struct {
 	bytesIn       prometheus.Counter
 	bytesOut      prometheus.Counter
 	gaps          prometheus.Counter
+	restarts      prometheus.Counter
 	malformed     prometheus.Counter
 	droppedDown   prometheus.Counter
 	droppedFull   prometheus.Counter
@@ -47,6 +48,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gaps: f.NewCounter(prometheus.CounterOpts{
 			Name: "farscrape_relay_bus_gaps_total",
 			Help: "Times that frames from another replica were lost on the bus.",
+		}),
+		restarts: f.NewCounter(prometheus.CounterOpts{
+			Name: "farscrape_relay_bus_streams_restarted_total",
+			Help: "Times that a replica was believed anew, since all of its envelopes were out of place: something else had written in its name.",
 		}),
 		malformed: f.NewCounter(prometheus.CounterOpts{
 			Name: "farscrape_relay_bus_malformed_total",

@@ -242,12 +242,13 @@ func (o *outbox) destinations() []wire.ReplicaID {
 	return slices.Collect(maps.Keys(o.queues))
 }
 
-// sweep forgets destinations that were not used for long.
+// sweep forgets destinations that were not used for long. If they come back, then
+// with a stream from its beginning: nothing was lost of the last.
 func (o *outbox) sweep(before time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for to, q := range o.queues {
-		if q.bytes == 0 && q.used.Before(before) {
+		if q.bytes == 0 && !q.owing && q.used.Before(before) {
 			delete(o.queues, to)
 		}
 	}
