@@ -37,18 +37,24 @@ func (rt *route) hop(r *Relay) hop {
 
 // A candidate is a link that may lead to the target.
 type candidate struct {
-	epoch     uint64
+	epoch     uint64 // 0: local only, the directory was away
 	instance  wire.InstanceID
+	yielding  bool      // its token is for a pattern
 	route     route     // without target and rest
 	connected time.Time // by the clock of the replica that holds the link
 	targets   []wire.Target
 }
 
+// unsure reports whether nobody has said yet that the instance may have the
+// name: a token for a pattern displaces nobody, and the directory was not asked.
+func (c *candidate) unsure() bool { return c.epoch == 0 && c.yielding }
+
 // findRoute finds a route for the scrape that uses none of the tried links.
-// Only an unshared agent's link held here needs no directory.
+// Only an unshared agent's link held here needs no directory, if it is sure.
 func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*route, *wire.Error) {
-	locals := r.localCandidates(k, tried)
-	if len(locals) > 0 && !locals[0].route.local.hello.Shared {
+	locals, unsure := r.localCandidates(k, tried)
+	shared := len(locals) > 0 && locals[0].route.local.hello.Shared
+	if len(locals) > 0 && !shared && !unsure {
 		return choose(newest(locals), k, s)
 	}
 	most := freshLinked
@@ -63,7 +69,13 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 		if agent == nil && len(locals) == 0 {
 			return nil, unknownAgent(k)
 		}
+		if err != nil && unsure {
+			agent = r.routes.remembered(k, time.Now())
+		}
 		candidates := locals
+		if unsure {
+			candidates = r.giveWay(locals, k, agent)
+		}
 		if agent != nil {
 			candidates = r.addRemote(candidates, agent, tried)
 		}
@@ -72,7 +84,13 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 				r.routes.forget(k)
 				continue
 			}
+			if err != nil {
+				return nil, err
+			}
 			return nil, wire.Errorf(wire.AgentOffline, "agent %s is known but not linked", k.Agent)
+		}
+		if unsure && !shared {
+			candidates = newest(candidates)
 		}
 		rt, failure := choose(candidates, k, s)
 		if failure != nil && cached {
@@ -87,17 +105,51 @@ func unknownAgent(k wire.AgentKey) *wire.Error {
 	return wire.Errorf(wire.AgentUnknown, "no agent %q is known", k.Agent)
 }
 
-// localCandidates are the usable links held here.
-func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) []candidate {
-	var found []candidate
+// localCandidates are the usable links held here, and whether any is unsure that
+// has to give way to whoever the directory knows.
+func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []candidate, unsure bool) {
+	held, doubtful := false, false
 	for _, l := range r.links.of(k) {
 		epoch, targets, usable := l.current()
-		if usable && !slices.Contains(tried, l.id) {
-			found = append(found, candidate{epoch, l.hello.Instance,
-				route{key: k, link: l.id, replica: r.Replica, local: l}, l.connected, targets})
+		if !usable {
+			continue
+		}
+		c := candidate{epoch, l.hello.Instance, l.claims.IsGlob(),
+			route{key: k, link: l.id, replica: r.Replica, local: l}, l.connected, targets}
+		held, doubtful = held || !c.unsure(), doubtful || c.unsure()
+		if !slices.Contains(tried, l.id) {
+			found = append(found, c)
 		}
 	}
-	return found
+	if held && doubtful { // tried or not, whoever is sure of the name has it
+		found, doubtful = slices.DeleteFunc(found, func(c candidate) bool { return c.unsure() }), false
+	}
+	return found, doubtful && len(found) > 0
+}
+
+// giveWay drops the unsure candidates if the directory knows, or knew, of another
+// instance: one that cannot be reached has the name all the same.
+func (r *Relay) giveWay(locals []candidate, k wire.AgentKey, agent *wire.Agent) []candidate {
+	if agent == nil {
+		return locals
+	}
+	return slices.DeleteFunc(slices.Clone(locals), func(c candidate) bool {
+		return c.unsure() && slices.ContainsFunc(agent.Links, func(l wire.Lease) bool {
+			gone := l.Replica == r.Replica && r.links.get(l.Link) == nil
+			return l.Instance != c.instance && !gone
+		})
+	})
+}
+
+// yieldingLast orders a token for the name before one for a pattern.
+func yieldingLast(a, b candidate) int {
+	switch {
+	case a.yielding == b.yielding:
+		return 0
+	case b.yielding:
+		return -1
+	}
+	return 1
 }
 
 // byAge orders instances as the directory does, the oldest first. One that has
@@ -107,9 +159,10 @@ func byAge(a, b candidate) int {
 	return cmp.Or(cmp.Compare(a.epoch-1, b.epoch-1), cmp.Compare(a.instance, b.instance)) // 0 wraps to the top
 }
 
-// newest drops all instances but the youngest.
+// newest drops all instances but the youngest, or the youngest whose token is
+// for the name.
 func newest(all []candidate) []candidate {
-	best := slices.MaxFunc(all, byAge)
+	best := slices.MaxFunc(all, func(a, b candidate) int { return cmp.Or(yieldingLast(b, a), byAge(a, b)) })
 	return slices.DeleteFunc(all, func(c candidate) bool { return c.instance != best.instance })
 }
 
@@ -117,7 +170,7 @@ func newest(all []candidate) []candidate {
 func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
 	for _, lease := range agent.Links {
 		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
-			candidates = append(candidates, candidate{lease.Epoch, lease.Instance,
+			candidates = append(candidates, candidate{lease.Epoch, lease.Instance, lease.Yielding,
 				route{key: agent.AgentKey, link: lease.Link, replica: lease.Replica}, lease.Connected, lease.Targets})
 		}
 	}
@@ -130,7 +183,7 @@ func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wir
 // made another since.
 func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *wire.Error) {
 	slices.SortFunc(candidates, func(a, b candidate) int {
-		return cmp.Or(byAge(a, b),
+		return cmp.Or(yieldingLast(a, b), byAge(a, b),
 			cmp.Compare(b.route.name(), a.route.name()), // local before bus
 			b.connected.Compare(a.connected))
 	})

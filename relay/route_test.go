@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +62,75 @@ func TestSourcesOfOneNameDoNotAlternateWhileTheDirectoryIsAway(t *testing.T) {
 			for range 20 {
 				wantBody(t, <-r.scrape(5*time.Second), string(first.body))
 			}
+		})
+	}
+}
+
+// sometimesAway is a directory that can be taken away.
+type sometimesAway struct {
+	counted
+	away *atomic.Bool
+}
+
+func (d sometimesAway) Register(ctx context.Context, l wire.Lease) (uint64, error) {
+	if d.away.Load() {
+		return 0, errAway
+	}
+	return d.counted.Register(ctx, l)
+}
+
+func (d sometimesAway) Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error) {
+	if d.away.Load() {
+		return nil, errAway
+	}
+	return d.counted.Lookup(ctx, k)
+}
+
+// While the directory is away nobody refuses a token for a pattern. It gets no
+// scrape of an agent that another instance is known to hold, here or elsewhere,
+// whether that one can be reached or not.
+func TestAPatternsTokenTakesNothingWhileTheDirectoryIsAway(t *testing.T) {
+	for name, shared := range map[string]bool{"shared": true, "not shared": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var gone atomic.Bool
+				c := newCluster(t, 2, func(c *relay.Config) { c.Directory = sometimesAway{c.Directory.(counted), &gone} })
+				here, there := c.replicas[0], c.replicas[1]
+				intruder := dialOptions{pattern: "ed*", shared: shared}
+				held := here.dial(dialOptions{shared: shared})
+				held.serve("held")
+				wantBody(t, <-there.scrape(5*time.Second), "held") // it remembers where
+				gone.Store(true)
+				here.dial(intruder).serve("intruder")
+				there.dial(intruder).serve("intruder")
+				for range 10 {
+					wantBody(t, <-here.scrape(5*time.Second), "held")
+					wantBody(t, <-there.scrape(5*time.Second), "held")
+					time.Sleep(5 * time.Minute)
+				}
+				here.bus.kill()
+				if got := <-there.scrape(5 * time.Second); got.err == nil {
+					t.Errorf("%q was answered for an agent that cannot be reached", got.body)
+				}
+				gone.Store(false) // the leases are not yet written
+				wantBody(t, <-here.scrape(5*time.Second), "held")
+
+				gone.Store(true)
+				for range 10 {
+					intruder.name, intruder.instance = "edge2", wire.NewID[wire.InstanceID]()
+					first := here.dial(intruder)
+					first.serve("intruder")
+					other := func(s *wire.Scrape) { s.Agent = "edge2" }
+					wantBody(t, <-here.scrape(5*time.Second, other), "intruder") // nobody else is known
+					own := here.dial(dialOptions{name: "edge2", shared: shared})
+					own.serve("own")
+					wantBody(t, <-here.scrape(5*time.Second, other), "own")
+					for _, a := range []*agent{first, own} {
+						_ = a.conn.CloseNow()
+					}
+					time.Sleep(time.Minute)
+				}
+			})
 		})
 	}
 }

@@ -62,6 +62,21 @@ func (c *routeCache) get(k wire.AgentKey, now time.Time, most time.Duration) (ag
 	return e.agent, true
 }
 
+// remembered returns the directory's last word of an agent, and has it remembered
+// on: the directory is away.
+func (c *routeCache) remembered(k wire.AgentKey, now time.Time) *wire.Agent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[k]
+	if e == nil {
+		return nil
+	}
+	if e.until.Before(now) {
+		e.until = now // stale, and not expired for as long as anybody asks
+	}
+	return e.agent
+}
+
 func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 	fresh := freshAbsent
 	if agent != nil && agent.Connected() {
@@ -85,12 +100,13 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 	e.agent, e.asked, e.until = agent, now, now.Add(fresh)
 }
 
-// forget makes the next scrape of the agent ask the directory.
+// forget makes the next scrape of the agent ask the directory. While that is
+// away its last word is remembered.
 func (c *routeCache) forget(k wire.AgentKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[k]; e != nil {
-		e.until = time.Time{}
+	if e, now := c.entries[k], time.Now(); e != nil && now.Before(e.until) {
+		e.until = now
 	}
 }
 
