@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -17,24 +16,31 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// agents is a tenant's whole listing, in the order of names.
-func (e *Edge) agents(ctx context.Context, tenant string) ([]wire.Agent, *wire.Error) {
-	listing, err := e.Scraper.Agents(ctx, tenant)
-	if err != nil {
-		if failure, ok := errors.AsType[*wire.Error](err); ok && failure.Reason == wire.BusUnavailable {
-			return nil, failure
-		}
-		return nil, wire.Errorf(wire.BusUnavailable, "no whole list of agents: %v", err)
+// listing is a tenant's whole listing.
+func (e *Edge) listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	l, failure := e.Scraper.Listing(ctx, tenant)
+	if failure != nil && failure.Reason != wire.BusUnavailable {
+		failure = wire.Errorf(wire.BusUnavailable, "no whole list of agents: %v", failure)
 	}
-	listing = slices.Clone(listing) // it may be the directory's own
-	slices.SortFunc(listing, func(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) })
-	return listing, nil
+	return l, failure
 }
 
 // agentsOf is the part of the listing that a caller may see.
 func (e *Edge) agentsOf(ctx context.Context, who caller) ([]wire.Agent, *wire.Error) {
-	listing, failure := e.agents(ctx, who.tenant)
-	return slices.DeleteFunc(listing, func(a wire.Agent) bool { return !who.allows(a.Agent) }), failure
+	l, failure := e.listing(ctx, who.tenant)
+	if failure != nil {
+		return nil, failure
+	}
+	if who.allow == "" {
+		return l.Agents, nil
+	}
+	var seen []wire.Agent // a listing does not change
+	for i := range l.Agents {
+		if who.allows(l.Agents[i].Agent) {
+			seen = append(seen, l.Agents[i])
+		}
+	}
+	return seen, nil
 }
 
 // sortedTargets are an agent's targets in the order of names.
@@ -63,13 +69,17 @@ func (e *Edge) serveClients(w http.ResponseWriter, r *http.Request, who caller) 
 	if failure != nil {
 		return failure
 	}
-	groups := []group{}
+	type client struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"` // null, always
+	}
+	clients := []client{}
 	for i := range agents {
 		if agents[i].Connected() {
-			groups = append(groups, group{Targets: []string{agents[i].Agent}})
+			clients = append(clients, client{Targets: []string{agents[i].Agent}})
 		}
 	}
-	return sendJSON(w, groups)
+	return answerJSON(w, clients)
 }
 
 // An agentView is one agent in /api/v1/agents.
@@ -104,7 +114,7 @@ func (e *Edge) serveAgents(w http.ResponseWriter, r *http.Request, who caller) *
 			views[i].Replicas[j] = a.Links[j].Replica
 		}
 	}
-	return sendJSON(w, map[string][]agentView{"agents": views})
+	return answerJSON(w, map[string][]agentView{"agents": views})
 }
 
 // forgetAgent takes a departed agent off the list.
@@ -124,19 +134,23 @@ func (e *Edge) forgetAgent(w http.ResponseWriter, r *http.Request, who caller) *
 	return nil
 }
 
-// sendJSON encodes all of v before anything of it is sent.
-func sendJSON(w http.ResponseWriter, v any) *wire.Error {
+// answerJSON encodes all of v before anything of it is sent.
+func answerJSON(w http.ResponseWriter, v any) *wire.Error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
 		return wire.Errorf(wire.Internal, "%v", err)
 	}
+	sendJSON(w, b.Bytes())
+	return nil
+}
+
+func sendJSON(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(b.Bytes()) // whoever does not read it is gone
-	return nil
+	_, _ = w.Write(body) // whoever does not read it is gone
 }
 
 // trusted reports whether a peer is one of TrustedProxies.

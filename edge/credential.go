@@ -53,6 +53,9 @@ func (e *Edge) ours(text string) bool { return e.Keys != nil && e.Keys.Within(te
 // tokensOf are the tokens that a scrape may be authenticated by: in proxy mode
 // Authorization belongs to the target.
 func tokensOf(h http.Header, m mode) []string {
+	if m == anyMode {
+		return append(tokensOf(h, ownPage), tokensOf(h, proxyMode)...)
+	}
 	if m == proxyMode {
 		return []string{tokenOf(h), credentialOf(h.Get("Proxy-Authorization"))}
 	}

@@ -29,14 +29,15 @@ type scraper interface {
 	// Scrape carries out s within ctx, whose deadline is the scrape's. An error
 	// is a *wire.Error; an Answer beside it counts for its Route only.
 	Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error)
-	// Knows reports whether address, host:port in lower case, names an agent
-	// of the tenant, linked or departed, or is declared by one. It is asked
-	// with each request whose mode depends on it, so it answers from memory
-	// when it can.
-	Knows(ctx context.Context, tenant, address string) bool
-	// Agents lists all agents of a tenant, linked and departed. It answers with
-	// the whole of it or with an error.
-	Agents(ctx context.Context, tenant string) ([]wire.Agent, error)
+	// ClaimToName says whether a host, in lower case, is the name of an agent of
+	// the tenant, linked or departed; ClaimToAddress, what host:port is. They are
+	// asked with each request whose Host is not ours, so they answer from memory
+	// when they can, and ClaimToName does not wait for a directory that hangs.
+	ClaimToName(ctx context.Context, tenant, host string) wire.Claim
+	ClaimToAddress(ctx context.Context, tenant, address string) wire.Claim
+	// Listing lists all agents of a tenant. It answers with the whole of it or
+	// with an error.
+	Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error)
 	// Forget takes a departed agent off the list.
 	Forget(ctx context.Context, key wire.AgentKey) error
 	// Ready is false while the replica starts and while it drains.
@@ -54,9 +55,13 @@ type Config struct {
 	Keys    *token.Keys // required unless NoAuth
 	// NoAuth lets anybody scrape the default tenant.
 	NoAuth bool
-	// PublicURL is where Prometheus reaches this edge. Discovery prints it, and
-	// no agent goes by its host. Nil: discovery takes the request's.
+	// PublicURL is where Prometheus reaches this edge. Discovery prints it. Nil:
+	// discovery takes the request's.
 	PublicURL *url.URL
+	// OwnHosts are this relay's names, beside PublicURL's host.
+	OwnHosts wire.Hosts
+	// OriginForm says what a front-end may have made of proxy mode.
+	OriginForm OriginForm
 	// TrustedProxies are the peers whose X-Forwarded-Host and -Proto count.
 	TrustedProxies []netip.Prefix
 	// DefaultTimeout is a scrape's when Prometheus sends none; MaxTimeout caps
@@ -75,12 +80,12 @@ type Config struct {
 // An Edge serves one replica's scrapers.
 type Edge struct {
 	Config
-	public    string // PublicURL's host in lower case, without its port
 	prefix    string // PublicURL's path, without a trailing slash
 	pages     http.Handler
 	metrics   *metrics
 	directory directoryDescs
 	quiet     *quiet
+	lists     lists     // of discovery
 	repeats   sync.Once // was told
 }
 
@@ -100,7 +105,7 @@ func New(c Config) *Edge {
 	}
 	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet()}
 	if c.PublicURL != nil {
-		e.public = strings.ToLower(c.PublicURL.Hostname())
+		e.OwnHosts = c.OwnHosts.With(c.PublicURL.Host)
 		e.prefix = strings.TrimSuffix(c.PublicURL.EscapedPath(), "/")
 	}
 	e.pages = e.routes()
@@ -116,7 +121,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	start, timeout := time.Now(), e.timeout(r.Header)
 	ctx, cancel := context.WithDeadline(r.Context(), start.Add(lessMargin(timeout)))
 	defer cancel()
-	m := e.modeOf(ctx, r)
+	m, refused := e.modeOf(ctx, r)
 	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
 		e.Connect.ServeHTTP(w, r) // which outlives any scrape
 		return
@@ -131,7 +136,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	// A scraper that stops reading must not hold this goroutine. Not every
 	// ResponseWriter has a deadline; the server's does, and clears it after.
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(timeout + writeGrace))
-	x := &exchange{edge: e, w: w, r: r, mode: m, start: start, route: routeNone}
+	x := &exchange{edge: e, w: w, r: r, mode: m, refused: refused, start: start, route: routeNone}
 	x.serve(ctx)
 }
 

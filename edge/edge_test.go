@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,9 +25,11 @@ import (
 
 // A fake is a scraper whose every answer the test decides.
 type fake struct {
-	known   map[string]bool // tenant + " " + address
+	known   map[string]wire.Claim // by tenant + " " + host:port; a name's, by host alone
 	agents  []wire.Agent
-	listing error
+	listing *wire.Error
+	version atomic.Uint64
+	same    bool // the listing stays the same one
 	forgot  []wire.AgentKey
 	forget  error
 
@@ -47,21 +51,37 @@ func (f *fake) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error)
 	return f.answer(ctx, s)
 }
 
-func (f *fake) Knows(_ context.Context, tenant, address string) bool {
-	if f.known == nil && address == "bug:80" {
+func (f *fake) ClaimToName(_ context.Context, tenant, host string) wire.Claim {
+	if f.known == nil && host == "bug" {
 		panic("a bug")
+	}
+	return f.known[tenant+" "+host]
+}
+
+func (f *fake) ClaimToAddress(ctx context.Context, tenant, address string) wire.Claim {
+	if claim := f.ClaimToName(ctx, tenant, wire.HostOf(address)); claim != wire.Unclaimed {
+		return claim
 	}
 	return f.known[tenant+" "+address]
 }
 
-func (f *fake) Agents(_ context.Context, tenant string) ([]wire.Agent, error) {
+func (f *fake) Listing(_ context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	if f.listing != nil {
+		return nil, f.listing
+	}
 	var agents []wire.Agent
 	for _, a := range f.agents {
 		if a.Tenant == tenant {
 			agents = append(agents, a)
 		}
 	}
-	return agents, f.listing
+	slices.SortFunc(agents, func(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) })
+	l := wire.NewListing(agents)
+	if !f.same {
+		f.version.Add(1)
+	}
+	l.Version = f.version.Load()
+	return l, nil
 }
 
 func (f *fake) Forget(_ context.Context, key wire.AgentKey) error {
@@ -240,7 +260,7 @@ func TestPathMode(t *testing.T) {
 
 func TestProxyMode(t *testing.T) {
 	b := newBench(t)
-	b.known = map[string]bool{"default edge-1:9100": true}
+	b.known = map[string]wire.Claim{"default edge-1": wire.BoundName}
 	for name, request := range map[string]string{
 		"absolute form": "GET http://Edge-1:9100/metrics?a=1&_scheme=https&b=%2F HTTP/1.1\nHost: other\nProxy-Authorization: Bearer " + b.scraper + "\n\n",
 		"made origin form, Proxy-Authorization left": "GET /metrics?a=1&_scheme=https&b=%2F HTTP/1.1\nHost: edge-1:9100\nProxy-Authorization: Bearer " + b.scraper + "\n\n",

@@ -39,11 +39,11 @@ func parseFilter(query string) (filter, *wire.Error) {
 			case "target":
 				f.targets = append(f.targets, value)
 			case "label":
-				label, value, ok := strings.Cut(value, "=")
+				name, value, ok := strings.Cut(value, "=")
 				if !ok {
 					return f, wire.Errorf(wire.BadRequest, "label must be name=value")
 				}
-				f.labels = append(f.labels, labelPair{label, value})
+				f.labels = append(f.labels, labelPair{name, value})
 			default:
 				return f, wire.Errorf(wire.BadRequest, "the query may have mode, agent, target and label")
 			}
@@ -60,9 +60,9 @@ func parseFilter(query string) (filter, *wire.Error) {
 func (f *filter) takesAgent(name string) bool  { return matchesOne(f.agents, name) }
 func (f *filter) takesTarget(name string) bool { return matchesOne(f.targets, name) }
 
-func (f *filter) takesLabels(labels map[string]string) bool {
+func (f *filter) takesLabels(g *group) bool {
 	for _, l := range f.labels {
-		if labels[l.name] != l.value {
+		if g.value(l.name) != l.value {
 			return false
 		}
 	}

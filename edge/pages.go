@@ -74,13 +74,13 @@ func (e *Edge) page(p page) http.HandlerFunc {
 
 // exposition serves p, whose text Prometheus would take for a target's, only to
 // a request that can be meant for us alone. One for a target that came through
-// a careless front-end has a Host that is not ours, our token in the field of
+// a careless front-end has a Host that is not ours, our token in a field of
 // proxy mode, or the HTTP/1.0 that nginx speaks to what is behind it.
 func (e *Edge) exposition(p page) http.HandlerFunc {
 	serve := e.page(p)
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, host := hostPort(r.Host)
-		if r.Header.Get(wire.HeaderToken) != "" || !e.ownHost(host) || !r.ProtoAtLeast(1, 1) {
+		if r.Header.Get(wire.HeaderToken) != "" || r.Header.Get("Proxy-Authorization") != "" || !e.ownHost(r, host) || !r.ProtoAtLeast(1, 1) {
 			e.nothingHere(w, r)
 			return
 		}
@@ -91,8 +91,8 @@ func (e *Edge) exposition(p page) http.HandlerFunc {
 // nothingHere answers what is no page of ours. It was likely meant for a target.
 func (e *Edge) nothingHere(w http.ResponseWriter, r *http.Request) {
 	address, host := hostPort(r.Host)
-	detail := "and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL"
-	if e.ownHost(host) {
+	detail := "and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS"
+	if e.ownHost(r, host) {
 		detail = "which is this relay; if a target was meant, a front-end has replaced the Host: use path mode"
 	}
 	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no page here for Host %q, %s", address, detail))

@@ -53,9 +53,8 @@ func (e *Edge) aimByHost(s *wire.Scrape, r *http.Request) *wire.Error {
 	if address == "" {
 		return wire.Errorf(wire.BadRequest, "the target must have a host, and a port from 1 to 65535")
 	}
-	// An address that some agent declared as its own may be an IP address; in
-	// origin form it is rather the one that a front-end put there.
-	if host == e.public || origin && e.ownHost(host) {
+	// An address that some agent declared as its own may be an IP address.
+	if e.OwnHosts.Has(host) {
 		return wire.Errorf(wire.AgentUnknown, "%s is this relay: if a front-end stands before it that rewrites Host, use path mode", address)
 	}
 	s.Host = address

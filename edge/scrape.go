@@ -13,11 +13,12 @@ import (
 // An exchange is one scrape on its way through the edge. Its one goroutine owns
 // all of it.
 type exchange struct {
-	edge  *Edge
-	w     http.ResponseWriter
-	r     *http.Request
-	mode  mode
-	start time.Time
+	edge    *Edge
+	w       http.ResponseWriter
+	r       *http.Request
+	mode    mode
+	refused *wire.Error // by what the request is; nil: it is a scrape
+	start   time.Time
 
 	scrape wire.Scrape
 	asked  bool   // the scraper was
@@ -86,6 +87,9 @@ func (x *exchange) run(ctx context.Context) *wire.Error {
 // prepare makes the request a wire.Scrape, or says why not.
 func (x *exchange) prepare(ctx context.Context) *wire.Error {
 	e, r := x.edge, x.r
+	if x.refused != nil {
+		return x.refused
+	}
 	if e.Scraper.Refusing() {
 		return wire.Errorf(wire.Draining, "this replica is about to exit")
 	}

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -10,13 +11,6 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A group is an element of Prometheus's HTTP service discovery. One unknown key
-// or one invalid label name would make it refuse the whole list.
-type group struct {
-	Targets []string          `json:"targets"`
-	Labels  map[string]string `json:"labels"`
-}
-
 // An omission says why discovery leaves a target out. It is also the metric's
 // label.
 type omission string
@@ -25,14 +19,17 @@ const (
 	// ambiguous: a proxy-mode request to its address would mean another target
 	// or none in particular.
 	ambiguous omission = "ambiguous"
+	// claimed: another agent has declared its address earlier.
+	claimed omission = "claimed"
 	// unprintable: Prometheus could not be told its labels or its path.
 	unprintable omission = "unprintable"
 )
 
-func omissions() []omission { return []omission{ambiguous, unprintable} }
+func omissions() []omission { return []omission{ambiguous, claimed, unprintable} }
 
 // serveDiscovery lists targets, one a group: all of them, or none and an error,
-// upon which Prometheus keeps what it has.
+// upon which Prometheus keeps what it has. A list is made once for all who ask
+// for it, and again when the listing has changed.
 func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller) *wire.Error {
 	f, failure := parseFilter(r.URL.RawQuery)
 	if failure != nil {
@@ -42,39 +39,69 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 	if failure != nil {
 		return failure
 	}
-	agents, failure := e.agents(r.Context(), who.tenant)
+	l, failure := e.listing(r.Context(), who.tenant)
 	if failure != nil {
 		return failure
 	}
-	var book *addressBook
-	if f.proxy {
-		book = newAddressBook(agents)
+	key := listKey{who.tenant, who.allow, r.URL.RawQuery, at}
+	list, err := e.lists.get(r.Context(), key, l.Version, func(ctx context.Context) ([]byte, error) {
+		return e.list(ctx, l, who, f, at)
+	})
+	if err != nil {
+		return failureOf(r.Context(), err)
 	}
-	groups := []group{} // never null: that would remove all targets as [] does, but say it by accident
-	for i := range agents {
-		a := &agents[i]
+	sendJSON(w, list)
+	return nil
+}
+
+// list makes the answer: the targets that the filter takes, of the agents that
+// the caller may see.
+func (e *Edge) list(ctx context.Context, l *wire.Listing, who caller, f filter, at base) ([]byte, error) {
+	list := groupList{}
+	for i := range l.Agents {
+		a := &l.Agents[i]
 		if !who.allows(a.Agent) || !f.takesAgent(a.Agent) {
 			continue
 		}
-		for _, t := range sortedTargets(a) {
-			if !t.Discoverable() || !f.takesTarget(t.Name) {
-				continue
-			}
-			g, why := pathGroup(at, a, t), omission("")
-			if f.proxy {
-				g, why = book.group(a, t)
-			}
-			if why == "" && wire.CheckLabels(t.Labels) != nil {
-				why = unprintable
-			}
-			if why != "" {
-				e.omit(r.Context(), a, t, why)
-			} else if len(g.Targets) > 0 && f.takesLabels(g.Labels) {
-				groups = append(groups, g)
+		if err := ctx.Err(); err != nil {
+			return nil, err // nobody waits any more
+		}
+		for _, g := range e.groups(ctx, l, a, f.proxy, at) {
+			if f.takesTarget(g.target.Name) && f.takesLabels(&g) {
+				list.add(&g)
 			}
 		}
 	}
-	return sendJSON(w, groups)
+	return list.end(), nil
+}
+
+// groups are all of an agent's targets that a mode can list.
+func (e *Edge) groups(ctx context.Context, l *wire.Listing, a *wire.Agent, proxy bool, at base) []group {
+	targets := sortedTargets(a)
+	groups := make([]group, 0, len(targets))
+	var places placeBook
+	if proxy {
+		places = newPlaceBook(a, targets)
+	}
+	for _, t := range targets {
+		if !t.Discoverable() {
+			continue
+		}
+		g, why := pathGroup(at, a, t), omission("")
+		if proxy {
+			g, why = proxyGroup(l.Book(), places, a, t)
+		}
+		if why == "" && wire.CheckLabels(t.Labels) != nil {
+			why = unprintable
+		}
+		if why != "" {
+			e.omit(ctx, a, t, why)
+		} else if g.address != "" {
+			groups = append(groups, g)
+		}
+	}
+	tellApart(groups)
+	return groups
 }
 
 // omit counts a target that is left out, and logs it once in a while.
@@ -88,31 +115,60 @@ func (e *Edge) omit(ctx context.Context, a *wire.Agent, t *wire.Target, why omis
 
 // pathGroup is a target for path mode.
 func pathGroup(at base, a *wire.Agent, t *wire.Target) group {
-	labels := groupLabels(a, t)
-	labels["__scheme__"] = at.scheme
-	labels["__metrics_path__"] = at.prefix + scrapePath + a.Agent + "/" + t.Name
-	if _, declared := t.Labels["instance"]; !declared { // all have the relay's address
-		labels["instance"] = a.Agent + "/" + t.Name
+	own := a.Agent + "/" + t.Name
+	g := group{agent: a, target: t, address: at.address, scheme: at.scheme, path: at.prefix + scrapePath + own, own: own}
+	if g.instance = t.Labels["instance"]; g.instance == "" {
+		g.instance = own // all have the relay's address
 	}
-	return group{[]string{at.address}, labels}
+	return g
 }
 
-// groupLabels are the labels that both modes give a target.
-func groupLabels(a *wire.Agent, t *wire.Target) map[string]string {
-	connected := "false"
-	if a.Connected() {
-		connected = "true"
+// proxyGroup is a target for proxy mode; without an address if it has none there.
+func proxyGroup(book *wire.AddressBook, places placeBook, a *wire.Agent, t *wire.Target) (group, omission) {
+	address := t.ProxyAddress(a.Agent)
+	if address == "" {
+		return group{}, ""
 	}
-	labels := make(map[string]string, len(t.Labels)+8)
-	for name, value := range t.Labels {
-		labels[name] = value
+	// Prometheus takes __metrics_path__ unescaped and escapes it its own way.
+	escaped := cmp.Or(t.Path, "/")
+	path, err := url.PathUnescape(escaped)
+	if err != nil || (&url.URL{Path: path}).EscapedPath() != escaped {
+		return group{}, unprintable
 	}
-	labels["agent"] = a.Agent
-	labels["__meta_farscrape_agent"] = a.Agent
-	labels["__meta_farscrape_target"] = t.Name
-	labels["__meta_farscrape_tenant"] = a.Tenant
-	labels["__meta_farscrape_connected"] = connected
-	return labels
+	switch holders := book.Holders(address); {
+	case len(holders) > 1 || !places.sole(address, t):
+		return group{}, ambiguous
+	case holders[0].Agent != a.Agent:
+		return group{}, claimed
+	}
+	return group{agent: a, target: t, address: address, scheme: "http", path: path,
+		instance: t.Labels["instance"], own: address + escaped}, ""
+}
+
+// A placeBook counts an agent's targets by where a proxy-mode request finds
+// them: at most one is found at each place.
+type placeBook map[place]int
+
+type place struct {
+	address, path string
+	subtree       bool
+}
+
+func newPlaceBook(a *wire.Agent, targets []*wire.Target) placeBook {
+	b := make(placeBook, len(targets))
+	for _, t := range targets {
+		if address := t.ProxyAddress(a.Agent); address != "" {
+			b[place{address, t.Path, t.Subtree}]++
+		}
+	}
+	return b
+}
+
+// sole reports whether a request for the very address and path that a target
+// declares is for that target, by the rule of wire.MatchTarget: an exact path
+// goes before a subtree.
+func (b placeBook) sole(address string, t *wire.Target) bool {
+	return b[place{address, t.Path, t.Subtree}] == 1 && (!t.Subtree || b[place{address, t.Path, false}] == 0)
 }
 
 // A base is where Prometheus reaches this edge.
@@ -145,80 +201,4 @@ func (e *Edge) publicBase(r *http.Request) (base, *wire.Error) {
 func first(list string) string {
 	value, _, _ := strings.Cut(list, ",")
 	return strings.TrimSpace(value)
-}
-
-// An addressBook knows which target a proxy-mode request would reach, by the
-// rule of package relay: the agent that the host names, else the only one that
-// declares the address, and of that agent's targets the one wire.MatchTarget
-// finds.
-type addressBook struct {
-	names   map[string]bool
-	holders map[string]map[string]bool    // agents by declared address
-	targets map[[2]string]([]wire.Target) // by agent and address
-}
-
-func newAddressBook(agents []wire.Agent) *addressBook {
-	b := &addressBook{
-		names:   make(map[string]bool, len(agents)),
-		holders: make(map[string]map[string]bool),
-		targets: make(map[[2]string][]wire.Target),
-	}
-	for i := range agents {
-		a := &agents[i]
-		b.names[a.Agent] = true
-		for _, t := range a.Targets() {
-			address := t.ProxyAddress(a.Agent)
-			key := [2]string{a.Agent, address}
-			b.targets[key] = append(b.targets[key], t)
-			if t.Address != "" {
-				if b.holders[address] == nil {
-					b.holders[address] = make(map[string]bool)
-				}
-				b.holders[address][a.Agent] = true
-			}
-		}
-	}
-	return b
-}
-
-// group is a target for proxy mode; without addresses if it has none there.
-func (b *addressBook) group(a *wire.Agent, t *wire.Target) (group, omission) {
-	address := t.ProxyAddress(a.Agent)
-	if address == "" {
-		return group{}, ""
-	}
-	// Prometheus takes __metrics_path__ unescaped and escapes it its own way.
-	escaped := t.Path
-	if escaped == "" {
-		escaped = "/"
-	}
-	path, err := url.PathUnescape(escaped)
-	if err != nil || (&url.URL{Path: path}).EscapedPath() != escaped {
-		return group{}, unprintable
-	}
-	if b.agentAt(address) != a.Agent {
-		return group{}, ambiguous
-	}
-	met, _, failure := wire.MatchTarget(a.Agent, b.targets[[2]string{a.Agent, address}], address, escaped)
-	if failure != nil || met.Name != t.Name {
-		return group{}, ambiguous
-	}
-	labels := groupLabels(a, t)
-	labels["__scheme__"] = "http" // to us; to the target it is the declared one
-	labels["__metrics_path__"] = path
-	return group{[]string{address}, labels}, ""
-}
-
-// agentAt is the agent that a request to address is for; empty if several are.
-func (b *addressBook) agentAt(address string) string {
-	if _, host := hostPort(address); b.names[host] {
-		return host
-	}
-	if len(b.holders[address]) != 1 {
-		return ""
-	}
-	for agent := range b.holders[address] {
-		return agent
-	}
-	return ""
 }

@@ -3,7 +3,7 @@ package edge
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -84,11 +84,17 @@ func TestDiscovery(t *testing.T) {
 	}
 }
 
+// A listed is a group as Prometheus reads it.
+type listed struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
 // takenByPrometheus checks what discovery/http and scrape refuse a list or a
 // target for.
-func takenByPrometheus(t *testing.T, body string) []group {
+func takenByPrometheus(t *testing.T, body string) []listed {
 	t.Helper()
-	var groups []group
+	var groups []listed
 	d := json.NewDecoder(bytes.NewReader([]byte(body)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&groups); err != nil || groups == nil {
@@ -111,7 +117,7 @@ func takenByPrometheus(t *testing.T, body string) []group {
 	return groups
 }
 
-func names(groups []group) []string {
+func names(groups []listed) []string {
 	all := []string{}
 	for _, g := range groups {
 		all = append(all, g.Labels["__meta_farscrape_agent"]+"/"+g.Labels["__meta_farscrape_target"])
@@ -174,7 +180,7 @@ func TestDiscoveryLeavesOutTheUnlisted(t *testing.T) {
 func TestDiscoveryIsWholeOrNone(t *testing.T) {
 	b := newBench(t)
 	b.agents = listing()
-	for _, err := range []error{errors.New("half of it"), wire.Errorf(wire.BusUnavailable, "away"), wire.Errorf(wire.Internal, "x")} {
+	for _, err := range []*wire.Error{wire.Errorf(wire.Deadline, "half of it"), wire.Errorf(wire.BusUnavailable, "away"), wire.Errorf(wire.Internal, "x")} {
 		b.listing = err
 		for _, path := range []string{"/sd", "/sd?mode=proxy", "/clients", "/api/v1/agents", "/metrics/agents"} {
 			b.get(t, path).want(t, 503, "bus_unavailable")
@@ -227,6 +233,9 @@ func TestProxyDiscoveryLeavesOutWhatIsAmbiguous(t *testing.T) {
 			{Name: "bad", Port: 1, Path: "/", Labels: map[string]string{"__x": "y"}},
 		}, "r1"),
 	}
+	early, late := time.Unix(1, 0), time.Unix(9, 0)
+	b.agents[0].Claims = map[string]time.Time{"b:9100": late, "db:9100": early}
+	b.agents[1].Since, b.agents[1].Claims = early, map[string]time.Time{"db:9100": early.Add(time.Millisecond)}
 	o := b.get(t, "/sd?mode=proxy")
 	groups := takenByPrometheus(t, o.body)
 	want := []string{"a/other", "a/root", "a/shadow", "a/space", "b/node"}
@@ -239,8 +248,11 @@ func TestProxyDiscoveryLeavesOutWhatIsAmbiguous(t *testing.T) {
 		}
 	}
 	counted := b.edge.metrics.omitted
-	if n := testutil.ToFloat64(counted.WithLabelValues("ambiguous")); n != 6 {
-		t.Errorf("%v counted as ambiguous: one, same, deep, taken and two shared are", n)
+	if n := testutil.ToFloat64(counted.WithLabelValues("ambiguous")); n != 5 {
+		t.Errorf("%v counted as ambiguous: one, same, deep and two shared are", n)
+	}
+	if n := testutil.ToFloat64(counted.WithLabelValues("claimed")); n != 1 {
+		t.Errorf("%v counted as claimed: taken is", n)
 	}
 	if n := testutil.ToFloat64(counted.WithLabelValues("unprintable")); n != 2 {
 		t.Errorf("%v counted as unprintable: odd and bad are", n)
@@ -346,5 +358,53 @@ farscrape_directory_agent_token_expiry_timestamp_seconds{agent="edge-1",tenant="
 `
 	if o.body != want {
 		t.Errorf("%s\nwant\n%s", o.body, want)
+	}
+}
+
+// Prometheus gives two targets of one address the same instance, whatever their
+// paths: their series would take turns under one name.
+func TestProxyDiscoveryTellsSeriesApart(t *testing.T) {
+	b := newBench(t)
+	at := func(name, path string, labels map[string]string) wire.Target {
+		return wire.Target{Name: name, Address: "db:9100", Path: path, Scheme: "http", Labels: labels}
+	}
+	job := func(name string) map[string]string { return map[string]string{"job": name} }
+	same := map[string]string{"job": "x", "instance": "mine"}
+	b.agents = []wire.Agent{agentOf("default", "a", []wire.Target{
+		at("one", "/metrics", nil), at("two", "/probe", nil), at("other", "/other", job("other")),
+		at("c", "/c", same), at("d", "/d", same), {Name: "node", Port: 9200, Path: "/metrics", Scheme: "http"},
+	}, "r1")}
+	for query, want := range map[string]map[string]string{
+		"?mode=proxy":            {"one": "db:9100/metrics", "two": "db:9100/probe", "other": "", "c": "db:9100/c", "d": "db:9100/d", "node": ""},
+		"?mode=proxy&target=one": {"one": "db:9100/metrics"}, // whatever else is asked for
+		"":                       {"one": "a/one", "two": "a/two", "other": "a/other", "c": "a/c", "d": "a/d", "node": "a/node"},
+	} {
+		got := make(map[string]string)
+		for _, g := range takenByPrometheus(t, b.get(t, "/sd"+query).body) {
+			got[g.Labels["__meta_farscrape_target"]] = g.Labels["instance"]
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("/sd%s: instances %v, want %v", query, got, want)
+		}
+	}
+}
+
+// What nobody has changed is not made again; what has, is.
+func TestDiscoveryIsMadeOnceAListing(t *testing.T) {
+	b := newBench(t)
+	odd := wire.Target{Name: "odd", Address: "odd:1", Path: "/a%2Fb", Scheme: "http"}
+	b.agents = []wire.Agent{agentOf("default", "a", []wire.Target{odd}, "r1")}
+	made := func() float64 { return testutil.ToFloat64(b.edge.metrics.omitted.WithLabelValues("unprintable")) }
+	b.same = true
+	for range 3 {
+		b.get(t, "/sd?mode=proxy").want(t, 200, "")
+	}
+	if n := made(); n != 1 {
+		t.Errorf("made %v times of one listing", n)
+	}
+	b.same = false
+	b.get(t, "/sd?mode=proxy").want(t, 200, "")
+	if n := made(); n != 2 {
+		t.Errorf("made %v times of two listings", n)
 	}
 }

@@ -104,6 +104,7 @@ func (r *Relay) busUnheard(to wire.ReplicaID) {
 // there is nothing to do: the next scrape finds out.
 func (r *Relay) busChanged(up bool) {
 	if !up {
+		r.listings.drop("") // discovery says so, too
 		r.failThrough("", wire.Errorf(wire.BusUnavailable, "the bus went down"))
 		r.dropForwards("")
 	}

@@ -111,7 +111,7 @@ func (r *Relay) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	if err := wire.CheckAgentName(name); err != nil {
 		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error()}
 	}
-	if !c.AllowsAgent(name) || name == r.PublicHost {
+	if !c.AllowsAgent(name) || r.OwnHosts.Has(name) {
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token does not allow the name %q", name)}
 	}
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")

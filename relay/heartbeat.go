@@ -51,6 +51,7 @@ func (r *Relay) heartbeats(ctx context.Context) {
 				l.tend(now, replicas)
 			}
 			r.routes.expire(now)
+			r.listings.expire(now)
 		}
 	}
 }

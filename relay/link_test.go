@@ -17,7 +17,7 @@ import (
 )
 
 func TestAgentsAreRefusedBeforeTheUpgrade(t *testing.T) {
-	c := newCluster(t, 1, func(c *relay.Config) { c.PublicHost = "relay.example.com" })
+	c := newCluster(t, 1, func(c *relay.Config) { c.OwnHosts = wire.NewHosts("relay.example.com") })
 	r := c.replicas[0]
 	expired, _, err := c.keys.Current().Mint(token.Claims{Role: token.Agent, Name: "edge", Expires: time.Now().Add(-time.Hour)}, time.Now().Add(-2*time.Hour))
 	if err != nil {

@@ -2,98 +2,219 @@ package relay
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/flight"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// freshListing is how long a tenant's declared addresses hold, and which of an
-// agent's targets has which. It bounds how soon a new address is found in proxy
-// mode: nobody else would notice that one has moved to another target.
-const freshListing = 2 * time.Second
+const (
+	// freshListing is how long a tenant's listing holds. It bounds how soon
+	// discovery shows a new agent, and how soon a new address is found in proxy
+	// mode: nobody else would notice that one has moved to another target.
+	freshListing = 2 * time.Second
+	// staleListing is how old a listing may be for a scrape in proxy mode to be
+	// routed by it while the next one is fetched: warm scrapes wait for none.
+	staleListing = 10 * time.Second
+	// listTimeout bounds the fetching of one.
+	listTimeout = 10 * time.Second
+)
 
-// A listingCache knows which agents declare which proxy address. The zero value
-// is empty.
-type listingCache struct {
+// maxListed bounds the targets in all listings that are kept, and with them
+// their memory: a target takes some 500 B here, so 100 MB.
+const maxListed = 200_000
+
+// listings keep what the directory listed last, by tenant. The zero value is
+// empty.
+type listings struct {
 	mu      sync.Mutex
-	tenants map[string]*addressBook
+	tenants map[string]*kept
+	targets int    // in all of them
+	version uint64 // the last one given
+	flights flight.Group[*wire.Listing]
 }
 
-type addressBook struct {
-	holders map[string][]string // agents by address, in lower case
-	until   time.Time
+// A kept is one tenant's listing.
+type kept struct {
+	*wire.Listing
+	at time.Time // when it was asked for
 }
 
-func (c *listingCache) get(tenant string, now time.Time) *addressBook {
+// get returns the tenant's listing and how old it is; nil if there is none.
+func (c *listings) get(tenant string, now time.Time) (*wire.Listing, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b := c.tenants[tenant]; b != nil && now.Before(b.until) {
-		return b
+	k := c.tenants[tenant]
+	if k == nil {
+		return nil, 0
 	}
-	return nil
+	return k.Listing, now.Sub(k.at)
 }
 
-func (c *listingCache) put(tenant string, b *addressBook) {
+// put keeps a listing that was asked for at that time, and gives it the version
+// of the one before if discovery shows them alike. The oldest are given up if
+// there are too many.
+func (c *listings) put(tenant string, l *wire.Listing, at time.Time) *wire.Listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tenants == nil {
-		c.tenants = make(map[string]*addressBook)
+		c.tenants = make(map[string]*kept)
 	}
-	c.tenants[tenant] = b
+	before := c.tenants[tenant]
+	if before != nil && l.ShownAs(before.Listing) {
+		l.Version = before.Version
+	} else {
+		c.version++
+		l.Version = c.version
+	}
+	if before != nil {
+		c.targets -= before.Targets()
+	}
+	c.tenants[tenant] = &kept{l, at}
+	c.targets += l.Targets()
+	for c.targets > maxListed && len(c.tenants) > 1 {
+		c.dropOldest(tenant)
+	}
+	return l
 }
 
-// holders returns the agents of a tenant that declare an address.
-func (r *Relay) holders(ctx context.Context, tenant, address string) ([]string, *wire.Error) {
-	if b := r.listings.get(tenant, time.Now()); b != nil {
-		return b.holders[address], nil
+// dropOldest drops the oldest listing but one. c.mu is held.
+func (c *listings) dropOldest(but string) {
+	oldest := ""
+	for name, k := range c.tenants {
+		if name != but && (oldest == "" || k.at.Before(c.tenants[oldest].at)) {
+			oldest = name
+		}
 	}
-	answer := r.lookups.DoChan("tenant "+tenant, func() (any, error) {
-		ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
+	c.targets -= c.tenants[oldest].Targets()
+	delete(c.tenants, oldest)
+}
+
+// drop forgets a tenant's listing, or all if tenant is empty.
+func (c *listings) drop(tenant string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, k := range c.tenants {
+		if tenant == "" || name == tenant {
+			c.targets -= k.Targets()
+			delete(c.tenants, name)
+		}
+	}
+}
+
+// expire drops the listings that nobody has asked for since they went stale.
+func (c *listings) expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, k := range c.tenants {
+		if now.Sub(k.at) > 6*staleListing {
+			c.targets -= k.Targets()
+			delete(c.tenants, name)
+		}
+	}
+}
+
+// Listing lists a tenant's agents, linked and departed, as they were no longer
+// than freshListing ago, or fails; it never leaves any out.
+func (r *Relay) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	if l, age := r.listings.get(tenant, time.Now()); l != nil && age < freshListing {
+		return l, nil
+	}
+	return r.listAnew(ctx, tenant)
+}
+
+// listAnew asks the directory. All who ask at once share one answer.
+func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	l, err := r.listings.flights.Do(ctx, r.ended, tenant, func(ctx context.Context) (*wire.Listing, error) {
+		ctx, cancel := context.WithTimeout(ctx, listTimeout)
 		defer cancel()
+		at := time.Now()
 		agents, err := r.Directory.List(ctx, tenant)
 		if err != nil {
 			return nil, err
 		}
-		b := newAddressBook(agents)
-		r.listings.put(tenant, b)
-		return b, nil
+		return r.listings.put(tenant, wire.NewListing(agents), at), nil
 	})
-	select {
-	case a := <-answer:
-		if a.Err != nil {
-			return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", a.Err)
-		}
-		return a.Val.(*addressBook).holders[address], nil
-	case <-ctx.Done():
+	switch {
+	case err == nil:
+		return l, nil
+	case ctx.Err() != nil:
 		return nil, ended(ctx)
 	}
+	return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 }
 
-func newAddressBook(agents []wire.Agent) *addressBook {
-	b := &addressBook{holders: make(map[string][]string), until: time.Now().Add(freshListing)}
-	for i := range agents {
-		a := &agents[i]
-		seen := make(map[string]bool) // an agent may have several paths at one address
-		for _, t := range a.Targets() {
-			if address := strings.ToLower(t.Address); address != "" && !seen[address] {
-				seen[address] = true
-				b.holders[address] = append(b.holders[address], a.Agent)
-			}
+// addresses is the tenant's listing for a scrape in proxy mode: one that is at
+// most staleListing old, and while it is not fresh the next one is fetched
+// behind it. Without one, a scrape that can be routed without does not wait.
+func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.Listing, *wire.Error) {
+	l, age := r.listings.get(tenant, time.Now())
+	if l != nil && age < freshListing {
+		return l, nil
+	}
+	if l != nil && age < staleListing || !wait {
+		r.active.Go(func() {
+			ctx, cancel := context.WithTimeout(r.ended, listTimeout)
+			defer cancel()
+			_, _ = r.listAnew(ctx, tenant) // the next scrape has it, or asks again
+		})
+		return l, nil
+	}
+	return r.listAnew(ctx, tenant)
+}
+
+// resolveAddress finds the agent behind a proxy-mode host:port, among those that
+// the credential allows: the one whose claim to it stands. A name or an address
+// that came after the listing was fetched is looked for, too.
+func (r *Relay) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
+	k := wire.AgentKey{Tenant: s.Tenant, Agent: wire.HostOf(s.Host)}
+	named := wire.CheckAgentName(k.Agent) == nil
+	here := named && len(r.links.of(k)) > 0
+	l, failure := r.addresses(ctx, s.Tenant, !here)
+	if l != nil {
+		if agent, failure, found := held(l, s); found {
+			return wire.AgentKey{Tenant: s.Tenant, Agent: agent}, failure
 		}
 	}
-	return b
+	if here {
+		return k, nil
+	}
+	if named {
+		agent, _, failure := r.lookup(ctx, k, freshLinked)
+		if agent != nil || failure != nil {
+			return k, failure
+		}
+	}
+	if failure == nil {
+		l, failure = r.Listing(ctx, s.Tenant)
+	}
+	if failure != nil {
+		return k, failure
+	}
+	if agent, failure, found := held(l, s); found {
+		return wire.AgentKey{Tenant: s.Tenant, Agent: agent}, failure
+	}
+	return k, unknownAgent(k)
 }
 
-// Agents lists a tenant's agents, linked and departed, or fails; it never
-// leaves any out.
-func (r *Relay) Agents(ctx context.Context, tenant string) ([]wire.Agent, error) {
-	agents, err := r.Directory.List(ctx, tenant)
-	if err != nil {
-		return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
+// held says which agent of a listing holds the scrape's address, within what its
+// credential allows: whatever lies outside looks the same as what does not
+// exist. found is false if nobody holds it.
+func held(l *wire.Listing, s *wire.Scrape) (agent string, failure *wire.Error, found bool) {
+	holders := l.Book().Holders(s.Host)
+	if len(holders) == 0 {
+		return "", nil, false
 	}
-	return agents, nil
+	holders = slices.DeleteFunc(holders, func(a *wire.Agent) bool { return s.Allow != "" && !wire.MatchGlob(s.Allow, a.Agent) })
+	switch len(holders) {
+	case 0:
+		return "", wire.Errorf(wire.AgentUnknown, "no agent is known at %s", s.Host), true
+	case 1:
+		return holders[0].Agent, nil, true
+	}
+	return "", wire.Errorf(wire.TargetAmbiguous, "%d agents declared the address %s at the same time", len(holders), s.Host), true
 }
 
 // Forget drops a departed agent, so that it is no longer listed.
@@ -111,5 +232,6 @@ func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
 		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 	}
 	r.routes.forget(k)
+	r.listings.drop(k.Tenant)
 	return nil
 }

@@ -41,7 +41,7 @@ type Config struct {
 	Bus       bus
 	Keys      *token.Keys // check the agents' tokens
 
-	PublicHost        string        // no agent may be called so; empty: not known
+	OwnHosts          wire.Hosts    // no agent may be called so, or declare an address there
 	MaxInflightTarget int           // default 64
 	MaxInflightAgent  int           // default 256
 	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
@@ -63,7 +63,8 @@ type Relay struct {
 	pending  exchangeTable // edge end: attempts that are not over
 	forwards forwardTable  // owner end: legs of other replicas' scrapes
 	routes   *routeCache
-	listings listingCache
+	names    nameClaims
+	listings listings
 	lookups  singleflight.Group
 	gates    gates
 	retries  retryBudget

@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"context"
-	"net"
 	"slices"
 	"time"
 
@@ -226,7 +225,7 @@ func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wi
 	k := wire.AgentKey{Tenant: s.Tenant, Agent: s.Agent}
 	if s.Proxy() {
 		var err *wire.Error
-		if k, err = r.resolveAddress(ctx, s.Tenant, s.Host); err != nil {
+		if k, err = r.resolveAddress(ctx, s); err != nil {
 			return k, err
 		}
 	}
@@ -234,41 +233,4 @@ func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wi
 		return k, unknownAgent(k)
 	}
 	return k, nil
-}
-
-// resolveAddress finds the agent behind a proxy-mode host:port: the agent of
-// that name, else the one that declares a target of that address.
-func (r *Relay) resolveAddress(ctx context.Context, tenant, address string) (wire.AgentKey, *wire.Error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	k := wire.AgentKey{Tenant: tenant, Agent: host}
-	if wire.CheckAgentName(host) == nil {
-		if len(r.links.of(k)) > 0 {
-			return k, nil
-		}
-		agent, _, err := r.lookup(ctx, k, freshLinked)
-		if agent != nil || err != nil {
-			return k, err
-		}
-	}
-	holders, failure := r.holders(ctx, tenant, address)
-	switch {
-	case failure != nil:
-		return k, failure
-	case len(holders) == 0:
-		return k, unknownAgent(k)
-	case len(holders) > 1:
-		return k, wire.Errorf(wire.TargetAmbiguous, "several agents declare the address %s", address)
-	}
-	k.Agent = holders[0]
-	return k, nil
-}
-
-// Knows reports whether a proxy-mode request to host:port would be for an
-// agent, linked or departed.
-func (r *Relay) Knows(ctx context.Context, tenant, address string) bool {
-	_, err := r.resolveAddress(ctx, tenant, address)
-	return err == nil || err.Reason == wire.TargetAmbiguous
 }

@@ -463,11 +463,11 @@ func TestProxyModeFindsAgentsByNameAndByAddress(t *testing.T) {
 	wantBody(t, <-proxy("db2.internal:9100"), "b's")
 	wantReason(t, <-proxy("both.internal:1"), wire.TargetAmbiguous)
 	wantReason(t, <-proxy("db3.internal:9100"), wire.AgentUnknown)
-	for address, want := range map[string]bool{"a:80": true, "db1.internal:9100": true, "db1.internal:9101": false, "relay.example.com:80": false} {
-		if got := c.replicas[1].Knows(context.Background(), wire.DefaultTenant, address); got != want {
-			t.Errorf("Knows(%s) = %v", address, got)
+	for address, want := range map[string]wire.Claim{"a:80": wire.BoundName, "db1.internal:9100": wire.DeclaredAddress, "db1.internal:9101": wire.Unclaimed, "relay.example.com:80": wire.Unclaimed} {
+		if got := c.replicas[1].ClaimToAddress(context.Background(), wire.DefaultTenant, address); got != want {
+			t.Errorf("%s is %v", address, got)
 		}
-		if c.replicas[1].Knows(context.Background(), "other", address) {
+		if c.replicas[1].ClaimToAddress(context.Background(), "other", address) != wire.Unclaimed {
 			t.Errorf("another tenant knows %s", address)
 		}
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type Lease struct {
 	RemoteAddr  string     `json:"remote_addr,omitempty"`
 	Connected   time.Time  `json:"connected"`
 	TokenExpiry time.Time  `json:"token_expiry,omitzero"` // zero: never
+	Addresses   string     `json:"addresses,omitempty"`   // the pattern of proxy-mode addresses that its token is bound to; empty: none
 	Targets     []Target   `json:"targets"`
 }
 
@@ -45,6 +47,33 @@ type Agent struct {
 	LastSeen time.Time
 	// LastClose is the cause its last link closed for, empty while it has one.
 	LastClose string
+	// Since is when the directory first listed the agent, and Claims since when
+	// it has declared each address, in lower case, by the directory's clock. Not
+	// known of what a replica of an earlier version wrote.
+	Since  time.Time
+	Claims map[string]time.Time
+}
+
+// newest is the lease that says most of the agent.
+func (a *Agent) newest() *Lease {
+	if n := len(a.Links); n > 0 {
+		return &a.Links[n-1]
+	}
+	return &a.Last
+}
+
+// NameClaim is what the agent's name is to its tenant.
+func (a *Agent) NameClaim() Claim {
+	if a.newest().Yielding {
+		return PatternName
+	}
+	return BoundName
+}
+
+// boundTo reports whether the agent's token is bound to an address.
+func (a *Agent) boundTo(address string) bool {
+	pattern := a.newest().Addresses
+	return pattern != "" && MatchGlob(pattern, address)
 }
 
 // Connected reports whether any link of the agent is live.
@@ -57,13 +86,22 @@ func (a *Agent) Targets() []Target {
 		return a.Last.Targets
 	}
 	all := a.Links[0].Targets
+	var seen map[string]bool // made once a second instance stands beside the first
 	for i := 1; i < len(a.Links); i++ {
 		if a.Links[i].Instance == a.Links[i-1].Instance {
 			continue
 		}
+		if seen == nil {
+			all = slices.Clip(all)
+			seen = make(map[string]bool, len(all))
+			for j := range all {
+				seen[all[j].Name] = true
+			}
+		}
 		for _, t := range a.Links[i].Targets {
-			if FindTarget(all, t.Name) == nil {
-				all = append(all[:len(all):len(all)], t)
+			if !seen[t.Name] {
+				seen[t.Name] = true
+				all = append(all, t)
 			}
 		}
 	}

@@ -167,6 +167,14 @@ func CheckAddress(address string) error {
 	return nil
 }
 
+// HostOf is the host of host:port, or all of it where there is no port.
+func HostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
 // MatchGlob reports whether an agent's name fits a token's name or pattern,
 // where * stands for any run of characters and ? for one.
 func MatchGlob(pattern, name string) bool {

@@ -33,6 +33,8 @@ type config struct {
 	EdgeAuth string `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
 
 	PublicURL      string            `env:"PUBLIC_URL" help:"the URL that Prometheus has for the relay, for discovery; by default from the request"`
+	OwnHosts       []string          `env:"OWN_HOSTS" help:"other hosts by which agents and Prometheus reach the relay, separated by commas: no agent is named so or declares an address there. PUBLIC_URL's, localhost and what Fly, Azure Container Apps, Render and Railway tell are known"`
+	OriginForm     string            `env:"ORIGIN_FORM" envDefault:"names" help:"which Hosts make a request in origin form one of proxy mode: names, those of agents; addresses, those that targets declare, too: set it where a front-end rewrites proxy_url's requests, with PUBLIC_URL or OWN_HOSTS"`
 	TrustedProxies settings.Prefixes `env:"TRUSTED_PROXIES" help:"the load balancers whose X-Forwarded-Host and -Proto count"`
 
 	ScrapeTimeout     time.Duration  `env:"SCRAPE_TIMEOUT" envDefault:"10s" help:"of a scrape that sends none"`
@@ -48,6 +50,8 @@ type config struct {
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"text" help:"text or json"`
+
+	platformHosts []string // this relay's names, by what the platform says
 }
 
 // loadConfig reads the environment and checks what can be checked without
@@ -65,7 +69,8 @@ func loadConfig(environ []string) (*config, error) {
 			}
 		}
 	}
-	return c, errors.Join(c.checkAuth(), c.checkNumbers(), c.checkURL())
+	c.platformHosts = platformHosts(environ)
+	return c, errors.Join(c.checkAuth(), c.checkNumbers(), c.checkURL(), c.checkOrigin())
 }
 
 func (c *config) checkAuth() error {

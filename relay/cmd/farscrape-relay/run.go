@@ -112,11 +112,8 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	core := relay.Config{
 		Replica: r.id, Keys: keys,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
-		LinkMaxAge: c.LinkMaxAge, DrainTimeout: c.DrainTimeout,
+		LinkMaxAge: c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
 		Logger: log, Registerer: r.metrics,
-	}
-	if public != nil {
-		core.PublicHost = public.Hostname()
 	}
 	if c.hasRedis() {
 		redis, err := newRedis(c, r)
@@ -140,7 +137,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	}
 	r.edge = edge.New(edge.Config{
 		Scraper: r.relay, Connect: connect, Keys: keys, NoAuth: c.EdgeAuth == "none",
-		PublicURL: public, TrustedProxies: c.TrustedProxies,
+		PublicURL: public, OwnHosts: core.OwnHosts, OriginForm: c.originForm(), TrustedProxies: c.TrustedProxies,
 		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
 		OwnMetrics: own, Logger: log, Registerer: r.metrics,
 	})

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/farscrape/farscrape/edge"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// ownHosts are the names by which this relay is reached, as far as it is told.
+func (c *config) ownHosts(public *url.URL) wire.Hosts {
+	hosts := wire.NewHosts(append(c.platformHosts, c.OwnHosts...)...)
+	if public != nil {
+		hosts = hosts.With(public.Host)
+	}
+	return hosts
+}
+
+// platformHosts are the names that a platform gives its services and tells them
+// by variables. Cloud Run, ECS and Kubernetes tell none.
+func platformHosts(environ []string) []string {
+	vars := env.ToMap(environ)
+	var hosts []string
+	for _, name := range []string{"CONTAINER_APP_HOSTNAME", "RENDER_EXTERNAL_HOSTNAME", "RAILWAY_PUBLIC_DOMAIN", "RAILWAY_PRIVATE_DOMAIN"} {
+		if host := vars[name]; host != "" {
+			hosts = append(hosts, host)
+		}
+	}
+	if app := vars["FLY_APP_NAME"]; app != "" {
+		hosts = append(hosts, app+".fly.dev", app+".internal", app+".flycast")
+	}
+	if app, suffix := vars["CONTAINER_APP_NAME"], vars["CONTAINER_APP_ENV_DNS_SUFFIX"]; app != "" && suffix != "" {
+		hosts = append(hosts, app, app+"."+suffix, app+".internal."+suffix)
+	}
+	return hosts
+}
+
+// checkOrigin refuses to take declared hosts for targets' where the relay does
+// not know its own: any agent could declare that.
+func (c *config) checkOrigin() error {
+	switch c.OriginForm {
+	case "names":
+		return nil
+	case "addresses":
+		if c.PublicURL == "" && len(c.OwnHosts) == 0 && len(c.platformHosts) == 0 {
+			return errors.New("FARSCRAPE_ORIGIN_FORM=addresses needs FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS: an agent could declare the relay's own name, and have its pages")
+		}
+		return nil
+	}
+	return fmt.Errorf("FARSCRAPE_ORIGIN_FORM=%s: must be names or addresses", c.OriginForm)
+}
+
+func (c *config) originForm() edge.OriginForm {
+	if c.OriginForm == "addresses" {
+		return edge.OriginAddresses
+	}
+	return edge.OriginNames
+}

@@ -1,0 +1,176 @@
+package relay_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A hanging directory answers no question while its gate is shut.
+type hanging struct {
+	counted
+	gate  atomic.Pointer[chan struct{}] // nil: open
+	lists atomic.Int64
+	ended atomic.Int64 // lists that were given up
+}
+
+func (d *hanging) shut() (open func()) {
+	gate := make(chan struct{})
+	d.gate.Store(&gate)
+	return func() { d.gate.Store(nil); close(gate) }
+}
+
+func (d *hanging) pass(ctx context.Context) error {
+	gate := d.gate.Load()
+	if gate == nil {
+		return nil
+	}
+	select {
+	case <-*gate:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *hanging) Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error) {
+	if err := d.pass(ctx); err != nil {
+		return nil, err
+	}
+	return d.counted.Lookup(ctx, k)
+}
+
+func (d *hanging) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
+	d.lists.Add(1)
+	if err := d.pass(ctx); err != nil {
+		d.ended.Add(1)
+		return nil, err
+	}
+	return d.counted.List(ctx, tenant)
+}
+
+// withHanging gives the last replica of a cluster such a directory.
+func withHanging(d *hanging) func(*relay.Config) {
+	return func(c *relay.Config) {
+		d.counted = c.Directory.(counted)
+		c.Directory = d
+	}
+}
+
+// What a Host is decides what a request is, so a directory that hangs must not
+// hold the requests whose Host means nothing to us.
+func TestAHostIsToldFromMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d hanging
+		c := newCluster(t, 1, withHanging(&d))
+		r := c.replicas[0]
+		open := d.shut()
+		claim := func() wire.Claim {
+			return r.ClaimToName(t.Context(), wire.DefaultTenant, "relay.internal")
+		}
+		start := time.Now()
+		if got := claim(); got != wire.Unclaimed || time.Since(start) > 250*time.Millisecond {
+			t.Errorf("%v after %s", got, time.Since(start))
+		}
+		time.Sleep(5 * time.Second) // the question has failed
+		start = time.Now()
+		for range 100 {
+			if got := claim(); got != wire.Unclaimed {
+				t.Errorf("%v", got)
+			}
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("waited for %s", took)
+		}
+		open()
+		register(t, c, "relay.internal", nil)
+		time.Sleep(5 * time.Second)
+		claim() // asks
+		synctest.Wait()
+		if got := claim(); got != wire.BoundName {
+			t.Errorf("an agent of that name is %v", got)
+		}
+	})
+}
+
+// register enters an agent into the directory whose link is at no replica here.
+func register(t *testing.T, c *cluster, name string, targets []wire.Target, change ...func(*wire.Lease)) {
+	t.Helper()
+	l := wire.Lease{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: name}, Instance: wire.NewID[wire.InstanceID](),
+		Link: wire.NewID[wire.LinkID](), Replica: wire.NewID[wire.ReplicaID](), Connected: time.Now(), Targets: targets}
+	for _, f := range change {
+		f(&l)
+	}
+	if _, err := c.directory.Register(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A tenant with many targets is listed once for all who ask at once, and not at
+// all once nobody waits any more.
+func TestAListingIsMadeOnceForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d hanging
+		c := newCluster(t, 1, withHanging(&d))
+		r := c.replicas[0]
+		open := d.shut()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if l, failure := r.Listing(t.Context(), wire.DefaultTenant); failure != nil || len(l.Agents) != 0 {
+					t.Errorf("%v, %v", l, failure)
+				}
+			})
+		}
+		synctest.Wait()
+		open()
+		all.Wait()
+		time.Sleep(time.Second)
+		_, _ = r.Listing(t.Context(), wire.DefaultTenant)
+		if n := d.lists.Load(); n != 1 {
+			t.Errorf("the directory was asked for %d lists", n)
+		}
+		time.Sleep(2 * time.Second)
+		d.shut()
+		hurry, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, failure := r.Listing(hurry, wire.DefaultTenant); failure == nil {
+			t.Error("listed")
+		}
+		synctest.Wait()
+		if n := d.ended.Load(); n != 1 {
+			t.Errorf("%d lists were given up when nobody waited", n)
+		}
+	})
+}
+
+// The version changes with what discovery shows, and with nothing else.
+func TestAListingsVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		version := func() uint64 {
+			time.Sleep(3 * time.Second)
+			l, failure := c.replicas[0].Listing(t.Context(), wire.DefaultTenant)
+			if failure != nil {
+				t.Fatal(failure)
+			}
+			return l.Version
+		}
+		node := []wire.Target{{Name: "node", Scheme: "http", Port: 9100, Path: "/metrics"}}
+		register(t, c, "a", node)
+		first := version()
+		if again := version(); again != first {
+			t.Error("another version of the same")
+		}
+		register(t, c, "b", node)
+		if second := version(); second == first {
+			t.Error("the same version with one agent more")
+		}
+	})
+}
