@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -224,6 +226,19 @@ func TestARefusalIsLoggedWithItsMend(t *testing.T) {
 				t.Errorf("a secret is in %s", out.String())
 			}
 		})
+	}
+}
+
+func TestWhatTheRelayDoesNotTakeIsLoggedWithItsLimit(t *testing.T) {
+	const limit = "12345 targets; FARSCRAPE_AGENT_MAX_TARGETS is 10000"
+	relay, server := relayOn(t, nil)
+	var out syncBuffer
+	run(t, Config{RelayURL: server.URL, Token: "x"}, Options{Logger: logTo(&out)})
+	l := relay.link()
+	l.conn.Close(websocket.StatusCode(wire.CauseRefused.Code()), wire.CauseRefused.CloseReason(limit))
+	relay.link() // the first one's end has been logged
+	if !strings.Contains(out.String(), "cause=refused") || !strings.Contains(out.String(), limit) {
+		t.Errorf("%q is not in %s", limit, out.String())
 	}
 }
 

@@ -238,13 +238,18 @@ func (l *fakeLink) expectTargets() []wire.Target {
 	l.t.Helper()
 	var list wire.TargetList
 	for {
-		targets, done, err := list.Add(l.expect(wire.TypeTargets).Payload)
+		whole, err := list.Add(l.expect(wire.TypeTargets).Payload)
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		if done {
-			return targets
+		if !whole {
+			continue
 		}
+		targets, err := list.Take()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		return targets
 	}
 }
 

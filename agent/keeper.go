@@ -151,7 +151,7 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
 		k.yield = now.Add(between(yieldMin, yieldMax))
 	}
-	logLost(e.link.logger(), e.cause, age)
+	logLost(e.link.logger(), e.cause, e.link.parting, age)
 }
 
 // waitAfter is how long to wait after a dial failed: what the replica says wins.

@@ -38,6 +38,8 @@ type link struct {
 	// changed tells the keeper that one of the link's guarded fields has.
 	changed func()
 
+	parting string // the replica's last words; set by run
+
 	scraping sync.WaitGroup
 	finished chan struct{} // has one element if a scrape has ended since it was read
 
@@ -177,6 +179,10 @@ func (l *link) causeOf(err error) wire.Cause {
 	if errors.Is(err, errProtocol) || websocket.CloseStatus(err) == websocket.StatusProtocolError {
 		l.logger().Error("the replica and this agent do not understand each other", "error", err)
 		return wire.CauseProtocol
+	}
+	var closed websocket.CloseError
+	if errors.As(err, &closed) {
+		l.parting = printable(wire.CloseDetail(closed.Reason))
 	}
 	cause := wire.CauseOf(int(websocket.CloseStatus(err)))
 	if cause == wire.CauseAgentStopped {

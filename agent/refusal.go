@@ -85,8 +85,9 @@ func logDial(log *slog.Logger, err error, wait time.Duration) {
 	}
 }
 
-// logLost says why a link ended, and what a person can do about it.
-func logLost(log *slog.Logger, cause wire.Cause, age time.Duration) {
+// logLost says why a link ended, with what the replica has told, and what a person
+// can do about it.
+func logLost(log *slog.Logger, cause wire.Cause, told string, age time.Duration) {
 	log = log.With("cause", cause, "age", age.Round(time.Second))
 	switch cause {
 	case wire.CauseDrained:
@@ -97,7 +98,12 @@ func logLost(log *slog.Logger, cause wire.Cause, age time.Duration) {
 	case wire.CauseRevoked:
 		log.Error("the token was revoked or has expired", "mend", "set FARSCRAPE_TOKEN to a new one")
 	case wire.CauseRefused:
-		log.Error("the relay did not take the targets", "mend", "its log says why")
+		if told == "" { // by an older relay
+			log.Error("the relay did not take the targets", "mend", "its log says why")
+			return
+		}
+		log.Error("the relay did not take the targets", "error", told,
+			"mend", "declare what it takes; a limit is the relay's setting of that name")
 	default:
 		log.Warn("link lost")
 	}

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -218,6 +219,7 @@ type agent struct {
 	frames   chan wire.Frame // what came, but pings; closed with the link
 	closed   chan struct{}
 	status   websocket.StatusCode // why, once closed
+	reason   string
 
 	mu   sync.Mutex
 	mute bool
@@ -335,6 +337,10 @@ func (a *agent) read() {
 	for {
 		_, b, err := a.conn.Read(context.Background())
 		if err != nil {
+			var closed websocket.CloseError
+			if errors.As(err, &closed) {
+				a.reason = closed.Reason
+			}
 			a.status = websocket.CloseStatus(err)
 			return
 		}

@@ -32,13 +32,13 @@ type link struct {
 	heard     atomic.Int64 // when the last byte came, Unix nanoseconds
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
-	list      wire.TargetList // owned by run: a changed list that is not yet whole
+	list      wire.TargetList // owned by run: one that is not yet whole
 
 	hungUp chan struct{} // closed when the close that was begun is over
 
 	mu       sync.Mutex // guards what follows
 	epoch    uint64
-	targets  []wire.Target
+	targets  []wire.Target // set by run
 	legs     map[legKey]*leg
 	silence  silenceWatch
 	welcomed bool
@@ -63,6 +63,7 @@ func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c
 	l := &link{
 		relay: r, conn: conn, socket: socket, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:  r.lines.of(agentMember(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
+		list: wire.TargetList{Limits: r.TargetLimits},
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(l.connected.UnixNano())
@@ -83,7 +84,7 @@ func (l *link) run(welcomed func()) {
 	for err == nil {
 		err = l.read(l.handle)
 	}
-	l.close(closeCause(err))
+	l.closeFor(err)
 	l.depart()
 }
 
@@ -91,19 +92,14 @@ func (l *link) run(welcomed func()) {
 func (l *link) introduce() error {
 	late := time.AfterFunc(helloTimeout, func() { l.close(wire.CauseTimeout) })
 	defer late.Stop()
-	var list wire.TargetList
-	var done bool
-	var targets []wire.Target
-	for !done {
+	for whole := false; !whole; {
 		err := l.read(func(f wire.Frame) (err error) {
 			switch {
 			case f.Type == wire.TypeHello && l.hello == nil:
 				err = l.greet(f.Payload)
 				late.Reset(handshakeTimeout - time.Since(l.connected))
-			case f.Type == wire.TypeTargets && l.hello != nil && !done:
-				if targets, done, err = list.Add(f.Payload); err != nil {
-					err = &refusedError{err}
-				}
+			case f.Type == wire.TypeTargets && l.hello != nil && !whole:
+				whole, err = l.declare(f.Payload)
 			case f.Type < wire.FirstOptional:
 				err = errors.New("a frame before HELLO and TARGETS")
 			}
@@ -113,8 +109,24 @@ func (l *link) introduce() error {
 			return err
 		}
 	}
-	l.targets = targets
 	return l.register()
+}
+
+// declare takes a TARGETS frame, and the list once it is whole.
+func (l *link) declare(payload []byte) (whole bool, err error) {
+	var targets []wire.Target
+	if whole, err = l.list.Add(payload); whole && err == nil {
+		targets, err = l.list.Take()
+	}
+	if err != nil {
+		return false, &refusedError{err}
+	}
+	if whole {
+		l.mu.Lock()
+		l.targets = targets
+		l.mu.Unlock()
+	}
+	return whole, nil
 }
 
 func (l *link) greet(payload []byte) error {
@@ -152,6 +164,8 @@ func (l *link) register() error {
 		l.relay.metrics.conflicts.Inc()
 		l.close(wire.CauseNameTaken)
 		return err
+	case errors.As(err, new(*wire.LimitError)):
+		return &refusedError{err}
 	case err != nil:
 		l.log.Warn("linked, but local only until the directory is back", "err", err)
 	}
@@ -212,19 +226,13 @@ func (l *link) handle(f wire.Frame) error {
 
 // retarget takes a changed target list while the link is up.
 func (l *link) retarget(payload []byte) error {
-	targets, done, err := l.list.Add(payload)
-	if err != nil {
-		return &refusedError{err}
-	}
-	if done {
-		l.mu.Lock()
-		l.targets = targets
-		l.mu.Unlock()
-		l.relay.Directory.Update(l.id, targets)
+	whole, err := l.declare(payload)
+	if err == nil && whole {
+		l.relay.Directory.Update(l.id, l.targets)
 		l.relay.routes.forget(l.key)
-		l.log.Info("targets changed", "targets", len(targets))
+		l.log.Info("targets changed", "targets", len(l.targets))
 	}
-	return nil
+	return err
 }
 
 // leave takes the link out of every route, at the agent's wish: it has moved,

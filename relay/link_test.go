@@ -124,6 +124,43 @@ func TestWhatBreaksTheProtocolClosesTheLink(t *testing.T) {
 	})
 }
 
+func TestAListOverALimitClosesTheLinkAndSaysWhich(t *testing.T) {
+	limits := func(c *relay.Config) { c.TargetLimits = wire.TargetLimits{Targets: 10, Labels: 3, Bytes: 1000} }
+	many := make([]wire.Target, 11)
+	for i := range many {
+		many[i].Name = fmt.Sprint(i)
+	}
+	for want, targets := range map[string][]wire.Target{
+		"11 targets; FARSCRAPE_AGENT_MAX_TARGETS is 10":            many,
+		"4 labels; FARSCRAPE_AGENT_MAX_LABELS is 3":                {{Name: "a", Labels: map[string]string{"a": "", "b": "", "c": "", "d": ""}}},
+		"1035 bytes of targets; FARSCRAPE_AGENT_MAX_BYTES is 1000": {{Name: "a", Path: "/" + strings.Repeat("x", 998)}},
+		`target a: label name "€": must match`:                     {{Name: "a", Labels: map[string]string{"€": ""}}},
+	} {
+		t.Run(want, func(t *testing.T) {
+			r := newCluster(t, 1, limits).replicas[0]
+			check := func(a *agent) {
+				t.Helper()
+				a.closedWith(wire.CauseRefused)
+				if got := wire.CloseDetail(a.reason); !strings.HasPrefix(got, want) {
+					t.Errorf("closed with %q", a.reason)
+				}
+			}
+			a, _, err := r.tryDial(dialOptions{targets: targets})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(a)
+			a = r.dial(dialOptions{})
+			frames, err := wire.MarshalTargets(targets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.send(frames...)
+			check(a)
+		})
+	}
+}
+
 func TestTargetsMayChangeWhileLinked(t *testing.T) {
 	both(t, func(t *testing.T, _ *cluster, owner, edge *replica) {
 		a := owner.dial(dialOptions{})

@@ -11,13 +11,16 @@ import (
 
 // close ends the link, once: the connection is closed in the background, and
 // run finds out and departs.
-func (l *link) close(c wire.Cause) {
+func (l *link) close(c wire.Cause) { l.closeSaying(c, "") }
+
+// closeSaying closes the link with a detail behind the cause, for the agent's log.
+func (l *link) closeSaying(c wire.Cause, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closeLocked(c)
+	l.closeLocked(c, detail)
 }
 
-func (l *link) closeLocked(c wire.Cause) {
+func (l *link) closeLocked(c wire.Cause, detail string) {
 	if l.closed {
 		return
 	}
@@ -31,7 +34,7 @@ func (l *link) closeLocked(c wire.Cause) {
 			return
 		}
 		l.flush()
-		_ = l.conn.Close(websocket.StatusCode(c.Code()), c.String())
+		_ = l.conn.Close(websocket.StatusCode(c.Code()), c.CloseReason(detail))
 	})
 }
 
@@ -53,26 +56,38 @@ func (l *link) depart() {
 	l.log.Info("link closed", "cause", cause, "age", time.Since(l.connected).Round(time.Second))
 }
 
-// closeCause reads the cause off the error that ended the reading.
-func closeCause(err error) wire.Cause {
+// closeFor closes the link for the error that ended the reading.
+func (l *link) closeFor(err error) {
 	var refused *refusedError
+	var protocol *protocolError
 	switch {
 	case errors.As(err, &refused):
-		return wire.CauseRefused
+		l.log.Warn("agent refused", "err", refused)
+		l.closeSaying(wire.CauseRefused, refused.Error())
+	case errors.As(err, &protocol):
+		l.log.Warn("agent breaks the protocol", "err", protocol)
+		l.closeSaying(wire.CauseProtocol, protocol.Error())
+	default:
+		l.close(closeCause(err))
+	}
+}
+
+func closeCause(err error) wire.Cause {
+	switch {
 	case websocket.CloseStatus(err) == websocket.StatusNormalClosure, websocket.CloseStatus(err) == websocket.StatusGoingAway:
 		return wire.CauseAgentStopped
 	case websocket.CloseStatus(err) != -1:
 		return wire.CauseOf(int(websocket.CloseStatus(err)))
-	case errors.As(err, new(*protocolError)):
-		return wire.CauseProtocol
 	}
 	return wire.CauseLost
 }
 
-// A protocolError is a message that no agent of this version sends.
+// A protocolError is a message that no agent of this version sends. Its text goes
+// to the agent.
 type protocolError struct{ error }
 
 func (e *protocolError) Unwrap() error { return e.error }
 
-// A refusedError is a HELLO or a target list that is understood and not taken.
+// A refusedError is a HELLO or a target list that is understood and not taken. Its
+// text goes to the agent.
 type refusedError struct{ error }

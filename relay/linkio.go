@@ -44,7 +44,6 @@ func (l *link) read(handle func(wire.Frame) error) error {
 			err = handle(f)
 		}
 		if err != nil {
-			l.log.Warn("agent breaks the protocol", "err", err)
 			return &protocolError{err}
 		}
 	}
@@ -79,7 +78,7 @@ func (l *link) sendLocked(f wire.Frame) {
 		return
 	}
 	if len(l.out.queued)+f.Size() > maxOutbox {
-		l.closeLocked(wire.CauseSlow)
+		l.closeLocked(wire.CauseSlow, "")
 		return
 	}
 	if l.out.written != nil {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -41,11 +42,12 @@ type Config struct {
 	Bus       bus
 	Keys      *token.Keys // check the agents' tokens
 
-	OwnHosts          wire.Hosts    // no agent may be called so, or declare an address there
-	MaxInflightTarget int           // default 64
-	MaxInflightAgent  int           // default 256
-	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
-	DrainTimeout      time.Duration // default 8s
+	OwnHosts          wire.Hosts        // no agent may be called so, or declare an address there
+	MaxInflightTarget int               // default 64
+	MaxInflightAgent  int               // default 256
+	TargetLimits      wire.TargetLimits // default: 10,000 targets, 32 labels each, 2 MiB
+	LinkMaxAge        time.Duration     // links are moved at this age, less up to 10 %; 0: never
+	DrainTimeout      time.Duration     // default 8s
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -95,6 +97,9 @@ func New(c Config) *Relay {
 	if c.MaxInflightAgent == 0 {
 		c.MaxInflightAgent = 256
 	}
+	c.TargetLimits.Targets = cmp.Or(c.TargetLimits.Targets, wire.MaxTargets)
+	c.TargetLimits.Labels = cmp.Or(c.TargetLimits.Labels, 32)
+	c.TargetLimits.Bytes = cmp.Or(c.TargetLimits.Bytes, 2<<20)
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 8 * time.Second
 	}

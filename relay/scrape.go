@@ -326,10 +326,16 @@ func (r *Relay) linkRegistered(id wire.LinkID, epoch uint64) {
 	}
 }
 
-// linkLost is the store's word that the directory holds a younger instance.
+// linkLost is the store's word that the directory does not hold the link: it has a
+// younger instance, or takes no more of what the link declares.
 func (r *Relay) linkLost(id wire.LinkID, why error) {
 	l := r.links.get(id)
 	if l == nil {
+		return
+	}
+	if errors.As(why, new(*wire.LimitError)) {
+		l.log.Warn("the directory does not take the agent's targets", "err", why)
+		l.closeSaying(wire.CauseRefused, why.Error())
 		return
 	}
 	r.metrics.conflicts.Inc()

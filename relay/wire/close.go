@@ -1,8 +1,13 @@
 package wire
 
+import (
+	"strings"
+	"unicode/utf8"
+)
+
 // A Cause says why a link closed. Its name is the metric label and the log
-// field on both sides, and the WebSocket close reason; its code is the
-// WebSocket status.
+// field on both sides, and the WebSocket close reason, which may go on with a
+// detail; its code is the WebSocket status.
 type Cause uint8
 
 // The causes. Order is free: only the codes and names travel.
@@ -51,6 +56,32 @@ func (c Cause) String() string { return causes[c].name }
 
 // Code is the WebSocket status that a link is closed with.
 func (c Cause) Code() int { return causes[c].code }
+
+// maxCloseReason is what a WebSocket's close frame has room for, in bytes
+// (RFC 6455, 5.5).
+const maxCloseReason = 123
+
+// CloseReason is what a link is closed with: the cause's name, and behind it what
+// a person should know, as far as it fits.
+func (c Cause) CloseReason(detail string) string {
+	if detail == "" {
+		return c.String()
+	}
+	reason := strings.ToValidUTF8(c.String()+": "+detail, "?")
+	if len(reason) > maxCloseReason {
+		reason = reason[:maxCloseReason]
+		for !utf8.ValidString(reason) {
+			reason = reason[:len(reason)-1]
+		}
+	}
+	return reason
+}
+
+// CloseDetail is what CloseReason has put behind the cause's name.
+func CloseDetail(reason string) string {
+	_, detail, _ := strings.Cut(reason, ": ")
+	return detail
+}
 
 // CauseOf is the cause that a peer's WebSocket status stands for; CauseLost for
 // any that is not ours.

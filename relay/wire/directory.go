@@ -134,6 +134,6 @@ type StoreEvents struct {
 	// Registered says that a lease taken while the directory was away is in it.
 	Registered func(link LinkID, epoch uint64)
 	// Lost says that the directory will not hold a lease any longer:
-	// ErrSuperseded or ErrNameTaken.
+	// ErrSuperseded, ErrNameTaken, or a *LimitError.
 	Lost func(link LinkID, why error)
 }

@@ -67,9 +67,11 @@ func parse(t *testing.T, f wire.Frame) {
 		_, _ = wire.ParseDrain(f.Payload)
 	case wire.TypeTargets:
 		var list wire.TargetList
-		if targets, done, err := list.Add(f.Payload); err == nil && done {
-			if err := wire.CheckTargets(targets); err != nil {
-				t.Errorf("a list that does not check is taken: %v", err)
+		if whole, err := list.Add(f.Payload); err == nil && whole {
+			if targets, err := list.Take(); err == nil {
+				if err := wire.CheckTargets(targets); err != nil {
+					t.Errorf("a list that does not check is taken: %v", err)
+				}
 			}
 		}
 	}

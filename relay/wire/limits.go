@@ -1,6 +1,10 @@
 package wire
 
-import "time"
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
 
 // Sizes, in bytes.
 const (
@@ -61,3 +65,38 @@ const (
 	// MaxTimeout bounds the time remaining that a request can carry.
 	MaxTimeout = 24 * time.Hour
 )
+
+// TargetLimits bound the target list of an agent; 0 is the most that the protocol
+// allows. Encoded, a list of 10,000 targets with five labels each has 2 MB; in
+// memory it takes 13 times its encoding at the most (TestWhatATargetListCosts).
+type TargetLimits struct {
+	Targets int
+	Labels  int // of one target
+	Bytes   int // of the whole list, encoded
+}
+
+func (l TargetLimits) orMost() TargetLimits {
+	return TargetLimits{cmp.Or(l.Targets, MaxTargets), cmp.Or(l.Labels, MaxLabels), cmp.Or(l.Bytes, MaxTargetsBytes)}
+}
+
+// over makes the error of a list that is over a limit which is set by
+// FARSCRAPE_AGENT_MAX_ and the name.
+func (l TargetLimits) over(what string, value, limit int, name string) error {
+	return &LimitError{What: what, Value: value, Limit: limit, Setting: "FARSCRAPE_AGENT_MAX_" + name}
+}
+
+// A LimitError says which limit of the relay's an agent is over, and what sets
+// it. Its text reaches the agent's log.
+type LimitError struct {
+	What    string // in the plural
+	Value   int
+	Limit   int
+	Setting string // of the relay
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("%d %s; %s is %d", e.Value, e.What, e.Setting, e.Limit)
+}
+
+// Unwrap makes it an ErrTooLarge.
+func (e *LimitError) Unwrap() error { return ErrTooLarge }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -84,14 +85,29 @@ func TestTargetListsOfAnySizeArriveWhole(t *testing.T) {
 		}
 		var list wire.TargetList
 		for i, f := range frames {
-			got, done, err := list.Add(f.Payload)
-			if err != nil || done != (i == len(frames)-1) {
-				t.Fatalf("frame %d of %d: done %v, %v", i, len(frames), done, err)
-			}
-			if done && fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("%d targets: another list came out", n)
+			whole, err := list.Add(f.Payload)
+			if err != nil || whole != (i == len(frames)-1) {
+				t.Fatalf("frame %d of %d: whole %v, %v", i, len(frames), whole, err)
 			}
 		}
+		if got, err := list.Take(); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%d targets: another list came out, %v", n, err)
+		}
+	}
+}
+
+func TestACloseReasonFits(t *testing.T) {
+	if got := wire.CauseDrained.CloseReason(""); got != "drained" || wire.CloseDetail(got) != "" {
+		t.Errorf("without a detail: %q", got)
+	}
+	for _, detail := range []string{"a: b", strings.Repeat("€", 100), strings.Repeat("x", 200), "\xff"} {
+		got := wire.CauseRefused.CloseReason(detail)
+		if len(got) > 123 || !utf8.ValidString(got) || !strings.HasPrefix(got, "refused: ") {
+			t.Errorf("%q", got)
+		}
+	}
+	if got := wire.CloseDetail(wire.CauseRefused.CloseReason("a: b")); got != "a: b" {
+		t.Errorf("%q comes back", got)
 	}
 }
 

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"encoding/json"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -98,71 +96,4 @@ func MatchTarget(agent string, targets []Target, address, path string) (target *
 		return nil, "", Errorf(TargetAmbiguous, "two targets of agent %s are at %s%s: give each an address", agent, address, path)
 	}
 	return target, rest, nil
-}
-
-// MarshalTargets encodes a target list as TARGETS frames, each of which fits a
-// message of its own. A payload is JSON: {"targets": […], "more": true}; the
-// last has no more.
-func MarshalTargets(targets []Target) ([]Frame, error) {
-	const envelope = len(`{"targets":[],"more":true}`)
-	var frames []Frame
-	var part []byte
-	flush := func(more bool) {
-		payload := append([]byte(`{"targets":[`), part...)
-		payload = append(payload, ']')
-		if more {
-			payload = append(payload, `,"more":true`...)
-		}
-		frames = append(frames, Frame{Type: TypeTargets, Payload: append(payload, '}')})
-		part = nil
-	}
-	for i := range targets {
-		b, err := json.Marshal(&targets[i])
-		if err != nil {
-			return nil, fmt.Errorf("target %s: %w", targets[i].Name, err)
-		}
-		if len(b)+envelope > MaxPayload {
-			return nil, fmt.Errorf("target %s: %d bytes: %w", targets[i].Name, len(b), ErrTooLarge)
-		}
-		if len(part)+1+len(b)+envelope > MaxPayload {
-			flush(true)
-		}
-		if len(part) > 0 {
-			part = append(part, ',')
-		}
-		part = append(part, b...)
-	}
-	flush(false)
-	return frames, nil
-}
-
-// A TargetList puts a list together from its TARGETS frames. The zero value is
-// ready, and ready for the next list once one is whole.
-type TargetList struct {
-	targets []Target
-	bytes   int
-}
-
-// Add takes the payload of the next TARGETS frame. When the list is whole it
-// returns it, checked, and done is true.
-func (l *TargetList) Add(payload []byte) (targets []Target, done bool, err error) {
-	if l.bytes += len(payload); l.bytes > MaxTargetsBytes {
-		return nil, false, fmt.Errorf("TARGETS of %d bytes: %w", l.bytes, ErrTooLarge)
-	}
-	part, err := parseControl[struct {
-		Targets []Target `json:"targets"`
-		More    bool     `json:"more"`
-	}]("TARGETS", payload)
-	if err != nil {
-		return nil, false, err
-	}
-	if l.targets = append(l.targets, part.Targets...); len(l.targets) > MaxTargets {
-		return nil, false, fmt.Errorf("%d targets: %w", len(l.targets), ErrTooLarge)
-	}
-	if part.More {
-		return nil, false, nil
-	}
-	targets = l.targets
-	*l = TargetList{}
-	return targets, true, CheckTargets(targets)
 }

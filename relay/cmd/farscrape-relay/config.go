@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/wire"
 )
 
 // config is the relay's environment; each name has FARSCRAPE_ before it.
@@ -42,6 +43,9 @@ type config struct {
 	MaxBody           settings.Bytes `env:"MAX_BODY" envDefault:"256MiB" help:"past it the scrape fails"`
 	MaxInflightTarget int            `env:"MAX_INFLIGHT_TARGET" envDefault:"64" help:"scrapes of one target at once; more wait for half their time"`
 	MaxInflightAgent  int            `env:"MAX_INFLIGHT_AGENT" envDefault:"256" help:"scrapes of one agent at once"`
+	AgentMaxTargets   int            `env:"AGENT_MAX_TARGETS" envDefault:"10000" help:"targets of an agent; one that declares more is not linked, and its log says why"`
+	AgentMaxLabels    int            `env:"AGENT_MAX_LABELS" envDefault:"32" help:"labels of a target, the same; at most 64"`
+	AgentMaxBytes     settings.Bytes `env:"AGENT_MAX_BYTES" envDefault:"2MiB" help:"an agent's targets, encoded, the same; at most 4MiB. In memory they take up to 13 times as much"`
 
 	LinkMaxAge   time.Duration `env:"LINK_MAX_AGE" envDefault:"50m" help:"links are moved at this age, less up to 10 %; below what the platform cuts a WebSocket at"`
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"8s" help:"how long a stop may take: fits a grace period of 10 s"`
@@ -103,6 +107,15 @@ func (c *config) checkNumbers() error {
 	} {
 		if n <= 0 {
 			return fmt.Errorf("FARSCRAPE_%s must be more than 0", name)
+		}
+	}
+	for name, n := range map[string][2]int64{
+		"AGENT_MAX_TARGETS": {int64(c.AgentMaxTargets), wire.MaxTargets},
+		"AGENT_MAX_LABELS":  {int64(c.AgentMaxLabels), wire.MaxLabels},
+		"AGENT_MAX_BYTES":   {int64(c.AgentMaxBytes), wire.MaxTargetsBytes},
+	} {
+		if n[0] <= 0 || n[0] > n[1] {
+			return fmt.Errorf("FARSCRAPE_%s=%d: must be 1 to %d, the protocol's own limit", name, n[0], n[1])
 		}
 	}
 	if c.SDGrace < 0 {

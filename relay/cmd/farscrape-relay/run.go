@@ -112,7 +112,8 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	core := relay.Config{
 		Replica: r.id, Keys: keys,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
-		LinkMaxAge: c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
+		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
+		LinkMaxAge:   c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
 		Logger: log, Registerer: r.metrics,
 	}
 	if c.hasRedis() {
