@@ -168,8 +168,12 @@ func abort(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	inner := conn
-	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		inner = tls.NetConn()
+	for {
+		around, ok := inner.(interface{ NetConn() net.Conn }) // ours, and TLS
+		if !ok {
+			break
+		}
+		inner = around.NetConn()
 	}
 	if tcp, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0) // close with a reset

@@ -123,7 +123,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	m, refused := e.modeOf(ctx, r)
 	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
-		e.Connect.ServeHTTP(w, r) // which outlives any scrape
+		upgrade(w, r, e.Connect) // which outlives any scrape
 		return
 	}
 	if e.Scraper.Draining() {
@@ -138,34 +138,4 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	_ = http.NewResponseController(w).SetWriteDeadline(start.Add(timeout + writeGrace))
 	x := &exchange{edge: e, w: w, r: r, mode: m, refused: refused, start: start, route: routeNone}
 	x.serve(ctx)
-}
-
-// readTimeout bounds the reading of a request.
-const readTimeout = 10 * time.Second
-
-// Server returns an HTTP server for handler with the limits that an edge, and
-// whatever shares its listener, needs.
-func Server(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler:           withinReadTimeout(handler),
-		ReadHeaderTimeout: readTimeout,
-		MaxHeaderBytes:    64 << 10,
-		// Longer than Prometheus's and the balancers', so that it is never the
-		// server that closes a connection someone is about to use.
-		IdleTimeout: 620 * time.Second,
-		// OPTIONS * is 405 like any other method.
-		DisableGeneralOptionsHandler: true,
-	}
-}
-
-// withinReadTimeout bounds the reading of bodies, too. Nobody here wants one, but
-// the server reads what it can of it before it answers, or after, and would do so
-// for ever. Its ReadTimeout would break off long scrapes.
-func withinReadTimeout(handler http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 { // also -1, chunked
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(readTimeout))
-		}
-		handler.ServeHTTP(w, r)
-	})
 }

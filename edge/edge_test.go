@@ -167,7 +167,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	}
 	b.edge = New(c)
 	srv := httptest.NewUnstartedServer(nil)
-	srv.Config = Server(b.edge.Handler())
+	srv.Config, srv.Listener = Server(b.edge.Handler()), Listener(srv.Listener)
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(suiteLog{}, nil), slog.LevelError)
 	srv.Start()
 	t.Cleanup(srv.Close)

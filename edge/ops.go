@@ -14,6 +14,9 @@ import (
 // anyone who reaches it: metrics, profiles and health.
 func (e *Edge) Ops(metrics http.Handler) http.Handler {
 	r := chi.NewRouter()
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no page here: this port has /metrics, /-/healthy, /-/ready and /debug/pprof/"))
+	})
 	r.Handle("/metrics", metrics)
 	r.HandleFunc("/debug/pprof/*", pprof.Index)
 	r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

@@ -103,7 +103,6 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 	e.warnOfRepeats(r)
 	x.scrape.Tenant, x.scrape.Allow = who.tenant, who.allow
 	if r.ContentLength != 0 { // also -1, chunked
-		x.w.Header().Set("Connection", "close") // nobody reads it
 		return wire.Errorf(wire.BadRequest, "a scrape has no body")
 	}
 	if e.ours(r.RequestURI) { // the target gets path and query as they came

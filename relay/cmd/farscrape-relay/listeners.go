@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/farscrape/farscrape/edge"
-	"github.com/farscrape/farscrape/relay/wire"
 )
 
 // listeners are a replica's open ports. edge and ops are nil where main serves
@@ -75,7 +74,7 @@ func (l *listeners) serve(ctx context.Context, r *replica) error {
 	if l.edge == nil {
 		servers[l.main] = edge.Server(r.edge.Handler())
 	} else {
-		servers[l.main] = edge.Server(agentSide(r))
+		servers[l.main] = edge.Server(r.edge.Agents(http.HandlerFunc(r.relay.Connect)))
 		servers[l.edge] = edge.Server(r.edge.Handler())
 	}
 	if l.ops != nil {
@@ -85,7 +84,7 @@ func (l *listeners) serve(ctx context.Context, r *replica) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for listener, server := range servers {
 		all.Go(func() error {
-			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := server.Serve(edge.Listener(listener)); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
@@ -103,14 +102,4 @@ func (l *listeners) serve(ctx context.Context, r *replica) error {
 		})
 	}
 	return all.Wait()
-}
-
-// agentSide serves the agents, and load balancers, on a listener that
-// Prometheus does not come by.
-func agentSide(r *replica) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+wire.ConnectPath, r.relay.Connect)
-	mux.HandleFunc("/-/healthy", r.edge.Healthy)
-	mux.HandleFunc("/-/ready", r.edge.Ready)
-	return mux
 }
