@@ -131,6 +131,22 @@ func TestTargetListsAreChecked(t *testing.T) {
 	}
 }
 
+func TestAddresses(t *testing.T) {
+	for _, good := range []string{"host:80", "H1.internal:9100", "10.0.0.1:1", "[::1]:65535", "[fe80::1%eth0.1]:80", "[fe80::1%a_b~c-D]:80"} {
+		if err := wire.CheckAddress(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{
+		"host", "host:", "host:0", "host:65536", "host:http", ":80", "h/x:80", "h x:80", "a..b:80",
+		"[::1%x \"y/..]:80", "[::1%a/b]:80", "[::1%é]:80", "[::1%\n]:80", "[::1%]:80", "[host]:80", "[10.0.0.1]:80", "::1:80",
+	} {
+		if err := wire.CheckAddress(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
 func TestAgentNames(t *testing.T) {
 	for _, good := range []string{"a", "edge-1", "edge-1.example.com", "my_host", "1a", strings.Repeat("a", 63)} {
 		if err := wire.CheckAgentName(good); err != nil {

@@ -156,8 +156,12 @@ func CheckAddress(address string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("address %q: bad port", address)
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && address[0] == '[' == ip.Is6() && zone(ip.Zone()):
 		return nil
+	case err == nil || address[0] == '[':
+		return fmt.Errorf("address %q: bad host", address)
 	}
 	for _, l := range strings.Split(strings.ToLower(host), ".") {
 		if !dnsLabel(l) {
@@ -173,6 +177,18 @@ func HostOf(address string) string {
 		return host
 	}
 	return address
+}
+
+// zone reports whether an IPv6 zone has only characters that a URL may hold as
+// they are (RFC 6874): netip takes any.
+func zone(z string) bool {
+	for i := range len(z) {
+		c := z[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("._~-", c) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // MatchGlob reports whether an agent's name fits a token's name or pattern,
