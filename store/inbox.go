@@ -16,10 +16,23 @@ import (
 // An inbox is this replica's subscription.
 type inbox struct {
 	unheard   chan struct{} // capacity 1: Redis knows of no subscriber to it
+	unsent    chan error    // capacity 1: why the last probe was not published
 	roundTrip atomic.Int64  // time.Duration, smoothed
 }
 
-func (i *inbox) init() { i.unheard = make(chan struct{}, 1) }
+func (i *inbox) init() {
+	i.unheard = make(chan struct{}, 1)
+	i.unsent = make(chan error, 1)
+}
+
+// probeFailed says why a probe was not published. The outbox calls it, alone.
+func (i *inbox) probeFailed(why error) {
+	select {
+	case <-i.unsent:
+	default:
+	}
+	i.unsent <- why
+}
 
 // RoundTrip is how long a message over the bus and back to this replica takes,
 // smoothed; 0 before the first probe has come back.
@@ -63,21 +76,26 @@ type busState struct {
 	events wire.StoreEvents
 	up     bool
 	said   bool // that it is up, or is not
+	why    grievance
 }
 
 func (b *busState) set(up bool, why error) {
+	s := b.redis
+	denial, isNew := b.why.news(why, s.config.Prefix)
 	if b.said && b.up == up {
+		if isNew {
+			s.log.Warn("bus is still down", denial.attrs(why)...)
+		}
 		return
 	}
 	b.up, b.said = up, true
-	s := b.redis
 	s.metrics.droppedDown.Add(float64(s.outbox.setUp(up)))
 	if up {
 		s.metrics.up.Set(1)
 		s.log.Info("bus is up", "round_trip", s.RoundTrip())
 	} else {
 		s.metrics.up.Set(0)
-		s.log.Warn("bus is down; agents at other replicas cannot be scraped", "error", why)
+		s.log.Warn("bus is down; agents at other replicas cannot be scraped", denial.attrs(why)...)
 	}
 	b.events.Bus(up)
 }
@@ -104,7 +122,12 @@ func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) e
 	case <-s.inbox.unheard:
 	default:
 	}
+	select {
+	case <-s.inbox.unsent:
+	default:
+	}
 	var (
+		unsent  error  // why the last probe was not published
 		last    uint64 // probe
 		sent    time.Time
 		tick    = time.NewTicker(s.timing.probe)
@@ -114,7 +137,7 @@ func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) e
 	defer silence.Stop()
 	probe := func() {
 		last++
-		sent = time.Now()
+		sent, unsent = time.Now(), nil
 		silence.Reset(s.timing.probeTimeout)
 		s.outbox.sendProbe(wire.Envelope{Kind: wire.EnvelopeProbe, Stream: r.session, Seq: last})
 	}
@@ -126,7 +149,14 @@ func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) e
 			return err
 		case <-s.inbox.unheard:
 			return errUnheard
+		case unsent = <-s.inbox.unsent:
+			if redis.IsPermissionError(unsent) { // will not pass by itself
+				return fmt.Errorf("publish: %w", unsent)
+			}
 		case <-silence.C:
+			if unsent != nil {
+				return fmt.Errorf("%w: publish: %w", errSilent, unsent)
+			}
 			return errSilent
 		case <-tick.C:
 			if back {

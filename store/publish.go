@@ -59,9 +59,12 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 	}
 	for i, m := range round {
 		if unsent(cmds[i]) {
-			if m.kind == wire.EnvelopeFrames {
+			switch {
+			case m.kind == wire.EnvelopeFrames:
 				s.metrics.droppedUnsent.Add(float64(len(m.chunk.frames())))
 				s.outbox.failed(m.to, m.stream)
+			case m.kind == wire.EnvelopeProbe && cmds[i] != nil:
+				s.inbox.probeFailed(cmds[i].Err())
 			}
 			continue
 		}
@@ -87,7 +90,7 @@ func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, roun
 	for i, m := range round {
 		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), []byte(m.chunk))
 	}
-	_, _ = pipe.Exec(ctx) // every command has its own error
+	exec(ctx, pipe)
 }
 
 // publishToCluster publishes each message at the node that its receiver, too,

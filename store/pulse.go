@@ -18,13 +18,14 @@ type pulse struct {
 	lacking chan struct{} // capacity 1: Redis may lack what it had
 
 	mu          sync.Mutex
-	generations []string  // last seen, "" before; on a Cluster several, to be on all of its nodes
-	runID       string    // last seen; of a Cluster none
-	infoRefused bool      // an ACL forbids INFO
-	looks       uint64    // begun
-	noted       uint64    // the youngest of them that is noted
-	away        bool      // Redis did not answer last time
-	known       bool      // it has answered once
+	generations []string // last seen, "" before; on a Cluster several, to be on all of its nodes
+	runID       string   // last seen; of a Cluster none
+	infoRefused bool     // an ACL forbids INFO
+	looks       uint64   // begun
+	noted       uint64   // the youngest of them that is noted
+	away        bool     // Redis did not answer last time
+	known       bool     // it has answered once
+	told        grievance
 	settled     time.Time // from then on what is not in the directory does not exist
 	disturbed   time.Time // when it was last found emptied, replaced or back
 }
@@ -79,12 +80,16 @@ func (s *Redis) observe(ctx context.Context) error {
 	if ctx.Err() != nil && !seen.answered {
 		return ctx.Err() // says nothing about Redis
 	}
+	denial, isNew := s.pulse.denied(seen.err, s.config.Prefix)
 	news := s.pulse.note(seen, s.timing)
 	if news.back {
 		s.log.Info("redis answers")
 	}
-	if news.away {
-		s.log.Warn("redis does not answer; agents linked here are still scraped", "error", seen.err)
+	switch {
+	case news.away:
+		s.log.Warn("redis does not answer; agents linked here are still scraped", denial.attrs(seen.err)...)
+	case isNew:
+		s.log.Warn("redis refuses", denial.attrs(seen.err)...)
 	}
 	if news.emptied {
 		s.log.Warn("redis has been emptied; unknown agents are uncertain for now", "for", s.timing.grace)
@@ -212,6 +217,13 @@ func (p *pulse) note(seen sighting, timing timing) (n news) {
 		p.settleAt(now.Add(timing.settle))
 	}
 	return n
+}
+
+// denied says what of err is Redis's own word, and whether that is news.
+func (p *pulse) denied(err error, prefix string) (d denial, isNew bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.told.news(err, prefix)
 }
 
 func (p *pulse) settleAt(t time.Time) {

@@ -16,6 +16,7 @@ type roster struct {
 	living  living
 	others  map[wire.ReplicaID]*absence // who was alive then, or may still be
 	refused bool                        // an ACL forbids to ask who listens
+	told    grievance
 }
 
 func (r *roster) init() { r.others = make(map[wire.ReplicaID]*absence) }
@@ -31,8 +32,11 @@ type living struct {
 // that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	now, err := s.count(ctx)
+	if denial, isNew := s.roster.denied(err, s.config.Prefix); isNew {
+		s.log.Warn("redis refuses the list of replicas", denial.attrs(err)...)
+	}
 	if err != nil {
-		return // the pulse finds out what is wrong; the last count stands
+		return // the last count stands
 	}
 	s.missGone(ctx, now, events)
 }
@@ -65,6 +69,13 @@ func parseLiving(cmd *redis.Cmd) (all living, err error) {
 		}
 	}
 	return all, nil
+}
+
+// denied says what of err is Redis's own word, and whether that is news.
+func (r *roster) denied(err error, prefix string) (d denial, isNew bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told.news(err, prefix)
 }
 
 // Replicas is how many replicas were alive when last counted, this one with

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -58,7 +59,7 @@ func runCalls(ctx context.Context, client redis.UniversalClient, calls []call) [
 	for i, c := range calls {
 		cmds[i] = c.script.EvalSha(ctx, pipe, []string{c.key}, c.args...)
 	}
-	_, _ = pipe.Exec(ctx) // every command has its own error
+	exec(ctx, pipe)
 
 	again := client.Pipeline()
 	for i, c := range calls {
@@ -67,9 +68,21 @@ func runCalls(ctx context.Context, client redis.UniversalClient, calls []call) [
 		}
 	}
 	if again.Len() > 0 {
-		_, _ = again.Exec(ctx)
+		exec(ctx, again)
 	}
 	return cmds
+}
+
+// exec runs a pipeline, and sees that each command that was not run has an error:
+// go-redis gives them none where it could not even log in.
+func exec(ctx context.Context, pipe redis.Pipeliner) {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return
+	}
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
 }
 
 // runCall runs one script.
