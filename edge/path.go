@@ -37,8 +37,11 @@ func aimByPath(s *wire.Scrape, path string) *wire.Error {
 	if err != nil || wire.CheckName("target", s.Target) != nil {
 		return wire.Errorf(wire.BadRequest, "the target in the path is not a target's name")
 	}
-	if strings.HasPrefix(s.Rest, "/") {
+	switch {
+	case strings.HasPrefix(s.Rest, "/"):
 		return wire.Errorf(wire.BadRequest, "two slashes after the target")
+	case strings.Contains(lower(s.Rest), "%5c"): // which the agent would refuse: to some servers it is a slash
+		return wire.Errorf(wire.BadRequest, "a backslash after the target")
 	}
 	return checkPath(s.Rest)
 }

@@ -74,6 +74,14 @@ const (
 	writeAhead = 1 << 10
 )
 
+// WriteHeader gives what the library refuses, an upgrade that is none, a reason.
+func (h *hijacker) WriteHeader(status int) {
+	if status >= http.StatusBadRequest {
+		h.Header().Set(wire.HeaderError, wire.BadRequest.String())
+	}
+	h.ResponseWriter.WriteHeader(status)
+}
+
 // Hijack takes it.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()

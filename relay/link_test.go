@@ -89,6 +89,17 @@ func TestAnotherVersionIsRefusedWithAReason(t *testing.T) {
 	}
 }
 
+func TestAnUpgradeThatIsNoneIsRefusedWithAReason(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	req, _ := http.NewRequest("GET", wire.ConnectPath, nil)
+	req.Header = http.Header{"Authorization": {"Bearer " + r.mint(token.Agent, "edge")}, wire.HeaderAgent: {"edge"}, "Sec-Websocket-Protocol": {wire.Subprotocol}}
+	w := &recorder{header: http.Header{}}
+	r.Connect(w, req)
+	if w.status < 400 || w.header.Get(wire.HeaderError) != "bad_request" {
+		t.Errorf("%d %v", w.status, w.header)
+	}
+}
+
 type recorder struct {
 	header http.Header
 	status int
