@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"scripts/e2e":               {},
 	"scripts/rig":               {"relay/wire", "store/storetest"},
 	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},
+	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},
 	"scripts/bench":             {"scripts/rig", "agent", "relay/settings"},
 }
 
