@@ -19,6 +19,7 @@ type metrics struct {
 	own      prometheus.Histogram
 	inflight prometheus.Gauge
 	omitted  *prometheus.CounterVec // cause
+	unlogged prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -55,6 +56,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Targets left out of service discovery, counted with each request for it.",
 		}, []string{"cause"}),
 	}
+	m.unlogged = factory.NewCounter(prometheus.CounterOpts{
+		Name: "farscrape_relay_failures_unlogged_total",
+		Help: "Failures that were left out of the log although no other like them was in it: their agent or tenant had too many different ones within a minute.",
+	})
 	for _, route := range []string{routeNone, "local", "bus"} {
 		for _, reason := range wire.Reasons() {
 			m.scrapes.WithLabelValues(route, reason.String())

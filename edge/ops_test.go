@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -160,18 +161,66 @@ func TestARepeatedTokenIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestQuietIsBounded(t *testing.T) {
-	q, now := newQuiet(), time.Now()
-	for i := range 2 * quietKeys {
-		_, show := q.show(quietKey{agent: strconv.Itoa(i)}, now)
-		if show != (i < quietKeys) {
-			t.Fatalf("failure %d shown: %v", i, show)
+// One agent's failures, or one tenant's, leave places for those of others.
+func TestFailuresAreLoggedByShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		e := New(Config{Scraper: &fake{}, NoAuth: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		shown := func(tenant, agent, of string) bool {
+			_, show := e.dueToLog(quietKey{wire.AgentKey{Tenant: tenant, Agent: agent}, of, wire.TargetAmbiguous}, time.Now())
+			return show
 		}
+		many := func(n int, show func(i string) bool) (logged int) {
+			for i := range n {
+				if show(strconv.Itoa(i)) {
+					logged++
+				}
+			}
+			return logged
+		}
+		if n := many(10_000, func(i string) bool { return shown("red", "bad", i) }); n != quietEach {
+			t.Errorf("%d of one agent are logged, want %d", n, quietEach)
+		}
+		if !shown("red", "good", "") {
+			t.Error("an agent's failures keep another's out")
+		}
+		if n := many(10_000, func(i string) bool { return shown("red", i, "") }); n > quietKeys*2/3 {
+			t.Errorf("%d of one tenant are logged", n)
+		}
+		if !shown("blue", "good", "") {
+			t.Error("a tenant's failures keep another's out")
+		}
+		if n := many(100_000, func(i string) bool { return shown(i, i, i) }); len(e.quiet.seen) > quietKeys || n == 0 {
+			t.Errorf("%d are remembered", len(e.quiet.seen))
+		}
+		if got := strings.Count(log.String(), "left out"); got != 1 {
+			t.Errorf("told %d times of what is left out: %s", got, &log)
+		}
+		before := testutil.ToFloat64(e.metrics.unlogged)
+		log.Reset()
+		time.Sleep(quietFor)
+		if !shown("red", "later", "") || len(e.quiet.seen) != 1 || len(e.quiet.agents) != 1 || len(e.quiet.tenants) != 1 {
+			t.Errorf("a minute later %d are remembered", len(e.quiet.seen))
+		}
+		many(quietEach+9, func(i string) bool { return shown("red", "bad", i) })
+		if want := "failures=" + strconv.Itoa(int(before)); !strings.Contains(log.String(), want) || testutil.ToFloat64(e.metrics.unlogged) != before+9 {
+			t.Errorf("%s: want %s: those since it was told, and this one", &log, want)
+		}
+	})
+}
+
+// What is remembered of a failure must not keep the request that it came with.
+func TestNamesOfALongURIAreCopied(t *testing.T) {
+	path := "/scrape/edge-1/node/" + strings.Repeat("x", longURI)
+	r := httptest.NewRequest("GET", path, nil)
+	var s wire.Scrape
+	e := New(Config{Scraper: &fake{}, NoAuth: true})
+	if err := e.aim(&s, r, pathMode); err != nil {
+		t.Fatal(err)
 	}
-	if len(q.seen) != quietKeys {
-		t.Errorf("%d remembered", len(q.seen))
-	}
-	if _, show := q.show(quietKey{agent: "later"}, now.Add(quietFor)); !show || len(q.seen) != 1 {
-		t.Errorf("a minute later: %v, %d remembered", show, len(q.seen))
+	for _, name := range []string{s.Agent, s.Target} {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(name))) - uintptr(unsafe.Pointer(unsafe.StringData(r.RequestURI))); at < uintptr(len(r.RequestURI)) {
+			t.Errorf("%s is a part of the URI", name)
+		}
 	}
 }

@@ -65,7 +65,7 @@ func (e *Edge) page(p page) http.HandlerFunc {
 		}
 		fail(w, ownPage, failure)
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		if held, show := e.quiet.show(quietKey{who.tenant, route, failure.Reason}, time.Now()); show {
+		if held, show := e.dueToLog(quietKey{wire.AgentKey{Tenant: who.tenant}, route, failure.Reason}, time.Now()); show {
 			e.Logger.WarnContext(r.Context(), "page", "page", route, "tenant", who.tenant,
 				"reason", failure.Reason.String(), "detail", failure.Detail, "like_it_before", held)
 		}

@@ -9,11 +9,20 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
+// longURI is from which length on, in bytes, the names in a URI are copied out of
+// it: they are kept as keys of what is remembered of a target, and would keep all
+// of it.
+const longURI = 1 << 10
+
 // aim fills in which target the request means.
 func (e *Edge) aim(s *wire.Scrape, r *http.Request, m mode) *wire.Error {
 	_, s.Query, _ = strings.Cut(r.RequestURI, "?")
 	if m == pathMode {
-		return aimByPath(s, e.ownPath(r))
+		failure := aimByPath(s, e.ownPath(r))
+		if len(r.RequestURI) > longURI {
+			s.Agent, s.Target = strings.Clone(s.Agent), strings.Clone(s.Target)
+		}
+		return failure
 	}
 	s.Query = cutScheme(s.Query)
 	return e.aimByHost(s, r)

@@ -7,19 +7,36 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
+// What bounds the lines that failures put into the log.
 const (
-	quietFor  = time.Minute
-	quietKeys = 4096 // as many agents may fail at once and still all be logged
+	// quietFor is the time within which a failure is logged once.
+	quietFor = time.Minute
+	// quietKeys is how many different ones are logged in that time, of all: 2 MiB
+	// of memory at the most. One tenant alone has two thirds of it.
+	quietKeys = 4096
+	// quietEach is how many of one agent are.
+	quietEach = 32
+	// quietSweep is how often at the most the old ones are looked for.
+	quietSweep = time.Second
 )
 
-// quiet keeps a failure that comes back with every scrape from filling the log.
+// quiet keeps a failure that comes back with every scrape from filling the log,
+// and one agent's or tenant's failures from keeping those of others out: an agent
+// never has more places than are free, a tenant never more than twice as many.
 type quiet struct {
-	mu   sync.Mutex
-	seen map[quietKey]quietState // guarded by mu
+	mu      sync.Mutex // guards what follows
+	seen    map[quietKey]quietState
+	agents  map[wire.AgentKey]int // how many of seen
+	tenants map[string]int
+	swept   time.Time
+	leftOut int // since it was told
+	told    time.Time
 }
 
+// A quietKey says which failures are alike.
 type quietKey struct {
-	tenant, agent string
+	wire.AgentKey        // whose; an agent that nobody knows is none
+	of            string // a target, a page; may be empty
 	reason        wire.Reason
 }
 
@@ -28,32 +45,91 @@ type quietState struct {
 	held  int // since then
 }
 
-func newQuiet() *quiet { return &quiet{seen: make(map[quietKey]quietState)} }
+func newQuiet() *quiet {
+	return &quiet{seen: make(map[quietKey]quietState), agents: make(map[wire.AgentKey]int), tenants: make(map[string]int)}
+}
 
-// show reports whether a failure is due to be logged, and how many like it have
-// not been since the last one that was.
-func (q *quiet) show(key quietKey, now time.Time) (held int, show bool) {
+// A verdict says what to do with a failure.
+type verdict uint8
+
+const (
+	alike   verdict = iota // another like it is in the log
+	due                    // is to be logged
+	crowded                // is not like another, but its agent or tenant has had its share
+)
+
+// judge says what to do with a failure and, if it is due, how many like it were
+// not logged since the last one that was.
+func (q *quiet) judge(key quietKey, now time.Time) (v verdict, held int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	state, ok := q.seen[key]
-	if ok && now.Sub(state.shown) < quietFor {
+	switch {
+	case ok && now.Sub(state.shown) < quietFor:
 		state.held++
 		q.seen[key] = state
-		return 0, false
-	}
-	if !ok && len(q.seen) >= quietKeys && !q.forget(now) {
-		return 0, false // the metrics have them all
+		return alike, 0
+	case ok:
+	case q.fits(key.AgentKey) || q.sweep(now) && q.fits(key.AgentKey):
+		q.agents[key.AgentKey]++
+		q.tenants[key.Tenant]++
+	default:
+		q.leftOut++
+		return crowded, 0
 	}
 	q.seen[key] = quietState{shown: now}
-	return state.held, true
+	return due, state.held
 }
 
-// forget makes room, and reports whether it could.
-func (q *quiet) forget(now time.Time) bool {
+// leftOutUntold is how many were left out since it last said so: at once of the
+// first, and then within quietFor no second time.
+func (q *quiet) leftOutUntold(now time.Time) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.leftOut > 0 && now.Sub(q.told) >= quietFor {
+		n, q.leftOut, q.told = q.leftOut, 0, now
+	}
+	return n
+}
+
+// fits reports whether there is a place for one more of an agent's. The mu is held.
+func (q *quiet) fits(k wire.AgentKey) bool {
+	free := quietKeys - len(q.seen)
+	return q.agents[k] < min(quietEach, free) && q.tenants[k.Tenant] < 2*free
+}
+
+// sweep forgets what is old, and reports whether it looked. The mu is held.
+func (q *quiet) sweep(now time.Time) bool {
+	if now.Sub(q.swept) < quietSweep {
+		return false
+	}
+	q.swept = now
 	for key, state := range q.seen {
 		if now.Sub(state.shown) >= quietFor {
 			delete(q.seen, key)
+			less(q.agents, key.AgentKey)
+			less(q.tenants, key.Tenant)
 		}
 	}
-	return len(q.seen) < quietKeys
+	return true
+}
+
+func less[K comparable](counts map[K]int, k K) {
+	if counts[k]--; counts[k] == 0 {
+		delete(counts, k)
+	}
+}
+
+// dueToLog reports whether a failure is to be logged, and how many like it were
+// not since the last one that was. It counts and tells what is left out.
+func (e *Edge) dueToLog(key quietKey, now time.Time) (held int, show bool) {
+	v, held := e.quiet.judge(key, now)
+	if v == crowded {
+		e.metrics.unlogged.Inc()
+		if n := e.quiet.leftOutUntold(now); n > 0 {
+			e.Logger.Warn("failures were left out of the log: too many different ones within a minute", "failures", n,
+				"last_tenant", key.Tenant, "last_agent", key.Agent, "last_reason", key.reason.String())
+		}
+	}
+	return held, v == due
 }

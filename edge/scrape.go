@@ -155,6 +155,16 @@ func (x *exchange) reason(failure *wire.Error) wire.Reason {
 	return wire.OK
 }
 
+// likeness says which failures are like the exchange's.
+func (x *exchange) likeness(reason wire.Reason) quietKey {
+	s := &x.scrape
+	key := quietKey{wire.AgentKey{Tenant: s.Tenant, Agent: s.Agent}, s.Host, reason}
+	if reason == wire.AgentUnknown && s.Agent != "" { // a name that the scraper chose
+		key.Agent, key.of = "", s.Agent
+	}
+	return key
+}
+
 // record counts the exchange and logs it: each at debug, and failures at warn,
 // where those of one agent and reason stay within one a minute.
 func (x *exchange) record(failure *wire.Error) {
@@ -167,11 +177,7 @@ func (x *exchange) record(failure *wire.Error) {
 	var held int
 	if reason != wire.OK && reason != wire.Canceled {
 		var show bool
-		who := s.Agent
-		if who == "" {
-			who = s.Host
-		}
-		if held, show = e.quiet.show(quietKey{s.Tenant, who, reason}, x.start); show {
+		if held, show = e.dueToLog(x.likeness(reason), x.start); show {
 			level = slog.LevelWarn
 		}
 	}

@@ -107,7 +107,7 @@ func (e *Edge) groups(ctx context.Context, l *wire.Listing, a *wire.Agent, proxy
 // omit counts a target that is left out, and logs it once in a while.
 func (e *Edge) omit(ctx context.Context, a *wire.Agent, t *wire.Target, why omission) {
 	e.metrics.omitted.WithLabelValues(string(why)).Inc()
-	if held, show := e.quiet.show(quietKey{a.Tenant, a.Agent + "/" + t.Name, wire.TargetAmbiguous}, time.Now()); show {
+	if held, show := e.dueToLog(quietKey{a.AgentKey, t.Name, wire.TargetAmbiguous}, time.Now()); show {
 		e.Logger.WarnContext(ctx, "target left out of service discovery",
 			"tenant", a.Tenant, "agent", a.Agent, "target", t.Name, "cause", string(why), "like_it_before", held)
 	}
