@@ -36,6 +36,15 @@ func TestEmptiedRedisIsWrittenAnew(t *testing.T) {
 		t.Errorf("nobody is %v, %v", a, err)
 	}
 
+	sinceOf := func(key wire.AgentKey) time.Time {
+		a, err := lists.Lookup(t.Context(), key)
+		if err != nil || a == nil {
+			t.Fatalf("look up: %v, %v", a, err)
+		}
+		return a.Since
+	}
+	since := map[wire.AgentKey]time.Time{departed.AgentKey: sinceOf(departed.AgentKey), live.AgentKey: sinceOf(live.AgentKey)}
+
 	server.Do("FLUSHALL")
 	if _, err := list(other); !errors.Is(err, ErrUncertain) {
 		t.Errorf("a replica that never listed says %v", err)
@@ -51,6 +60,11 @@ func TestEmptiedRedisIsWrittenAnew(t *testing.T) {
 		a, err := other.Lookup(t.Context(), departed.AgentKey)
 		return err == nil && a != nil && !a.Connected() && a.LastClose == wire.CauseDrained.String() && len(a.Targets()) == 1
 	})
+	for key, before := range since { // Grace ago, at the least
+		storetest.WaitUntil(t, within, "the claim of "+key.Agent+" is as old as it was", func() bool {
+			return sinceOf(key).Sub(before).Abs() < config.Grace/4
+		})
+	}
 	storetest.WaitUntil(t, within, "Redis is certain again", func() bool {
 		names, err := list(other)
 		return err == nil && slices.Equal(names, []string{"departed", "live"})

@@ -34,6 +34,7 @@ func (k *keeper) links() int {
 // A held is one lease.
 type held struct {
 	lease  wire.Lease
+	claims claims // by this process's clock
 	step   step
 	queued bool
 	cause  string    // of a release
@@ -82,7 +83,7 @@ func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) 
 	k := &s.keeper
 	done := make(chan outcome, 1)
 	k.mu.Lock()
-	h := &held{lease: lease}
+	h := &held{lease: lease, claims: claims(nil).declare(lease.Targets, false, time.Now())}
 	if old := k.held[lease.Link]; old != nil {
 		h.sent = old.sent
 		k.answer(old, outcome{err: errReleased})
@@ -122,6 +123,7 @@ func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
 	defer k.mu.Unlock()
 	if h := k.held[link]; h != nil && h.step != stepRelease {
 		h.lease.Targets = targets
+		h.claims = h.claims.declare(targets, false, time.Now())
 		k.push(h, stepHold)
 	}
 }

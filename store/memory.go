@@ -48,6 +48,7 @@ type record struct {
 	seen    time.Time    // when the last one was released
 	cause   string       // and why
 	expires time.Time    // when a departed agent is forgotten
+	claims  claims
 }
 
 // NewMemory makes a Memory.
@@ -85,6 +86,7 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 		m.displace(d)
 	}
 	r.leases = append(kept, lease)
+	r.claims = r.claims.declare(lease.Targets, r.hasOther(lease.Instance), now)
 	if lease.Epoch >= r.last.Epoch || r.last.Yielding && !lease.Yielding {
 		r.last = lease
 	}
@@ -108,6 +110,11 @@ func (r *record) epochFor(lease *wire.Lease, fresh uint64) (epoch uint64, known 
 		return fresh, false
 	}
 	return min(lease.Epoch, fresh), false
+}
+
+// hasOther reports whether another instance is live, too.
+func (r *record) hasOther(id wire.InstanceID) bool {
+	return slices.ContainsFunc(r.leases, func(l wire.Lease) bool { return l.Instance != id })
 }
 
 // fresh is the epoch of an instance that comes now.
@@ -169,6 +176,7 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 			continue
 		}
 		r.leases[i].Targets = targets
+		r.claims = r.claims.declare(targets, r.hasOther(r.leases[i].Instance), time.Now())
 		if r.leases[i].Epoch >= r.last.Epoch {
 			r.last = r.leases[i]
 		}
@@ -219,6 +227,7 @@ func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
 		a.LastSeen, a.LastClose = now, ""
 	}
 	slices.SortStableFunc(a.Links, byEpoch)
+	r.claims.of(&a)
 	return a
 }
 

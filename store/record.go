@@ -98,6 +98,7 @@ func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) *wire.
 		return nil
 	}
 	slices.SortFunc(a.Links, byEpoch)
+	parseClaims(fields["claims"]).of(a)
 	a.LastSeen = time.UnixMilli(seen)
 	if !a.Connected() {
 		if a.LastClose = fields["close"]; a.LastClose == "" {

@@ -159,6 +159,9 @@ func (s *Redis) restore(ctx context.Context, want func(*wire.Agent) bool) {
 			for i := range chunk {
 				if want(&chunk[i]) {
 					calls = append(calls, s.restoreCall(&chunk[i]))
+					if c := claimsOf(&chunk[i]); c != nil {
+						calls = append(calls, s.claimCall(&chunk[i].Last, c, time.Now()))
+					}
 					names = append(names, chunk[i].Agent)
 				}
 			}

@@ -14,8 +14,8 @@ var scriptFiles embed.FS
 
 // scripts are the directory's; scripts/ says what each takes and returns.
 type scripts struct {
-	hold, renew, release, lookup, forget, restore *redis.Script // of an agent's record
-	index, unindex, generation, alive             *redis.Script
+	hold, claim, renew, release, lookup, forget, restore *redis.Script // of an agent's record
+	index, unindex, generation, alive                    *redis.Script
 }
 
 func loadScripts() *scripts {
@@ -31,6 +31,7 @@ func loadScripts() *scripts {
 	alone := func(name string) *redis.Script { return redis.NewScript(read(name)) }
 	return &scripts{
 		hold:       ofRecord("hold"),
+		claim:      ofRecord("claim"),
 		renew:      ofRecord("renew"),
 		release:    ofRecord("release"),
 		lookup:     ofRecord("lookup"),

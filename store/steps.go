@@ -15,6 +15,8 @@ type task struct {
 	step  step
 	cause string
 	call  call
+
+	claims claims // of a hold
 }
 
 // next takes the first task off the queue.
@@ -32,7 +34,7 @@ func (k *keeper) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -93,6 +95,16 @@ func (k *keeper) holding(t *task, epoch uint64, due time.Time) (tell bool) {
 	h.told = epoch
 	k.answer(h, outcome{epoch: epoch})
 	return tell
+}
+
+// claimed notes how old the directory says the lease's claims are: it may know
+// of older ones, and the next one may be emptied.
+func (k *keeper) claimed(t *task, known claims) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h := k.current(t); h != nil {
+		h.claims = h.claims.noYounger(known)
+	}
 }
 
 // refused drops the lease, and reports whether the owner is to be told.

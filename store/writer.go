@@ -92,7 +92,7 @@ func (s *Redis) encode(t *task) int {
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
 			s.timing.lease.Milliseconds(), keep.Milliseconds(), details,
 		}
-		return len(details)
+		return len(details) + len(t.claims)*claimSize
 	}
 	return 0
 }
@@ -124,6 +124,14 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 		indexes[tenant] = len(calls)
 		calls = append(calls, s.indexCall(tenant, agents))
 	}
+	claimed := make(map[int]int) // place in batch: in calls
+	now := time.Now()
+	for i := range batch {
+		if t := &batch[i]; t.step == stepHold {
+			claimed[i] = len(calls)
+			calls = append(calls, s.claimCall(&t.lease, t.claims, now))
+		}
+	}
 	cmds := runCalls(ctx, s.clients.directory, calls)
 
 	succeeded := 0
@@ -134,6 +142,9 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 			if err = cmds[indexes[t.lease.Tenant]].Err(); err != nil {
 				s.keeper.failed(t, err)
 			}
+		}
+		if at, ok := claimed[i]; err == nil && ok {
+			err = s.settleClaims(t, cmds[at])
 		}
 		if err == nil {
 			succeeded++
@@ -188,6 +199,17 @@ func (s *Redis) settle(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 			s.tellDisplaced(replica, links)
 		}
 	}
+	return nil
+}
+
+// settleClaims takes the directory's answer to a lease's claims.
+func (s *Redis) settleClaims(t *task, cmd *redis.Cmd) error {
+	known, err := parseClaimed(cmd, time.Now())
+	if err != nil {
+		s.keeper.failed(t, err)
+		return err
+	}
+	s.keeper.claimed(t, known)
 	return nil
 }
 

@@ -47,9 +47,9 @@ type Agent struct {
 	LastSeen time.Time
 	// LastClose is the cause its last link closed for, empty while it has one.
 	LastClose string
-	// Since is when the directory first listed the agent, and Claims since when
-	// it has declared each address, in lower case, by the directory's clock. Not
-	// known of what a replica of an earlier version wrote.
+	// Since is since when the directory has listed the agent, and Claims since
+	// when it has declared each address, in lower case, by the directory's clock.
+	// Not known of what a replica of an earlier version wrote.
 	Since  time.Time
 	Claims map[string]time.Time
 }

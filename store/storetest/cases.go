@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -374,4 +375,76 @@ func testForget(t *testing.T, b *bench) {
 	if agents, err := b.List(t.Context(), "t"); err != nil || len(agents) != 0 {
 		t.Errorf("listed: %v, %v", agents, err)
 	}
+}
+
+// declaring is a lease whose targets go by these addresses.
+func declaring(agent string, addresses ...string) wire.Lease {
+	l := NewLease("default", agent)
+	l.Targets = declared(addresses...)
+	return l
+}
+
+func declared(addresses ...string) []wire.Target {
+	targets := []wire.Target{}
+	for i, a := range addresses {
+		targets = append(targets, wire.Target{Name: fmt.Sprintf("t%d", i), Scheme: "http", Port: 9100, Path: "/", Address: a})
+	}
+	return targets
+}
+
+func testClaims(t *testing.T, b *bench) {
+	first := declaring("a", "DB:1")
+	b.register(first)
+	began := b.lookup(first.AgentKey)
+	if began.Since.IsZero() || began.Claims["db:1"].IsZero() {
+		t.Fatalf("since %v, claims %v", began.Since, began.Claims)
+	}
+	later(t)
+	rival := declaring("b", "db:1")
+	b.register(rival)
+	if late := b.lookup(rival.AgentKey); !late.Claims["db:1"].After(began.Claims["db:1"]) || !late.Since.After(began.Since) {
+		t.Errorf("the later claim is of %v, the earlier of %v", late.Claims, began.Claims)
+	}
+	kept := func(what string) {
+		t.Helper()
+		now := b.lookup(first.AgentKey)
+		if drift := now.Claims["db:1"].Sub(began.Claims["db:1"]).Abs(); drift > 2*time.Millisecond {
+			t.Errorf("%s moved the claim by %s", what, drift)
+		}
+		if drift := now.Since.Sub(began.Since).Abs(); drift > 2*time.Millisecond {
+			t.Errorf("%s moved the name by %s", what, drift)
+		}
+	}
+	second := first
+	second.Link = wire.NewID[wire.LinkID]()
+	b.register(second)
+	kept("a second link")
+	b.Update(second.Link, declared("db:2", "db:1"))
+	WaitUntil(t, within, "the new address is there", func() bool { return !b.lookup(first.AgentKey).Claims["db:2"].IsZero() })
+	kept("another address")
+	for _, l := range []wire.LinkID{first.Link, second.Link} {
+		b.Release(l, "agent_stopped")
+	}
+	b.links(first.AgentKey)
+	kept("leaving")
+	b.register(declaring("a", "db:1"))
+	kept("another process")
+}
+
+func testClaimGivenUp(t *testing.T, b *bench) {
+	l := declaring("a", "db:1")
+	b.register(l)
+	began := b.lookup(l.AgentKey).Claims["db:1"]
+	b.Update(l.Link, declared())
+	WaitUntil(t, within, "the claim is gone", func() bool { return len(b.lookup(l.AgentKey).Claims) == 0 })
+	later(t)
+	b.Update(l.Link, declared("db:1"))
+	WaitUntil(t, within, "the claim is back", func() bool { return b.lookup(l.AgentKey).Claims["db:1"].After(began) })
+}
+
+// later lets the directory's clock, which counts milliseconds, go on.
+func later(t *testing.T) {
+	t.Helper()
+	start := time.Now()
+	WaitUntil(t, within, "some time has passed", func() bool { return time.Since(start) > 20*time.Millisecond })
 }

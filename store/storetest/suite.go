@@ -52,6 +52,8 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"shared beside unshared is a conflict", time.Hour, testSharedConflict},
 		{"a late release touches nobody else's entry", time.Hour, testLateRelease},
 		{"targets can change", time.Hour, testUpdate},
+		{"a claim to an address is as old as it was", time.Hour, testClaims},
+		{"a claim that was given up is a new one", time.Hour, testClaimGivenUp},
 		{"a departed agent stays known", time.Hour, testDeparted},
 		{"a departed agent is forgotten in the end", 300 * time.Millisecond, testKeep},
 		{"an ephemeral agent that stopped is gone", time.Hour, testEphemeralStopped},
