@@ -18,7 +18,7 @@ const settleTime = 20 * time.Millisecond
 // A replica that is alone has nobody to move to: it waits only for the scrapes
 // in flight. One that does not know moves its links.
 func (r *Relay) Drain(ctx context.Context) {
-	if !r.phase.CompareAndSwap(serving, draining) {
+	if !r.phase.CompareAndSwap(serving, draining) && !r.phase.CompareAndSwap(starting, draining) {
 		return
 	}
 	deadline := time.Now().Add(r.DrainTimeout)

@@ -388,6 +388,38 @@ func TestAReplicaThatIsAloneWaitsOnlyForItsScrapes(t *testing.T) {
 	})
 }
 
+// TestAReplicaServesBeforeItIsReady: only load balancers wait for its store.
+func TestAReplicaServesBeforeItIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := make(chan struct{})
+		r := newCluster(t, 1, func(conf *relay.Config) { conf.StoreUp = up }).replicas[0]
+		a := r.dial(dialOptions{})
+		a.serve("x")
+		wantBody(t, <-r.scrape(time.Second), "x")
+		time.Sleep(time.Hour) // and links are kept alive
+		if r.Ready() {
+			t.Error("ready before its store")
+		}
+		wantBody(t, <-r.scrape(time.Second), "x")
+		close(up)
+		synctest.Wait()
+		if !r.Ready() {
+			t.Error("not ready after it")
+		}
+	})
+}
+
+func TestAReplicaDrainsBeforeItIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 2, func(conf *relay.Config) { conf.StoreUp = make(chan struct{}) }).replicas[0]
+		a := r.dial(dialOptions{})
+		drained := make(chan struct{})
+		go func() { r.Drain(context.Background()); close(drained) }()
+		a.wantDrain("shutdown", time.Second)
+		<-drained
+	})
+}
+
 // ignorant is a directory that cannot say who else there is.
 type ignorant struct{ counted }
 

@@ -49,6 +49,8 @@ type Config struct {
 	LinkMaxAge        time.Duration     // links are moved at this age, less up to 10 %; 0: never
 	DrainTimeout      time.Duration     // default 8s
 
+	StoreUp <-chan struct{} // closed once the store has worked: not ready before; nil: it works
+
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -120,7 +122,7 @@ func New(c Config) *Relay {
 // Run keeps the links alive until ctx ends, then closes those that are left and
 // returns when all of their goroutines have. A drain comes before, see Drain.
 func (r *Relay) Run(ctx context.Context) error {
-	r.phase.CompareAndSwap(starting, serving)
+	r.active.Go(func() { r.open(ctx) })
 	r.heartbeats(ctx)
 	r.phase.Store(refusing)
 	for _, l := range r.links.all() {
@@ -137,11 +139,25 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
+// open makes the replica ready once its store has worked. Agents may link before,
+// and are scraped by whoever comes here: only the load balancer is to wait.
+func (r *Relay) open(ctx context.Context) {
+	if r.StoreUp != nil {
+		select {
+		case <-r.StoreUp:
+		case <-ctx.Done():
+			return
+		}
+	}
+	r.phase.CompareAndSwap(starting, serving)
+}
+
 // farewell is how long the last words to the agents may take.
 const farewell = 250 * time.Millisecond
 
-// Ready reports whether a load balancer should send anything here: not while
-// starting, not while draining, and at any other time whatever Redis does.
+// Ready reports whether a load balancer should send anything here: not before the
+// store has worked once, not while draining, and at any other time whatever Redis
+// does.
 func (r *Relay) Ready() bool { return r.phase.Load() == serving }
 
 // Draining reports whether the replica is about to exit. It still answers.

@@ -29,6 +29,7 @@ type absence struct{ dead, deaf int }
 func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire.ReplicaID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.first.Do(func() { close(r.counted) })
 	r.living = now
 	for _, id := range now.replicas {
 		if id == self {

@@ -127,7 +127,8 @@ func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) e
 	default:
 	}
 	var (
-		unsent  error  // why the last probe was not published
+		unsent  error // why the last probe was not published
+		works   <-chan struct{}
 		last    uint64 // probe
 		sent    time.Time
 		tick    = time.NewTicker(s.timing.probe)
@@ -173,8 +174,11 @@ func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) e
 				took := time.Since(sent)
 				s.inbox.measured(took)
 				s.metrics.probe.Observe(took.Seconds())
-				bus.set(true, nil)
+				works = s.roster.counted
 			}
+		case <-works: // and it is known who else there is
+			works = nil
+			bus.set(true, nil)
 		}
 	}
 }

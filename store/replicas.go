@@ -12,6 +12,9 @@ import (
 
 // A roster is who the living replicas were when last counted.
 type roster struct {
+	counted chan struct{} // closed once they have been
+	first   sync.Once     // closes it
+
 	mu      sync.Mutex
 	living  living
 	others  map[wire.ReplicaID]*absence // who was alive then, or may still be
@@ -19,7 +22,10 @@ type roster struct {
 	told    grievance
 }
 
-func (r *roster) init() { r.others = make(map[wire.ReplicaID]*absence) }
+func (r *roster) init() {
+	r.counted = make(chan struct{})
+	r.others = make(map[wire.ReplicaID]*absence)
+}
 
 // The living are the replicas that hold a lease on life.
 type living struct {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -100,6 +99,7 @@ type replica struct {
 	relay   *relay.Relay
 	edge    *edge.Edge
 	metrics *prometheus.Registry
+	heard   chan struct{} // closed once Redis has answered; nil without
 }
 
 func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error) {
@@ -122,6 +122,8 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 			return nil, err
 		}
 		r.store, core.Directory, core.Bus = redis, redis, redis
+		r.heard = make(chan struct{})
+		core.StoreUp = r.heard
 	} else {
 		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Grace: c.SDGrace, Registerer: r.metrics})
 		r.store, core.Directory, core.Bus = memory, memory, memory
@@ -185,17 +187,13 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 			return nil
 		})
 	}
-	events, heard := firstWord(r.relay.Events())
+	events := r.relay.Events()
+	if r.heard != nil {
+		events.Bus = firstUp(events.Bus, r.heard)
+	}
 	start("store", func() error { return r.store.Run(storeCtx, events) })
 	start("relay", func() error {
 		defer stopStore()
-		if c.hasRedis() { // or the first scrapes would come before its first answer
-			select {
-			case <-heard:
-			case <-time.After(firstWordWithin):
-			case <-serveCtx.Done():
-			}
-		}
 		return r.relay.Run(linksCtx)
 	})
 	start("listen", func() error {
@@ -217,21 +215,16 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 	return all.Wait()
 }
 
-// firstWordWithin is how long a replica waits for Redis before it is ready
-// without it.
-const firstWordWithin = time.Second
-
-// firstWord returns the events with a channel that is closed when the store has
-// said for the first time whether the bus works.
-func firstWord(events wire.StoreEvents) (wire.StoreEvents, <-chan struct{}) {
-	heard := make(chan struct{})
+// firstUp returns what to call instead of bus. It closes up when the bus works for
+// the first time.
+func firstUp(bus func(up bool), up chan<- struct{}) func(bool) {
 	var once sync.Once
-	bus := events.Bus
-	events.Bus = func(up bool) {
-		bus(up)
-		once.Do(func() { close(heard) })
+	return func(works bool) {
+		bus(works)
+		if works {
+			once.Do(func() { close(up) })
+		}
 	}
-	return events, heard
 }
 
 // watchKeys takes new keys without a restart; bad ones it leaves alone.
