@@ -27,7 +27,8 @@ import (
 // A scraper finds agents and asks them. Package relay has one.
 type scraper interface {
 	// Scrape carries out s within ctx, whose deadline is the scrape's. An error
-	// is a *wire.Error; an Answer beside it counts for its Route only.
+	// is a *wire.Error; an Answer beside it counts for its Agent, Target and
+	// Route only, which may be empty.
 	Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error)
 	// ClaimToName says whether a host, in lower case, is the name of an agent of
 	// the tenant, linked or departed; ClaimToAddress, what host:port is. They are

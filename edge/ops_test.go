@@ -161,6 +161,27 @@ func TestARepeatedTokenIsToldOnce(t *testing.T) {
 	}
 }
 
+// Which agent a proxy-mode request meant is known once the address is looked up,
+// even if no scrape came of it.
+func TestAFailedProxyScrapeNamesItsAgent(t *testing.T) {
+	var log bytes.Buffer
+	f := &fake{answer: func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		return &wire.Answer{Agent: "edge-1", Target: "node"}, wire.Errorf(wire.AgentOffline, "no link")
+	}}
+	e := New(Config{Scraper: f, NoAuth: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := httptest.NewRequest("GET", "http://db.internal:9100/metrics", nil)
+	w := httptest.NewRecorder()
+	e.Handler().ServeHTTP(w, r)
+	for _, want := range []string{"agent=edge-1 ", "target=node ", "route=none ", "host=db.internal:9100", "reason=agent_offline"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not in %s", want, &log)
+		}
+	}
+	if n := testutil.ToFloat64(e.metrics.scrapes.WithLabelValues(routeNone, "agent_offline")); n != 1 {
+		t.Errorf("counted %v times with no route", n)
+	}
+}
+
 // One agent's failures, or one tenant's, leave places for those of others.
 func TestFailuresAreLoggedByShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -67,16 +68,16 @@ func (x *exchange) run(ctx context.Context) *wire.Error {
 	x.asked = true
 	answer, err := e.Scraper.Scrape(ctx, &x.scrape)
 	if answer != nil {
-		x.route = answer.Route
+		x.route = cmp.Or(answer.Route, routeNone)
+		if x.scrape.Proxy() {
+			x.scrape.Agent, x.scrape.Target = answer.Agent, answer.Target
+		}
 	}
 	if err != nil {
 		return failureOf(ctx, err)
 	}
 	defer answer.Body.Close()
 	x.status = answer.Status
-	if x.scrape.Proxy() {
-		x.scrape.Agent, x.scrape.Target = answer.Agent, answer.Target
-	}
 	failure := x.deliver(ctx, answer)
 	if failure == nil && answer.AgentTook != nil {
 		e.metrics.own.Observe(max(time.Since(x.start)-answer.AgentTook(), 0).Seconds())

@@ -21,7 +21,7 @@ const (
 // as its window is nearly full. Until then a lost link costs one retry and
 // nothing else. ctx must have the scrape's deadline and must outlive the
 // reading of the body. The error is a *wire.Error; an Answer beside it says
-// only which way the scrape went.
+// only whom the scrape meant and which way it went.
 func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) {
 	k, failure := r.resolve(ctx, s)
 	if failure != nil {
@@ -29,16 +29,16 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 	}
 	rt, failure := r.findRoute(ctx, k, s, nil)
 	if failure != nil {
-		return nil, failure
+		return r.aimed(k, s), failure
 	}
 	done, waited, failure := r.admit(ctx, k, rt.target)
 	if failure != nil {
-		return nil, failure
+		return r.aimed(k, s), failure
 	}
 	if waited {
 		if rt, failure = r.findRoute(ctx, k, s, nil); failure != nil {
 			done()
-			return nil, failure
+			return r.aimed(k, s), failure
 		}
 	}
 	answer, failure := r.attempts(ctx, s, rt, done)
@@ -47,6 +47,21 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 		return &wire.Answer{Route: rt.name(), Agent: k.Agent, Target: rt.target}, failure
 	}
 	return answer, nil
+}
+
+// aimed says whom a scrape meant that went no way, as far as it is known: the
+// target of a proxy-mode one by what its agent last declared.
+func (r *Relay) aimed(k wire.AgentKey, s *wire.Scrape) *wire.Answer {
+	a := &wire.Answer{Agent: k.Agent, Target: s.Target}
+	if !s.Proxy() {
+		return a
+	}
+	if agent := r.routes.remembered(k, time.Now()); agent != nil {
+		if t, _, failure := match(k, agent.Targets(), s); failure == nil {
+			a.Target = t.Name
+		}
+	}
+	return a
 }
 
 // attempts tries the route, and another one if that fails without having

@@ -442,7 +442,16 @@ func TestWhoIsUnknownAndWhoIsOffline(t *testing.T) {
 		}
 		a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "stopping"})})
 		a.closedWith(wire.CauseAgentStopped)
-		wantReason(t, <-edge.scrape(10*time.Second), wire.AgentOffline)
+		for _, change := range []func(*wire.Scrape){
+			func(*wire.Scrape) {},
+			func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", "edge:9100", "/metrics" },
+		} {
+			got := <-edge.scrape(10*time.Second, change)
+			wantReason(t, got, wire.AgentOffline)
+			if a := got.answer; a == nil || a.Agent != "edge" || a.Target != "node" {
+				t.Errorf("whose scrape has failed: %+v", a)
+			}
+		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("took %s", took)
 		}

@@ -34,7 +34,7 @@ type Answer struct {
 	// AgentTook says, once Body is at its end, how long the agent had the
 	// scrape, the target's time included; 0 if it is not known.
 	AgentTook func() time.Duration
-	Route     string // local or bus
+	Route     string // local or bus; empty beside an error before there was one
 	Agent     string // as resolved, for logs
 	Target    string
 }
