@@ -56,9 +56,10 @@ each "this alert is not tested to fire and not to fire" tested <<<"$alerts"
 
 echo "check: configurations"
 # promtool wants to see the token's file, and the repository has none.
-cp prometheus.yaml rules.yaml "$dir/"
+cp prometheus.yaml multi-target.yaml rules.yaml "$dir/"
 : >"$dir/scraper.token"
 promtool check config "$dir/prometheus.yaml"
+promtool check config "$dir/multi-target.yaml"
 has_job() { grep -qE "^ *- job_name: $1\$" prometheus.yaml; }
 each "prometheus.yaml has no such job" has_job < <(matches 'job="[^"]*"' rules.yaml | cut -d'"' -f2)
 
