@@ -53,6 +53,7 @@ type Agent struct {
 
 	epoch   atomic.Uint64 // the last one a directory gave; 0: none yet
 	catalog catalog
+	notices notices
 	gate    *gate
 	keeper  *keeper
 	crew    *crew

@@ -480,7 +480,7 @@ func TestOptionalFramesOfLaterVersionsAreIgnored(t *testing.T) {
 		start(t, relay.network, nil)
 		l := relay.link()
 		l.welcome(1)
-		l.send(wire.Frame{Type: wire.FirstOptional, Payload: []byte("news")})
+		l.send(wire.Frame{Type: 255, Payload: []byte("news")})
 		l.ping(1)
 	})
 }
@@ -491,7 +491,7 @@ func TestAMessageMayBeAsLongAsTheLimit(t *testing.T) {
 		start(t, relay.network, nil)
 		l := relay.link()
 		l.welcome(1)
-		message := wire.Frame{Type: wire.FirstOptional, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
+		message := wire.Frame{Type: 255, Payload: make([]byte, wire.MaxPayload)}.Append(nil)
 		w, err := l.conn.Writer(context.Background(), websocket.MessageBinary)
 		if err != nil {
 			t.Fatal(err)
@@ -505,7 +505,7 @@ func TestAMessageMayBeAsLongAsTheLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.ping(1)
-		l.send(wire.Frame{Type: wire.FirstOptional, Payload: make([]byte, wire.MaxPayload)}, wire.Frame{Type: wire.FirstOptional})
+		l.send(wire.Frame{Type: 255, Payload: make([]byte, wire.MaxPayload)}, wire.Frame{Type: 255})
 		if cause := l.cause(); cause != wire.CauseProtocol {
 			t.Errorf("a frame more: closed for %v", cause)
 		}

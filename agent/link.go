@@ -243,6 +243,8 @@ func (l *link) frame(life context.Context, f wire.Frame) error {
 		return l.welcomeCame(f.Payload)
 	case wire.TypeDrain:
 		return l.drainCame(f.Payload)
+	case wire.TypeNotice:
+		return l.noticeCame(f.Payload)
 	case wire.TypeRequest:
 		l.request(life, f)
 	case wire.TypeCredit:

@@ -17,6 +17,7 @@ type metrics struct {
 	dials         *prometheus.CounterVec // result
 	reloadOK      prometheus.Gauge
 	reloadTime    prometheus.Gauge
+	refused       prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics {
@@ -38,6 +39,7 @@ func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics 
 		dials:      counter("dials_total", "Dials to a replica: linked, held (met one that is held already), refused, failed.", "result"),
 		reloadOK:   prometheus.NewGauge(gauge("targets_last_reload_successful", "Whether the target list was good when it was last read.")),
 		reloadTime: prometheus.NewGauge(gauge("targets_last_reload_success_timestamp_seconds", "When a good target list was last read.")),
+		refused:    prometheus.NewGauge(gauge("addresses_refused", "Addresses that the relay does not grant in proxy mode: others have them, or the token does not allow them.")),
 	}
 	for _, c := range wire.Causes() {
 		m.reconnects.WithLabelValues(c.String())
@@ -45,7 +47,7 @@ func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics 
 	for _, result := range []string{"linked", "held", "refused", "failed"} {
 		m.dials.WithLabelValues(result)
 	}
-	r.MustRegister(m.scrapes, m.fetchDuration, m.reconnects, m.dials, m.reloadOK, m.reloadTime,
+	r.MustRegister(m.scrapes, m.fetchDuration, m.reconnects, m.dials, m.reloadOK, m.reloadTime, m.refused,
 		prometheus.NewGaugeFunc(gauge("links", "Links that are welcomed and not draining."), links),
 		prometheus.NewGaugeFunc(gauge("links_wanted", "Links there should be: FARSCRAPE_LINKS, or as many as there are replicas."), wanted),
 		settings.BuildInfo("agent"), collectors.NewGoCollector(),

@@ -19,7 +19,8 @@ const (
 	// ambiguous: a proxy-mode request to its address would mean another target
 	// or none in particular.
 	ambiguous omission = "ambiguous"
-	// claimed: another agent has declared its address earlier.
+	// claimed: its address is not the agent's: another has declared it earlier,
+	// or it is ours.
 	claimed omission = "claimed"
 	// unprintable: Prometheus could not be told its labels or its path.
 	unprintable omission = "unprintable"
@@ -89,7 +90,7 @@ func (e *Edge) groups(ctx context.Context, l *wire.Listing, a *wire.Agent, proxy
 		}
 		g, why := pathGroup(at, a, t), omission("")
 		if proxy {
-			g, why = proxyGroup(l.Book(), places, a, t)
+			g, why = proxyGroup(l.Book(), e.OwnHosts, places, a, t)
 		}
 		if why == "" && wire.CheckLabels(t.Labels) != nil {
 			why = unprintable
@@ -124,7 +125,7 @@ func pathGroup(at base, a *wire.Agent, t *wire.Target) group {
 }
 
 // proxyGroup is a target for proxy mode; without an address if it has none there.
-func proxyGroup(book *wire.AddressBook, places placeBook, a *wire.Agent, t *wire.Target) (group, omission) {
+func proxyGroup(book *wire.AddressBook, own wire.Hosts, places placeBook, a *wire.Agent, t *wire.Target) (group, omission) {
 	address := t.ProxyAddress(a.Agent)
 	if address == "" {
 		return group{}, ""
@@ -136,10 +137,10 @@ func proxyGroup(book *wire.AddressBook, places placeBook, a *wire.Agent, t *wire
 		return group{}, unprintable
 	}
 	switch holders := book.Holders(address); {
-	case len(holders) > 1 || !places.sole(address, t):
-		return group{}, ambiguous
-	case holders[0].Agent != a.Agent:
+	case own.Has(wire.HostOf(address)), len(holders) == 0, len(holders) == 1 && holders[0].Agent != a.Agent:
 		return group{}, claimed
+	case len(holders) > 1, !places.sole(address, t):
+		return group{}, ambiguous
 	}
 	return group{agent: a, target: t, address: address, scheme: "http", path: path,
 		instance: t.Labels["instance"], own: address + escaped}, ""

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -216,6 +217,7 @@ type agent struct {
 	socket   net.Conn // beneath conn
 	instance wire.InstanceID
 	welcome  *wire.Welcome
+	notices  chan wire.Frame
 	frames   chan wire.Frame // what came, but pings; closed with the link
 	closed   chan struct{}
 	status   websocket.StatusCode // why, once closed
@@ -237,6 +239,8 @@ type dialOptions struct {
 	held     string
 	cutAfter time.Duration
 	targets  []wire.Target
+
+	addresses string // mint a token bound to these
 }
 
 // dial links an agent with the targets node and app and returns once it is
@@ -257,7 +261,11 @@ func (r *replica) dial(o dialOptions) *agent {
 func (r *replica) mint(role token.Role, name string) string { return r.mintIn("", role, name) }
 
 func (r *replica) mintIn(tenant string, role token.Role, name string) string {
-	t, _, err := r.cluster.keys.Current().Mint(token.Claims{Tenant: tenant, Role: role, Name: name}, time.Now())
+	return r.mintToken(token.Claims{Tenant: tenant, Role: role, Name: name})
+}
+
+func (r *replica) mintToken(c token.Claims) string {
+	t, _, err := r.cluster.keys.Current().Mint(c, time.Now())
 	if err != nil {
 		r.cluster.t.Fatal(err)
 	}
@@ -273,7 +281,7 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 		if o.pattern != "" {
 			name = o.pattern
 		}
-		o.token = r.mintIn(o.tenant, token.Agent, name)
+		o.token = r.mintToken(token.Claims{Tenant: o.tenant, Role: token.Agent, Name: name, Addresses: o.addresses})
 	}
 	if o.instance == "" {
 		o.instance = wire.NewID[wire.InstanceID]()
@@ -298,7 +306,7 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 		return nil, resp, err
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	a := &agent{t: r.cluster.t, conn: conn, socket: socket, instance: o.instance, frames: make(chan wire.Frame, 10_000), closed: make(chan struct{})}
+	a := &agent{t: r.cluster.t, conn: conn, socket: socket, instance: o.instance, frames: make(chan wire.Frame, 10_000), notices: make(chan wire.Frame, 100), closed: make(chan struct{})}
 	done := make(chan struct{})
 	go func() { defer close(done); a.read() }()
 	a.t.Cleanup(func() {
@@ -357,9 +365,30 @@ func (a *agent) read() {
 				}
 				continue
 			}
+			if f.Type == wire.TypeNotice {
+				f.Payload = bytes.Clone(f.Payload)
+				a.notices <- f
+				continue
+			}
 			a.frames <- f
 		}
 	}
+}
+
+// notice waits for the next NOTICE.
+func (a *agent) notice() *wire.Notice {
+	a.t.Helper()
+	select {
+	case f := <-a.notices:
+		n, err := wire.ParseNotice(f.Payload)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		return n
+	case <-time.After(30 * time.Second):
+		a.t.Fatal("no NOTICE came")
+	}
+	panic("unreachable")
 }
 
 func (a *agent) isMute() bool {

@@ -52,6 +52,7 @@ func (r *Relay) heartbeats(ctx context.Context) {
 			}
 			r.routes.expire(now)
 			r.listings.expire(now)
+			r.lookForRefusals(now)
 		}
 	}
 }

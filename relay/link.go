@@ -45,6 +45,7 @@ type link struct {
 	leaving  bool // gets no new scrapes: it drains, and closes after the last leg
 	closed   bool
 	cause    wire.Cause // why, once closed
+	noticed  string     // the NOTICE that was sent last
 	out      outbox
 }
 
@@ -147,7 +148,7 @@ func (l *link) register() error {
 	lease := wire.Lease{
 		AgentKey: l.key, Instance: l.hello.Instance, Epoch: l.hello.Epoch,
 		Link: l.id, Replica: l.relay.Replica,
-		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Yielding: l.claims.IsGlob(),
+		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
 		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
 	}
@@ -171,6 +172,7 @@ func (l *link) register() error {
 	}
 	l.relay.routes.forget(l.key)
 	l.welcome(epoch, err == nil)
+	l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
 	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
 		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token", l.claims.ID)
 	return nil
@@ -229,6 +231,7 @@ func (l *link) retarget(payload []byte) error {
 	whole, err := l.declare(payload)
 	if err == nil && whole {
 		l.relay.Directory.Update(l.id, l.targets)
+		l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
 		l.relay.routes.forget(l.key)
 		l.log.Info("targets changed", "targets", len(l.targets))
 	}

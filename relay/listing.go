@@ -135,7 +135,9 @@ func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wi
 		if err != nil {
 			return nil, err
 		}
-		return r.listings.put(tenant, wire.NewListing(agents), at), nil
+		l := r.listings.put(tenant, wire.NewListing(agents), at)
+		r.notice(tenant, l)
+		return l, nil
 	})
 	switch {
 	case err == nil:

@@ -68,6 +68,7 @@ type Relay struct {
 	forwards forwardTable  // owner end: legs of other replicas' scrapes
 	routes   *routeCache
 	names    nameClaims
+	notices  notices
 	listings listings
 	lookups  singleflight.Group
 	gates    gates

@@ -11,6 +11,7 @@
 //	sub     the agent's name, or a pattern of names; the scraper's name
 //	tenant  absent: wire.DefaultTenant
 //	agents  a scraper's: the pattern of agents it may scrape; absent: all
+//	addresses  an agent's: the pattern of addresses its targets may declare
 //	exp     absent: never
 //	iat     when it was made
 //	jti     its ID, by which it can be revoked
@@ -41,13 +42,17 @@ const (
 
 // Claims are what a token says of its holder.
 type Claims struct {
-	ID      string // drawn by Mint; what a revocation names
-	Role    Role
-	Name    string    // of the agent, or a pattern of agents' names; of the scraper
-	Tenant  string    // Mint takes empty as wire.DefaultTenant
-	Agents  string    // a scraper's: the pattern of agents it may scrape; empty: all
-	Expires time.Time // zero: never; whole seconds, UTC
-	Key     string    // the ID of the key that signed it; set by Mint and Verify
+	ID     string // drawn by Mint; what a revocation names
+	Role   Role
+	Name   string // of the agent, or a pattern of agents' names; of the scraper
+	Tenant string // Mint takes empty as wire.DefaultTenant
+	Agents string // a scraper's: the pattern of agents it may scrape; empty: all
+	// Addresses is an agent's: the pattern of proxy-mode addresses that its
+	// targets may declare, before anybody whose token does not say so; empty: any
+	// that nobody has.
+	Addresses string
+	Expires   time.Time // zero: never; whole seconds, UTC
+	Key       string    // the ID of the key that signed it; set by Mint and Verify
 }
 
 // What Verify answers to a token that it does not take.
@@ -73,6 +78,8 @@ type body struct {
 	Role   Role   `json:"role"`
 	Tenant string `json:"tenant,omitempty"`
 	Agents string `json:"agents,omitempty"`
+
+	Addresses string `json:"addresses,omitempty"`
 }
 
 // IsGlob reports whether an agent's token is for a pattern of names.
@@ -100,7 +107,7 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 	if c.Role == Agent {
 		c.Name = strings.ToLower(c.Name)
 	}
-	c.Agents = strings.ToLower(c.Agents)
+	c.Agents, c.Addresses = strings.ToLower(c.Agents), strings.ToLower(c.Addresses)
 	if !c.Expires.IsZero() {
 		c.Expires = c.Expires.UTC().Truncate(time.Second)
 		if !now.Before(c.Expires) {
@@ -120,7 +127,7 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 			IssuedAt: jwt.NewNumericDate(now),
 		},
 		Role:   c.Role,
-		Agents: c.Agents,
+		Agents: c.Agents, Addresses: c.Addresses,
 	}
 	if c.Tenant != wire.DefaultTenant {
 		b.Tenant = c.Tenant
@@ -174,7 +181,7 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
 		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
 	}
-	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents}
+	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses}
 	c.Key, _ = t.Header["kid"].(string)
 	if c.Tenant == "" {
 		c.Tenant = wire.DefaultTenant
@@ -198,11 +205,17 @@ func (c Claims) check() error {
 		if c.Agents != "" {
 			return errors.New("an agent's token names no other agents")
 		}
+		if err := checkPattern(c.Addresses); err != nil {
+			return err
+		}
 		if c.IsGlob() {
 			return checkPattern(c.Name)
 		}
 		return wire.CheckAgentName(c.Name)
 	case Scraper:
+		if c.Addresses != "" {
+			return errors.New("a scraper's token declares no addresses")
+		}
 		if err := wire.CheckName("scraper", c.Name); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ type AddressBook struct {
 	agents []Agent
 	names  map[string]int            // place in agents
 	claims map[string][]addressClaim // by address in lower case
+	hosts  map[string]bool           // of the claims
 }
 
 // An addressClaim is one agent's claim to one address.
@@ -47,7 +48,8 @@ type addressClaim struct {
 // NewAddressBook makes the book of a tenant's agents, linked and departed. It
 // keeps them, and they must not change.
 func NewAddressBook(agents []Agent) *AddressBook {
-	b := &AddressBook{agents: agents, names: make(map[string]int, len(agents)), claims: make(map[string][]addressClaim)}
+	b := &AddressBook{agents: agents, names: make(map[string]int, len(agents)),
+		claims: make(map[string][]addressClaim), hosts: make(map[string]bool)}
 	for i := range agents {
 		a := &agents[i]
 		b.names[a.Agent] = i
@@ -57,9 +59,11 @@ func NewAddressBook(agents []Agent) *AddressBook {
 			}
 			address := strings.ToLower(t.Address)
 			of := b.claims[address]
-			if n := len(of); n == 0 || of[n-1].agent != i { // an agent may have several paths there
-				b.claims[address] = append(of, addressClaim{i, a.Claims[address], a.boundTo(address)})
+			if n := len(of); n > 0 && of[n-1].agent == i || !a.mayClaim(address) {
+				continue // an agent may have several paths there
 			}
+			b.claims[address] = append(of, addressClaim{i, a.Claims[address], a.bound()})
+			b.hosts[HostOf(address)] = true
 		}
 	}
 	return b
@@ -97,10 +101,44 @@ func byStrength(a, b addressClaim) int {
 	return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.agent, b.agent))
 }
 
-// Refused reports whether another agent's claim to address stands before a's.
+// Refused reports whether the agent's claim to address does not stand: another's
+// does, or its token is bound to others.
 func (b *AddressBook) Refused(a *Agent, address string) bool {
-	holders := b.Holders(address)
-	return len(holders) > 0 && !slices.ContainsFunc(holders, func(h *Agent) bool { return h.Agent == a.Agent })
+	return !slices.ContainsFunc(b.Holders(address), func(h *Agent) bool { return h.Agent == a.Agent })
+}
+
+// Refusals are the addresses of an agent's targets whose claims do not stand.
+func (b *AddressBook) Refusals(agent string, own Hosts) Notice {
+	var n Notice
+	i, listed := b.names[agent]
+	if !listed {
+		return n
+	}
+	a := &b.agents[i]
+	for _, t := range a.Targets() {
+		if t.Address == "" && !b.hosts[a.Agent] {
+			continue // as are most: nobody else declares an address there
+		}
+		address, why := t.ProxyAddress(a.Agent), ""
+		switch {
+		case address == "":
+		case own.Has(HostOf(address)):
+			why = WhyOwn
+		case t.Address != "" && !a.mayClaim(address):
+			why = WhyUnbound
+		case b.Refused(a, address):
+			why = WhyClaimed
+		}
+		if why == "" {
+			continue
+		}
+		if len(n.Refused) == MaxRefusals {
+			n.More++
+		} else {
+			n.Refused = append(n.Refused, Refusal{t.Name, address, why})
+		}
+	}
+	return n
 }
 
 // Claimed says what an address is to the tenant.

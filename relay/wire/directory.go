@@ -70,10 +70,13 @@ func (a *Agent) NameClaim() Claim {
 	return BoundName
 }
 
-// boundTo reports whether the agent's token is bound to an address.
-func (a *Agent) boundTo(address string) bool {
-	pattern := a.newest().Addresses
-	return pattern != "" && MatchGlob(pattern, address)
+// bound reports whether the agent's token is bound to addresses: then its claims
+// to them go before those of others.
+func (a *Agent) bound() bool { return a.newest().Addresses != "" }
+
+// mayClaim reports whether the agent's token lets it declare an address.
+func (a *Agent) mayClaim(address string) bool {
+	return !a.bound() || MatchGlob(a.newest().Addresses, address)
 }
 
 // Connected reports whether any link of the agent is live.

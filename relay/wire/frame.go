@@ -34,6 +34,8 @@ const (
 	TypePong    Type = 14 // agent: yes; the ping's payload
 
 	FirstOptional Type = 128
+
+	TypeNotice Type = 128 // replica: what of the agent's targets it does not grant
 )
 
 // HeaderSize is the length of a frame's header, in bytes. All numbers of the

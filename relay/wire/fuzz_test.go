@@ -2,6 +2,8 @@ package wire_test
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -103,6 +105,17 @@ func FuzzMatchTarget(f *testing.F) {
 		got, rest, err := wire.MatchTarget("edge", targets, address, path)
 		if err == nil && got.Path+rest != path {
 			t.Errorf("%q is taken for %q and %q", path, got.Path, rest)
+		}
+	})
+}
+
+func FuzzNotice(f *testing.F) {
+	f.Add(wire.MarshalControl(wire.Notice{Refused: []wire.Refusal{{Target: "a", Address: "b:1", Why: wire.WhyOwn}}, More: 1}))
+	f.Add([]byte(fmt.Sprintf(`{"refused":[%s{}]}`, strings.Repeat("{},", 100))))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		n, err := wire.ParseNotice(payload)
+		if err == nil && (len(n.Refused) > wire.MaxRefusals || n.More < 0) {
+			t.Errorf("%d refusals and %d more", len(n.Refused), n.More)
 		}
 	})
 }

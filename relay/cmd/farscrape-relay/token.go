@@ -23,12 +23,16 @@ type keyConfig struct {
 const tokenIntro = `farscrape-relay token prints a token, and its ID to standard error.
 
 Usage:
-  farscrape-relay token -agent NAME [-tenant T] [-ttl D]
+  farscrape-relay token -agent NAME [-addresses GLOB] [-tenant T] [-ttl D]
   farscrape-relay token -scraper NAME [-agents GLOB] [-tenant T] [-ttl D]
 
   -agent NAME    for the agent of that name. A pattern, such as 'edge-*', is for
                  all that fit it, but never displaces a live agent. - reads names
                  from standard input and prints a name, a tab and a token a line
+  -addresses GLOB
+                 the addresses that its targets may declare for proxy mode, such as
+                 '10.1.*:*'. They are this agent's, whoever declared them before.
+                 By default any that nobody has declared yet
   -scraper NAME  for a Prometheus
   -agents GLOB   the agents that the scraper may scrape; by default all
   -tenant T      by default "default"
@@ -41,6 +45,7 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	agent := flags.String("agent", "", "")
 	scraper := flags.String("scraper", "", "")
 	agents := flags.String("agents", "", "")
+	addresses := flags.String("addresses", "", "")
 	tenant := flags.String("tenant", wire.DefaultTenant, "")
 	ttl := flags.Duration("ttl", 8760*time.Hour, "")
 	err := flags.Parse(args)
@@ -56,6 +61,8 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 		return errors.New("say -agent NAME or -scraper NAME; see farscrape-relay token -help")
 	case *agents != "" && *agent != "":
 		return errors.New("-agents goes with -scraper")
+	case *addresses != "" && *scraper != "":
+		return errors.New("-addresses goes with -agent")
 	case *ttl < 0:
 		return errors.New("-ttl must not be negative; 0 never ends")
 	}
@@ -63,7 +70,7 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents}
+	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents, Addresses: *addresses}
 	if *scraper != "" {
 		claims.Role, claims.Name = token.Scraper, *scraper
 	}

@@ -1,0 +1,104 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+const (
+	// noticeAfter is how soon after a link has declared addresses it is looked
+	// whether another agent's claims stand before them: several links of a tenant
+	// that come together take one listing.
+	noticeAfter = 3 * time.Second
+	// noticeAgain is how soon it is looked again whether a claim that did not
+	// stand does now.
+	noticeAgain = time.Minute
+)
+
+// notices remember which tenants are to be listed for their links' sake: some
+// have declared addresses, or have some that were refused. The zero value is
+// empty.
+type notices struct {
+	mu  sync.Mutex
+	due map[string]time.Time // by tenant
+}
+
+// declared notes that a link's targets have been taken.
+func (n *notices) declared(tenant string, targets []wire.Target, now time.Time) {
+	if !slices.ContainsFunc(targets, func(t wire.Target) bool { return t.Address != "" }) {
+		return
+	}
+	n.at(tenant, now.Add(noticeAfter))
+}
+
+// at notes when to list a tenant, if not earlier.
+func (n *notices) at(tenant string, due time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.due == nil {
+		n.due = make(map[string]time.Time)
+	}
+	if noted, ok := n.due[tenant]; !ok || due.Before(noted) {
+		n.due[tenant] = due
+	}
+}
+
+// take removes and returns the tenants that are due.
+func (n *notices) take(now time.Time) (tenants []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for tenant, due := range n.due {
+		if !now.Before(due) {
+			tenants = append(tenants, tenant)
+			delete(n.due, tenant)
+		}
+	}
+	return tenants
+}
+
+// lookForRefusals lists the tenants that are due, upon which their links are told.
+func (r *Relay) lookForRefusals(now time.Time) {
+	for _, tenant := range r.notices.take(now) {
+		r.active.Go(func() {
+			ctx, cancel := context.WithTimeout(r.ended, listTimeout)
+			defer cancel()
+			_, _ = r.listAnew(ctx, tenant) // else the next listing will do
+		})
+	}
+}
+
+// notice tells the links held here which of their addresses a listing shows to be
+// another's, where that has changed.
+func (r *Relay) notice(tenant string, l *wire.Listing) {
+	for _, link := range r.links.all() {
+		if link.key.Tenant != tenant {
+			continue
+		}
+		n := l.Book().Refusals(link.key.Agent, r.OwnHosts)
+		if len(n.Refused) > 0 {
+			r.notices.at(tenant, time.Now().Add(noticeAgain))
+		}
+		link.notice(n)
+	}
+}
+
+func (l *link) notice(n wire.Notice) {
+	payload := wire.MarshalControl(n)
+	l.mu.Lock()
+	if !l.welcomed || l.noticed == string(payload) || l.noticed == "" && len(n.Refused) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.noticed = string(payload)
+	l.sendLocked(wire.Frame{Type: wire.TypeNotice, Payload: payload})
+	l.mu.Unlock()
+	if len(n.Refused) > 0 {
+		first := n.Refused[0]
+		l.log.Warn("addresses of the agent are not granted in proxy mode", "count", len(n.Refused)+n.More,
+			"target", first.Target, "address", first.Address, "why", first.Why)
+	}
+}
