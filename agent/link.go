@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ func (l *link) watch(stop context.Context, wrote, read <-chan error) wire.Cause 
 		case err := <-read:
 			return l.causeOf(err)
 		case err := <-wrote:
-			if errors.Is(err, errSlow) {
+			if errors.Is(err, errSlow) || errors.Is(err, os.ErrDeadlineExceeded) {
 				return wire.CauseSlow
 			}
 			// A replica that closes the link says why, and that is still to be
@@ -170,6 +171,7 @@ func (l *link) close(cause wire.Cause, end context.CancelFunc) {
 		<-l.out.ended
 		l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
 	}
+	l.sock.Close() // first, or TLS would wait to say goodbye
 	l.conn.CloseNow()
 	end()
 }

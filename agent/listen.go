@@ -13,7 +13,11 @@ import (
 
 // listen serves the agent's own endpoints until ctx ends.
 func (a *Agent) listen(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{Handler: a.endpoints(), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{
+		Handler: a.endpoints(), ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, // all answers are small
+		IdleTimeout:  5 * time.Minute,  // longer than most scrape intervals
+	}
 	stopped := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
 		defer close(stopped)

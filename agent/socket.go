@@ -1,11 +1,19 @@
 package agent
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
 )
+
+// writeWithin is for how long a line may take nothing of what is written to it:
+// as long as it may say nothing.
+const writeWithin = wire.PeerTimeout
 
 // A socket is a link's connection. It knows when it was last heard from: any
 // byte is a sign of life, even of a message that is long in coming. It can be
@@ -16,7 +24,7 @@ type socket struct {
 	start time.Time
 	heard atomic.Int64 // the last read, in nanoseconds since start
 
-	mu   sync.Mutex // guards what follows
+	mu   sync.Mutex // guards what follows, and is held while the connection is written to
 	cork []byte     // what is held back, within its capacity; nil: not corked
 }
 
@@ -44,36 +52,53 @@ func (s *socket) hold(buffer []byte) {
 	s.cork = buffer[:0]
 }
 
-// release uncorks the socket. The buffer is its owner's again.
+// release writes what is held back and uncorks the socket. The buffer is its
+// owner's again.
 func (s *socket) release() error {
 	s.mu.Lock()
-	held := s.cork
-	s.cork = nil
-	s.mu.Unlock()
-	if len(held) == 0 {
-		return nil
-	}
-	_, err := s.Conn.Write(held)
-	return err
+	defer s.mu.Unlock()
+	return s.pull()
 }
 
 // Write writes, or holds back. The library calls it for one frame at a time, from
-// whichever goroutine: its reader answers pings, and such an answer may overtake
-// the message that is being released.
+// whichever goroutine, since its reader answers pings; and TLS for one record at a
+// time, which none may overtake: what is written goes out in that order.
 func (s *socket) Write(p []byte) (int, error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.cork != nil && len(s.cork)+len(p) <= cap(s.cork) {
 		s.cork = append(s.cork, p...)
-		s.mu.Unlock()
 		return len(p), nil
 	}
-	held := append([]byte(nil), s.cork...) // release may give the buffer away meanwhile
+	if err := s.pull(); err != nil {
+		return 0, err
+	}
+	return s.put(p)
+}
+
+// pull uncorks the socket. The caller holds mu.
+func (s *socket) pull() error {
+	held := s.cork
 	s.cork = nil
-	s.mu.Unlock()
-	if len(held) > 0 {
-		if _, err := s.Conn.Write(held); err != nil {
-			return 0, err
+	if len(held) == 0 {
+		return nil
+	}
+	_, err := s.put(held)
+	return err
+}
+
+// put writes p. It fails with [os.ErrDeadlineExceeded] once the line has taken
+// nothing for writeWithin: a thin one may take longer for all of it. The caller
+// holds mu, so that nothing comes between; Close, which does not, ends it.
+func (s *socket) put(p []byte) (n int, err error) {
+	for {
+		if err := s.Conn.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+			return n, err
+		}
+		took, err := s.Conn.Write(p[n:])
+		n += took
+		if took == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
 		}
 	}
-	return s.Conn.Write(p)
 }

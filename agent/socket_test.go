@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -21,6 +23,8 @@ type recorder struct {
 	writes []string
 	err    error
 }
+
+func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
 
 func (r *recorder) Write(p []byte) (int, error) {
 	runtime.Gosched() // as a system call may
@@ -92,27 +96,32 @@ func TestWhatASocketHoldsBackFailsWhenItIsWritten(t *testing.T) {
 
 // The WebSocket library writes one frame at a time, but its reader's pong may
 // come at any point between hold and release.
-func TestAFrameOfAnotherGoroutineLosesNothingOfACorkedSocket(t *testing.T) {
+func TestNothingOvertakesWhatACorkedSocketHoldsBack(t *testing.T) {
 	const n = 2000
 	for _, room := range []int{12, 16, 24, 100} { // a frame is 12 bytes long
 		conn := new(recorder)
 		s := newSocket(conn)
 		var frame sync.Mutex // the library's
+		var order strings.Builder
+		send := func(parts ...string) {
+			frame.Lock()
+			defer frame.Unlock()
+			for _, p := range parts {
+				order.WriteString(p)
+				write(t, s, p)
+			}
+		}
 		var group sync.WaitGroup
 		group.Go(func() {
 			for i := range n {
-				frame.Lock()
-				write(t, s, fmt.Sprintf("pong %06d\n", i))
-				frame.Unlock()
+				send(fmt.Sprintf("pong %06d\n", i))
+				runtime.Gosched()
 			}
 		})
 		buffer := make([]byte, room)
 		for i := range n {
 			s.hold(buffer)
-			frame.Lock()
-			write(t, s, "data ")
-			write(t, s, fmt.Sprintf("%06d\n", i))
-			frame.Unlock()
+			send("data ", fmt.Sprintf("%06d\n", i))
 			runtime.Gosched() // a pong's turn
 			if err := s.release(); err != nil {
 				t.Error(err)
@@ -120,20 +129,8 @@ func TestAFrameOfAnotherGoroutineLosesNothingOfACorkedSocket(t *testing.T) {
 			clear(buffer)
 		}
 		group.Wait()
-		var data, pongs []string
-		for line := range strings.Lines(strings.Join(conn.writes, "")) {
-			if strings.HasPrefix(line, "data ") {
-				data = append(data, line)
-			} else {
-				pongs = append(pongs, line)
-			}
-		}
-		// A pong may overtake what release is about to write, even a pong.
-		slices.Sort(pongs)
-		for i := range n {
-			if len(data) != n || data[i] != fmt.Sprintf("data %06d\n", i) || len(pongs) != n || pongs[i] != fmt.Sprintf("pong %06d\n", i) {
-				t.Fatalf("room for %d: %d and %d frames came, or not as they were written: %.200q", room, len(data), len(pongs), conn.writes)
-			}
+		if got := strings.Join(conn.writes, ""); got != order.String() {
+			t.Fatalf("room for %d: %d of %d bytes came, or not in the order they were written in", room, len(got), order.Len())
 		}
 	}
 }
@@ -141,26 +138,56 @@ func TestAFrameOfAnotherGoroutineLosesNothingOfACorkedSocket(t *testing.T) {
 func TestPongsAndLargeAnswersShareALink(t *testing.T) {
 	body := strings.Repeat("0123456789", 20_000)
 	l := linked(t, text(body))
+	sharing(t, l, body, 20)
+}
+
+// Over TLS a record that overtakes another ends the connection: bad_record_mac.
+func TestPongsAndLargeAnswersShareALinkOverTLS(t *testing.T) {
+	body := strings.Repeat("0123456789", 4_000) // fits a message, in three records
+	targets := serve(t, text(body))
+	relay, server := relayOn(t, func(*httptest.Server) {})
+	run(t, Config{RelayURL: server.URL, Token: "x", TLSCAFile: caFile(t, server), Targets: "app=http://app.internal:8080/metrics"},
+		Options{dialTarget: targets.dial, dialRelay: dialYielding})
+	l := relay.link()
+	l.welcome(1)
+	sharing(t, l, body, 300)
+}
+
+// A yielding connection lets others run before it writes what was held back, as
+// a system call may.
+type yielding struct{ net.Conn }
+
+func (c yielding) Write(p []byte) (int, error) {
+	if len(p) > 4<<10 {
+		for range 10 {
+			runtime.Gosched()
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+func dialYielding(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	return yielding{conn}, err
+}
+
+// sharing scrapes, again and again, while the relay pings as fast as it can.
+func sharing(t *testing.T, l *fakeLink, body string, times int) {
+	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	stop := make(chan struct{})
 	group.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := l.conn.Ping(context.Background()); err != nil {
+		for ctx.Err() == nil {
+			if err := l.conn.Ping(ctx); err != nil && ctx.Err() == nil {
 				t.Errorf("ping: %v", err)
 				return
 			}
 		}
 	})
-	for range 20 {
+	defer group.Wait()
+	defer stop()
+	for range times {
 		if r := l.reply(l.request("app")); r.reason() != wire.OK || string(r.body) != body {
-			t.Errorf("%v after %d bytes", r.reason(), len(r.body))
+			t.Fatalf("%v after %d bytes", r.reason(), len(r.body))
 		}
 	}
-	close(stop)
-	group.Wait()
 }
