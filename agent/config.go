@@ -17,8 +17,8 @@ type Config struct {
 	Token       string `env:"TOKEN" help:"The agent's token, as farscrape-relay token -agent NAME prints it. It or TOKEN_FILE must be set."`
 	TokenFile   string `env:"TOKEN_FILE" help:"A file with the token, read at each dial."`
 	Name        string `env:"NAME" help:"The agent's name, a DNS name. Default: the token's name if it holds one, else this host's fully qualified name. In a container one of the two must be set."`
-	Targets     string `env:"TARGETS" help:"What may be scraped: node=http://localhost:9100/metrics,app=http://app.internal:8080/metrics. No path means /metrics; a URL that ends in /* declares all paths under it."`
-	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], the HTTP settings in Prometheus's own format, paths in it relative to the file. It adds to TARGETS and is watched."`
+	Targets     string `env:"TARGETS" help:"What may be scraped: node=http://localhost:9100/metrics,app=http://app.internal:8080/metrics. No path means /metrics; a URL that ends in /* declares all paths under it, and service discovery does not list it."`
+	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, listed, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], the HTTP settings in Prometheus's own format, paths in it relative to the file. With listed: false service discovery leaves a target out, which is the default for /*. It adds to TARGETS and is watched."`
 	Labels      string `env:"LABELS" help:"Labels for every target: site=berlin,env=prod. A target's own win."`
 	Links       int    `env:"LINKS" envDefault:"2" help:"Links to keep, each to another replica; fewer while there are fewer replicas."`
 	Shared      bool   `env:"SHARED" envDefault:"false" help:"Other agents may hold the same name: primary and standbys."`

@@ -21,6 +21,7 @@ type declaration struct {
 	Address     string            `yaml:"address"`
 	Labels      map[string]string `yaml:"labels"`
 	MaxInflight int               `yaml:"max_inflight"`
+	Listed      *bool             `yaml:"listed"` // by service discovery; nil: unless it is a subtree
 
 	HTTP promconfig.HTTPClientConfig `yaml:",inline"`
 }
@@ -128,7 +129,7 @@ func newTarget(d declaration, labels map[string]string) (*target, error) {
 	return &target{
 		Target: wire.Target{
 			Name: d.Name, Scheme: u.Scheme, Address: d.Address, Port: port,
-			Path: u.EscapedPath(), Subtree: subtree, Labels: all,
+			Path: u.EscapedPath(), Subtree: subtree, Labels: all, Listed: d.Listed,
 		},
 		url: u, maxInflight: d.MaxInflight, from: d, http: http,
 	}, nil

@@ -66,6 +66,41 @@ targets:
 	}
 }
 
+// Discovery lists a target unless it says listed: false, and a subtree only if it
+// says listed: true.
+func TestATargetSaysWhetherItIsListed(t *testing.T) {
+	set, err := targetsOf(t, "node=http://h:1/metrics,tree=http://h:2/*", `
+targets:
+- {name: blackbox, url: "http://h:9115/probe", listed: false}
+- {name: plain, url: "http://h:3/"}
+- {name: said, url: "http://h:4/", listed: true}
+- {name: hidden, url: "http://h:5/*", listed: false}
+- {name: shown, url: "http://h:6/*", listed: true}
+`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"node": true, "tree": false, "blackbox": false, "plain": true, "said": true, "hidden": false, "shown": true, wire.OwnTarget: true}
+	frames, err := wire.MarshalTargets(set.declared) // as the relay sees them
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list wire.TargetList
+	whole, err := list.Add(frames[0].Payload)
+	if err != nil || !whole {
+		t.Fatalf("whole: %v, %v", whole, err)
+	}
+	told, err := list.Take()
+	if err != nil || len(told) != len(want) {
+		t.Fatalf("told of %d targets, %v", len(told), err)
+	}
+	for _, target := range told {
+		if got := target.Discoverable(); got != want[target.Name] {
+			t.Errorf("%s listed: %v", target.Name, got)
+		}
+	}
+}
+
 func TestTheTargetsFileMayBeJSON(t *testing.T) {
 	set, err := targetsOf(t, "", `{"targets": [{"name": "a", "url": "http://h:1/", "labels": {"x": "y"}}]}`, "")
 	if err != nil || set.find("a") == nil {
@@ -96,6 +131,7 @@ func TestABadTargetListIsRefusedWithItsReason(t *testing.T) {
 		{"an unknown field at the top", "", "target: []", "", "line 1: field target not found"},
 		{"no YAML", "", "targets: [", "", "line 1"},
 		{"a wrong type", "", "targets:\n- name: a\n  url: http://h/\n  max_inflight: s3cret", "", "line 4: cannot unmarshal"},
+		{"listed, or not", "", "targets: [{name: a, url: 'http://h/', listed: perhaps}]", "", "line 1: cannot unmarshal"},
 		{"a negative limit", "", "targets: [{name: a, url: 'http://h/', max_inflight: -1}]", "", "max_inflight"},
 		{"a bad address", "", "targets: [{name: a, url: 'http://h/', address: nowhere}]", "", "host:port"},
 		{"two credentials", "", "targets: [{name: a, url: 'http://h/', basic_auth: {username: u}, authorization: {credentials: s3cret}}]", "", "at most one of"},
