@@ -24,6 +24,7 @@ type bound struct {
 	memory int           // megabytes of any one replica at its peak, beyond what it had
 	lines  int           // in the logs of all replicas
 	delay  time.Duration // the 99th percentile of any bystander
+	pages  bool          // pages may say that Redis is away
 	blind  bool          // it is what bystanders lose that the attack is about: run looks itself
 }
 
@@ -61,7 +62,9 @@ func by(side string, all ...[]attack) []attack {
 // attacks are all of them, in the order in which they are carried out.
 func attacks() []attack {
 	return slices.Concat(
-		by("scraper", framingAttacks()),
-		by("agent", upgradeAttacks()),
+		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks()),
+		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), floodAttacks(), nameAttacks()),
+		by("target", targetAttacks()),
+		by("relay", relayAttacks()),
 	)
 }

@@ -34,7 +34,7 @@ type asked struct {
 
 // How often bystanders ask. Scrapes a row are at least a hundred.
 const (
-	scrapeEvery = 10 * time.Millisecond
+	scrapeEvery = 5 * time.Millisecond
 	scrapeLeast = 100
 	pageEvery   = 50 * time.Millisecond
 	pageLeast   = 10

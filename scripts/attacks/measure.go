@@ -32,11 +32,12 @@ func (s *stack) usage() (u usage) {
 	return u
 }
 
-// What may be left of an attack: idle connections come and go, and what is
-// remembered of departed agents for a week is bounded apart.
+// What may be left of an attack: connections that bystanders keep come and go, a
+// replica's pool of connections to Redis has grown (by 20 a client, where two
+// processors are), and what is remembered of departed agents is bounded apart.
 const (
 	spareGoroutines  = 12
-	spareDescriptors = 12
+	spareDescriptors = 80
 	spareLive        = 12 << 20
 )
 
@@ -70,9 +71,13 @@ type window struct {
 	why                   map[string]int
 }
 
-func (s *stack) window(from, to time.Time) (w window) {
+// window looks at all bystanders, or at those only who scrape.
+func (s *stack) window(from, to time.Time, scrapesOnly bool) (w window) {
 	w.why, w.fewest = make(map[string]int), -1
 	for _, b := range s.load {
+		if scrapesOnly && b.least != scrapeLeast {
+			continue
+		}
 		all := b.between(from, to)
 		if b.least == scrapeLeast && (w.fewest < 0 || len(all) < w.fewest) {
 			w.fewest = len(all)

@@ -19,6 +19,12 @@ import (
 // attacker is the name of the agent whose token the attacker holds.
 const attacker = "mallory"
 
+// ofAttacker is what the attacker's targets answer, if nothing else is said.
+const (
+	ofAttacker = "# mallory's\n"
+	ofHonest   = "# honest's\n"
+)
+
 // A guise is what a hostile agent shows of itself. The zero value is the
 // attacker as an honest agent with one target would be.
 type guise struct {
@@ -43,7 +49,8 @@ type peer struct {
 	socket  net.Conn // beneath it
 	welcome chan *wire.Welcome
 	ended   chan struct{}
-	status  string // why, once it has ended
+	status  string        // why, once it has ended
+	over    chan struct{} // closed with the trial
 
 	mu     sync.Mutex
 	answer func(*peer, wire.Frame) // to a REQUEST; nil: a small body
@@ -78,7 +85,7 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 	for name, values := range g.fields {
 		header[name] = values
 	}
-	p = &peer{trial: t, guise: g, welcome: make(chan *wire.Welcome, 16), ended: make(chan struct{})}
+	p = &peer{trial: t, guise: g, welcome: make(chan *wire.Welcome, 16), ended: make(chan struct{}), over: make(chan struct{})}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
 		p.socket, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return p.socket, err
@@ -95,7 +102,7 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 	conn.SetReadLimit(1 << 20)
 	reading := make(chan struct{})
 	go func() { defer close(reading); p.read() }()
-	t.Cleanup(func() { _ = conn.CloseNow(); <-reading })
+	t.Cleanup(func() { close(p.over); _ = conn.CloseNow(); <-reading })
 	return p, "101"
 }
 
@@ -190,7 +197,7 @@ func (p *peer) read() {
 			p.take(f)
 		}
 		if p.deaf {
-			<-p.Ctx.Done()
+			<-p.over
 		}
 	}
 }
@@ -227,7 +234,7 @@ func (p *peer) take(f wire.Frame) {
 
 // sayHello answers with a body of the attacker's own.
 func sayHello(p *peer, f wire.Frame) {
-	p.send(head(f, http.StatusOK), reply(f, wire.TypeData, []byte("# "+p.name+"'s\n")), end(f))
+	p.send(head(f, http.StatusOK), reply(f, wire.TypeData, []byte(ofAttacker)), end(f))
 }
 
 // answers has requests answered so from now on.

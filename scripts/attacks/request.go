@@ -3,15 +3,23 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // An outcome is what a request came to.
@@ -57,6 +65,10 @@ func page(b []byte) string {
 	}
 	text := string(b)
 	switch {
+	case text == ofAttacker:
+		return attacker
+	case text == ofHonest:
+		return "honest"
 	case strings.HasPrefix(text, `[{"targets"`), strings.HasPrefix(text, `[{"labels"`):
 		return "list"
 	case strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{"):
@@ -87,19 +99,20 @@ func (t *trial) raw(addr, request string) (o outcome) {
 	}()
 	defer func() { _ = conn.Close(); <-written }()
 	reader := bufio.NewReader(conn)
-	o = readAnswer(reader)
+	method, _, _ := strings.Cut(request, " ")
+	o = readAnswer(reader, method)
 	o.took = time.Since(began)
 	for o.status != 0 && !o.closed {
 		_ = conn.SetReadDeadline(time.Now().Add(lull))
 		_, err := reader.Peek(1)
-		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		if isTimeout(err) {
 			return o
 		}
 		if err != nil {
 			o.closed = true
 			return o
 		}
-		if next := readAnswer(reader); next.status == 0 {
+		if next := readAnswer(reader, method); next.status == 0 {
 			o.closed = true
 		} else {
 			o.more++
@@ -109,15 +122,22 @@ func (t *trial) raw(addr, request string) (o outcome) {
 	return o
 }
 
-// readAnswer reads an answer that is no 1xx.
-func readAnswer(reader *bufio.Reader) (o outcome) {
-	resp, err := http.ReadResponse(reader, nil)
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReader(conn) }
+
+// readAnswer reads an answer that is no 1xx, to a request of that method.
+func readAnswer(reader *bufio.Reader, method string) (o outcome) {
+	to := &http.Request{Method: method} // HEAD's has no body
+	resp, err := http.ReadResponse(reader, to)
 	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
-		resp, err = http.ReadResponse(reader, nil)
+		resp, err = http.ReadResponse(reader, to)
 	}
 	if err != nil {
-		timeout, ok := errors.AsType[net.Error](err)
-		o.closed = !ok || !timeout.Timeout()
+		o.closed = !isTimeout(err)
 		return o
 	}
 	o.status, o.header, o.closed = resp.StatusCode, resp.Header, resp.Close
@@ -138,10 +158,10 @@ func readAnswer(reader *bufio.Reader) (o outcome) {
 func (t *trial) fill(request string) string {
 	r := t.stack.replicas[0]
 	return strings.NewReplacer(
-		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r",
+		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r", "{TLS}", "\x16\x03\x01\x00\xff",
 		"{auth}", "Authorization: Bearer "+t.token, "{token}", t.token,
 		"{other}", t.stack.scraperToken(otherTenant), "{relay}", r.edge,
-		"{port}", t.stack.targets.port(),
+		"{port}", t.stack.targets.port(), "{agent}", t.stack.mint(token.Claims{Role: token.Agent, Name: attacker}), "{relay-port}", r.edge[strings.LastIndexByte(r.edge, ':')+1:],
 	).Replace(request)
 }
 
@@ -162,6 +182,51 @@ func (t *trial) scrape(replica int, agent, target string) outcome {
 }
 
 const seconds = "X-Prometheus-Scrape-Timeout-Seconds: "
+
+// many does something n times, so many at once, and counts what was seen.
+func (t *trial) many(n, atOnce int, do func(i int) string) string {
+	var mu sync.Mutex
+	var doing errgroup.Group
+	doing.SetLimit(atOnce)
+	seen := make(map[string]int)
+	for i := range n {
+		if t.Ctx.Err() != nil {
+			break
+		}
+		doing.Go(func() error {
+			what := guarded(func() string { return do(i) })
+			mu.Lock()
+			defer mu.Unlock()
+			seen[what]++
+			return nil
+		})
+	}
+	_ = doing.Wait()
+	return counted(seen)
+}
+
+// guarded says why something could not be carried out, if it could not.
+func guarded(do func() string) (seen string) {
+	defer func() {
+		if p := recover(); p != nil {
+			why, ok := p.(rig.Broken)
+			if !ok {
+				panic(p)
+			}
+			seen = "not carried out: " + why.Why
+		}
+	}()
+	return do()
+}
+
+// counted lists what was seen how often, the most frequent first.
+func counted(seen map[string]int) string {
+	var all []string
+	for _, what := range slices.SortedFunc(maps.Keys(seen), func(a, b string) int { return cmp.Or(seen[b]-seen[a], cmp.Compare(a, b)) }) {
+		all = append(all, fmt.Sprintf("%d × %s", seen[what], what))
+	}
+	return strings.Join(all, ", ")
+}
 
 // request is one with these fields, and a Host.
 func request(line string, fields ...string) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -18,6 +19,36 @@ type trial struct {
 	token string // a scraper's of the attacker's tenant
 	began time.Time
 	notes []string // what was measured besides
+
+	agents []*agent // that it started
+
+	mu sync.Mutex // guards the rig's list of what ends with it
+}
+
+// agentAt starts an honest agent's process, which dials that address and ends
+// with the trial, and waits until a relay has linked it.
+func (t *trial) agentAt(name, relay string, env ...string) *agent {
+	a := t.agentDialing(name, relay, env...)
+	t.Until(patience, name+" is linked", func() bool { return a.links() > 0 })
+	return a
+}
+
+// agentDialing does not wait.
+func (t *trial) agentDialing(name, relay string, env ...string) *agent {
+	a := t.stack.agentProcess(t.Rig, name, "", relay, env...)
+	t.agents = append(t.agents, a)
+	return a
+}
+
+// agentMost is the memory, in megabytes, that an agent that the attack starts may
+// come to: the limit that we ship.
+const agentMost = 128
+
+// Cleanup has something end with the trial.
+func (t *trial) Cleanup(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Rig.Cleanup(f)
 }
 
 func (t *trial) note(format string, args ...any) {
@@ -43,7 +74,7 @@ func (s *stack) try(a *attack) (r row) {
 	}
 	s.enough(began)
 	r.before = s.usage()
-	calm := s.window(began, time.Now())
+	calm := s.window(began, time.Now(), false)
 	for _, replica := range s.replicas {
 		replica.ResetPeak()
 	}
@@ -52,7 +83,7 @@ func (s *stack) try(a *attack) (r row) {
 	t := &trial{Rig: rig.New(s.Ctx, s.TempDir()), attack: a, stack: s, token: s.scraperToken(wire.DefaultTenant), began: time.Now()}
 	r.seen = t.carryOut(&r)
 	s.enough(t.began)
-	r.calm, r.during = calm, s.window(t.began, time.Now())
+	r.calm, r.during = calm, s.window(t.began, time.Now(), a.bound.pages)
 	r.peak = s.peak()
 	r.lines = s.logged() - lines
 	r.notes = t.notes
@@ -70,18 +101,19 @@ func (s *stack) try(a *attack) (r row) {
 }
 
 // carryOut runs the attack and takes down what it started.
-func (t *trial) carryOut(r *row) (seen string) {
+func (t *trial) carryOut(r *row) string {
 	defer t.Clear()
 	defer func() {
-		if p := recover(); p != nil {
-			why, ok := p.(rig.Broken)
-			if !ok {
-				panic(p)
+		for _, a := range t.agents {
+			if peak := a.Memory("VmHWM") >> 20; peak > agentMost {
+				r.miss("the agent took %d MB, the bound is %d", peak, agentMost)
 			}
-			seen = "not carried out: " + why.Why
+			if line := a.Crashed(); line != "" {
+				r.miss("%s crashed: %s", a.Name, line)
+			}
 		}
 	}()
-	return t.run(t)
+	return guarded(func() string { return t.run(t) })
 }
 
 // judge is what holds for every attack.
