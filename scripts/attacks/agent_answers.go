@@ -74,7 +74,7 @@ func answerAttacks() []attack {
 		whole("two-ends", "two ENDs, and DATA after them", "200 mallory", func(f wire.Frame) []wire.Frame {
 			return []wire.Frame{head(f, 200), reply(f, wire.TypeData, []byte(ofAttacker)), end(f), end(f), data(f, 10)}
 		}),
-		{name: "answer-beyond-credit", sent: "400 kB of DATA at once, where 16 kB and 256 kB were granted", expected: "200 cut, closed; over the bus " + broken, short: true, run: func(t *trial) string {
+		{name: "answer-beyond-credit", sent: "400 kB of DATA at once, where 16 kB and 256 kB were granted", expected: broken + "; over the bus " + broken, short: true, run: func(t *trial) string {
 			t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
 				p.send(head(f, http.StatusOK))
 				for range 8 {
@@ -85,7 +85,7 @@ func answerAttacks() []attack {
 			far := t.scrape(1, attacker, small)
 			return t.scrape(0, attacker, small).String() + "; over the bus " + far.String()
 		}},
-		answers("never", "no word to a REQUEST", "503 agent_offline", func(*peer, wire.Frame) {}),
+		never(),
 		answers("ack-only", "ACK, and no more", "504 deadline", func(p *peer, f wire.Frame) { p.send(reply(f, wire.TypeAck, nil)) }),
 		answers("drip", "a byte a second", "504 deadline", drip),
 		fieldAttack("hop-by-hop", "fields that Connection names, and other hop-by-hop ones",
@@ -96,6 +96,15 @@ func answerAttacks() []attack {
 			"Content-Location: //evil.example", "WWW-Authenticate: Basic realm=\"x\"", "Origin-Trial: x", "SourceMap: //evil.example"),
 		fieldAttack("farscrape", "fields that say they are ours", "Farscrape-Error: ok", "Farscrape-Scrape: x", "farscrape-token: x"),
 	}
+}
+
+// never is an agent that says no word to a REQUEST. Its own replica has no other
+// link to try and waits; another takes the replica for gone.
+func never() attack {
+	return attack{name: "answer-never", sent: "no word to a REQUEST", expected: "504 deadline; over the bus 503 agent_offline", short: true, run: func(t *trial) string {
+		t.link(0, guise{}).answers(func(*peer, wire.Frame) {})
+		return t.both(attacker, small)
+	}}
 }
 
 // drip sends HEAD and a byte a second.

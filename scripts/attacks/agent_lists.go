@@ -58,13 +58,13 @@ func listAttacks() []attack {
 			}
 			return p.closes(2 * time.Second)
 		}},
-		{name: "lists-of-4MB", sent: "22 links with lists of just under 4 MB, 50 labels a target", expected: "22 × 4008 refused", run: func(t *trial) string {
+		{name: "lists-of-4MB", sent: "22 links with lists of just under 4 MB, 50 labels a target", expected: "22 × 4008 refused", bound: bound{lines: 60}, run: func(t *trial) string {
 			return t.many(22, 2, func(i int) string {
 				_, seen := t.tryLink(i%2, guise{name: fmt.Sprintf("fat-%d", i), pattern: "fat-*", shared: true, targets: manyTargets(2_400, 50)})
 				return seen
 			})
 		}},
-		{name: "lists-of-agents", sent: "40 agents with 10,000 targets each", expected: "none takes more than its tenant may", bound: bound{memory: 170, delay: time.Second}, run: func(t *trial) string {
+		{name: "lists-of-agents", sent: "40 agents with 10,000 targets each", expected: "none takes more than its tenant may", bound: bound{memory: 170, lines: 120, delay: time.Second}, run: func(t *trial) string {
 			seen := t.many(40, 2, func(i int) string {
 				_, seen := t.tryLink(i%2, guise{name: fmt.Sprintf("fat-%d", i), pattern: "fat-*", targets: manyTargets(10_000, 2)})
 				return seen

@@ -66,5 +66,7 @@ func attacks() []attack {
 		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), floodAttacks(), nameAttacks()),
 		by("target", targetAttacks()),
 		by("relay", relayAttacks()),
+		by("redis", redisAttacks()),
+		by("operations", operationAttacks()),
 	)
 }
