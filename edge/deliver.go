@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -110,6 +111,11 @@ func (x *exchange) writeHeader(a *wire.Answer, length int64) {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	if x.mode == pathMode {
+		for i, v := range h["Content-Type"] {
+			if multipart(v) {
+				h["Content-Type"][i] = "application/octet-stream"
+			}
+		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
 	}
@@ -118,6 +124,14 @@ func (x *exchange) writeHeader(a *wire.Answer, length int64) {
 	}
 	x.sent = true
 	x.w.WriteHeader(a.Status)
+}
+
+// multipart reports whether a Content-Type's answer has parts with headers of
+// their own, which browsers act on.
+func multipart(contentType string) bool {
+	const prefix = "multipart/"
+	v := strings.TrimLeft(contentType, " \t")
+	return len(v) >= len(prefix) && strings.EqualFold(v[:len(prefix)], prefix)
 }
 
 // lengthOf is the length of the whole body, or -1.

@@ -146,6 +146,34 @@ func TestPathModePassesOnlyWhatSpeaksForTheAnswer(t *testing.T) {
 	}
 }
 
+// Each part of a multipart answer has a header of its own, which browsers act on.
+func TestPathModePassesNoMultipart(t *testing.T) {
+	b := newBench(t)
+	for sent, want := range map[string]string{
+		"multipart/x-mixed-replace; boundary=x": "application/octet-stream",
+		"Multipart/Mixed;boundary=x":            "application/octet-stream",
+		" multipart/related":                    "application/octet-stream",
+		"text/plain; version=0.0.4":             "text/plain; version=0.0.4",
+		"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited": "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+	} {
+		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+			return whole(200, "--x\r\nSet-Cookie: a=b\r\n\r\n--x--", wire.Field{Name: "content-type", Value: sent}), nil
+		}
+		if o := b.get(t, "/scrape/edge-1/node"); o.StatusCode != 200 || o.Header.Get("Content-Type") != want || len(o.Header["Content-Type"]) != 1 {
+			t.Errorf("%q: %d %q", sent, o.StatusCode, o.Header["Content-Type"])
+		}
+		if o := b.send(t, "GET http://edge-1/ HTTP/1.1\nHost: x\nFarscrape-Token: "+b.scraper+"\n\n"); o.Header.Get("Content-Type") != strings.TrimSpace(sent) {
+			t.Errorf("proxy mode, %q: %q", sent, o.Header["Content-Type"])
+		}
+	}
+	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
+		return whole(200, "", wire.Field{Name: "Content-Type", Value: "text/plain"}, wire.Field{Name: "Content-Type", Value: "multipart/mixed"}), nil
+	}
+	if o := b.get(t, "/scrape/edge-1/node"); strings.Contains(strings.Join(o.Header["Content-Type"], " "), "multipart") {
+		t.Errorf("the second of two: %q", o.Header["Content-Type"])
+	}
+}
+
 func length(n string) []wire.Field { return []wire.Field{{Name: "content-length", Value: n}} }
 
 func TestAnswerHeader(t *testing.T) {
