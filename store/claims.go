@@ -112,6 +112,10 @@ func parseClaimed(cmd *redis.Cmd, now time.Time) (claims, error) {
 	return c, nil
 }
 
+// maxMillis is as late as a time may be and be written as JSON, in ms since 1970:
+// the end of the year 9999.
+const maxMillis = 253_402_300_799_999
+
 // parseClaims reads a record's field, by Redis's clock. Lines that cannot be read
 // it leaves out.
 func parseClaims(field string) claims {
@@ -122,7 +126,7 @@ func parseClaims(field string) claims {
 	for line := range strings.SplitSeq(field, "\n") {
 		at, address, ok := strings.Cut(line, " ")
 		ms, err := strconv.ParseInt(at, 10, 64)
-		if ok && err == nil {
+		if ok && err == nil && ms == max(min(ms, maxMillis), 0) {
 			c[address] = time.UnixMilli(ms)
 		}
 	}

@@ -244,7 +244,7 @@ func (r *receiver) message(b []byte) {
 		}
 	case wire.EnvelopeNudge:
 		for _, link := range splitLinks(e.Frames) {
-			s.keeper.renewLink(link)
+			s.keeper.rewriteLink(link)
 		}
 	case wire.EnvelopeFrames:
 		gap, deliver, anew := r.from.accept(e, time.Now())

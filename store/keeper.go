@@ -201,12 +201,13 @@ func (k *keeper) renewDue(now time.Time) {
 	}
 }
 
-// renewLink renews one lease now: there is reason to believe that it is lost.
-func (k *keeper) renewLink(link wire.LinkID) {
+// rewriteLink writes one lease anew: there is reason to believe that it is lost,
+// or spoilt.
+func (k *keeper) rewriteLink(link wire.LinkID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if h := k.held[link]; h != nil {
-		k.push(h, stepRenew)
+	if h := k.held[link]; h != nil && h.step != stepRelease {
+		k.push(h, stepHold)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
 )
 
 // Lookup returns what the directory knows of an agent, nil if there is none. An
@@ -16,10 +17,11 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	if s.pulse.isAway() {
 		return nil, ErrAway
 	}
-	a, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)))
+	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)))
 	if err != nil {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
+	s.complain(flaws)
 	if a != nil {
 		return a, nil
 	}
@@ -61,6 +63,9 @@ func (s *Redis) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
 // list fetches what is there. With ErrUncertain that may not be all.
 func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	names, err := s.clients.directory.ZRange(ctx, s.keys.index(tenant), 0, -1).Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") && runCall(ctx, s.clients.directory, s.indexCall(tenant, nil)).Val() == int64(0) {
+		s.indexWasNone(ctx, tenant)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +77,12 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 			calls[i] = s.lookupCall(wire.AgentKey{Tenant: tenant, Agent: name})
 		}
 		for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
-			a, err := parseRecord(wire.AgentKey{Tenant: tenant, Agent: chunk[i]}, cmd)
+			a, flaws, err := parseRecord(wire.AgentKey{Tenant: tenant, Agent: chunk[i]}, cmd)
+			s.complain(flaws)
 			switch {
 			case err != nil:
 				return nil, err
+			case a == nil && len(flaws) > 0:
 			case a == nil:
 				without = append(without, chunk[i])
 			default:

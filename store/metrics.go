@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are the bus's.
+// metrics are the bus's and the directory's.
 type metrics struct {
 	up            prometheus.Gauge
 	framesIn      prometheus.Counter
@@ -19,6 +19,7 @@ type metrics struct {
 	droppedFull   prometheus.Counter
 	droppedUnsent prometheus.Counter
 	probe         prometheus.Histogram
+	badRecords    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -37,6 +38,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "Bytes of frames that were not sent: the bus was down, the queue was full, or publishing failed.",
 	}, []string{"reason"})
 	return &metrics{
+		badRecords: f.NewCounter(prometheus.CounterOpts{
+			Name: "farscrape_relay_directory_bad_records_total",
+			Help: "Times that a record of an agent in Redis, or a part of it, was left out since it is not as replicas write it.",
+		}),
 		up: f.NewGauge(prometheus.GaugeOpts{
 			Name: "farscrape_relay_bus_up",
 			Help: "1 while the replica's probes of the bus come back.",

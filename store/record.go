@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,6 +23,9 @@ type line struct {
 	replica      wire.ReplicaID
 }
 
+// maxEpoch bounds an epoch: the scripts' numbers are exact below it.
+const maxEpoch = 1 << 53
+
 func parseLine(s string) (l line, ok bool) {
 	f := strings.Split(s, " ")
 	if len(f) != 7 {
@@ -32,62 +36,117 @@ func parseLine(s string) (l line, ok bool) {
 	l.epoch, errs[0] = strconv.ParseUint(f[1], 10, 64)
 	l.expiry, errs[1] = strconv.ParseInt(f[2], 10, 64)
 	l.seen, errs[2] = strconv.ParseInt(f[3], 10, 64)
-	return l, errs == [3]error{}
+	ids := wire.ValidID(f[0]) && wire.ValidID(f[5]) && wire.ValidID(f[6])
+	return l, ids && l.epoch < maxEpoch && errs == [3]error{}
+}
+
+// A targetLists are the target lists of a record, by their JSON: each is stored
+// with every link of its instance, and read once.
+type targetLists map[string][]wire.Target
+
+func (lists targetLists) read(list json.RawMessage) ([]wire.Target, error) {
+	if targets, ok := lists[string(list)]; ok {
+		return targets, nil
+	}
+	var targets []wire.Target
+	if len(list) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(list, &targets); err != nil {
+		return nil, err
+	}
+	if err := wire.CheckTargets(targets); err != nil {
+		return nil, err
+	}
+	lists[string(list)] = targets
+	return targets, nil
 }
 
 // lease puts a lease together from its line and its details, which do not know
-// of an epoch given later. Details that cannot be read leave what the line says:
-// the link still works.
-func (l *line) lease(key wire.AgentKey, details string) wire.Lease {
-	var lease wire.Lease
-	if json.Unmarshal([]byte(details), &lease) != nil {
-		lease = wire.Lease{}
+// of an epoch given later. Details that are not as replicas write them leave
+// what the line says, since the link still works, and err says what is wrong.
+func (l *line) lease(key wire.AgentKey, details string, lists targetLists) (lease wire.Lease, err error) {
+	var d struct {
+		wire.Lease
+		Targets json.RawMessage `json:"targets"`
+	}
+	err = json.Unmarshal([]byte(details), &d)
+	if err == nil && d.AgentKey != key {
+		err = fmt.Errorf("it is of agent %q", d.AgentKey)
+	}
+	if err == nil {
+		d.Lease.Targets, err = lists.read(d.Targets)
+	}
+	if err == nil {
+		lease = d.Lease
 	}
 	lease.AgentKey, lease.Link, lease.Epoch = key, l.link, l.epoch
 	lease.Instance, lease.Replica, lease.Shared = l.instance, l.replica, l.shared
-	return lease
+	return lease, err
 }
 
 // parseRecord reads lookup.lua's reply; nil if there is no record.
-func parseRecord(key wire.AgentKey, cmd *redis.Cmd) (*wire.Agent, error) {
+func parseRecord(key wire.AgentKey, cmd *redis.Cmd) (a *wire.Agent, flaws []flaw, err error) {
 	reply, err := cmd.Slice()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(reply) != 2 {
-		return nil, fmt.Errorf("lookup: %w", errReply)
+		return nil, nil, fmt.Errorf("lookup: %w", errReply)
 	}
 	clock, _ := reply[0].(string)
 	now, err := strconv.ParseInt(clock, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("lookup: %w", errReply)
+		return nil, nil, fmt.Errorf("lookup: %w", errReply)
 	}
-	flat, ok := reply[1].([]any)
-	if !ok {
-		return nil, fmt.Errorf("lookup: %w", errReply)
+	var flat []any
+	switch record := reply[1].(type) {
+	case []any:
+		flat = record
+	case string:
+		return nil, []flaw{{key: key, err: errors.New(record)}}, nil
+	default:
+		return nil, nil, fmt.Errorf("lookup: %w", errReply)
+	}
+	if err := wire.CheckAgentName(key.Agent); err != nil && len(flat) > 0 {
+		return nil, []flaw{{key: key, err: err}}, nil
 	}
 	fields := make(map[string]string, len(flat)/2)
 	for i := 0; i+1 < len(flat); i += 2 {
 		name, _ := flat[i].(string)
 		fields[name], _ = flat[i+1].(string)
 	}
-	return decodeRecord(key, now, fields), nil
+	a, flaws = decodeRecord(key, now, fields)
+	return a, flaws, nil
 }
 
-// decodeRecord makes an agent of a record's fields; now is Redis's clock.
-// Lines that cannot be read it leaves out.
-func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) *wire.Agent {
+// decodeRecord makes an agent of a record's fields; now is Redis's clock. What
+// cannot be read it leaves out, and says so.
+func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) (a *wire.Agent, flaws []flaw) {
 	var newest *line
-	a := &wire.Agent{AgentKey: key}
+	a = &wire.Agent{AgentKey: key}
+	lists := make(targetLists, 1)
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
 		l, ok := parseLine(s)
+		if s == "" {
+			continue
+		}
 		if !ok {
+			flaws = append(flaws, flaw{key: key, err: fmt.Errorf("the line %.100q", s)})
 			continue
 		}
 		seen = max(seen, l.seen)
-		lease := l.lease(key, fields["d:"+string(l.link)])
-		if l.expiry > now {
+		lease, err := l.lease(key, fields["d:"+string(l.link)], lists)
+		live := l.expiry > now
+		if err != nil {
+			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
+			if live {
+				f.link = &l
+			}
+			flaws = append(flaws, f)
+		}
+		if live {
 			a.Links = append(a.Links, lease)
 		}
 		if newest == nil || younger(&lease, &a.Last) || !younger(&a.Last, &lease) && l.expiry > newest.expiry {
@@ -95,15 +154,26 @@ func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) *wire.
 		}
 	}
 	if newest == nil {
-		return nil
+		if len(fields) > 0 {
+			flaws = append(flaws, flaw{key: key, err: errNoLink})
+		}
+		return nil, flaws
 	}
 	slices.SortFunc(a.Links, byEpoch)
 	parseClaims(fields["claims"]).of(a)
-	a.LastSeen = time.UnixMilli(seen)
+	a.LastSeen = time.UnixMilli(max(min(seen, now), 0))
 	if !a.Connected() {
-		if a.LastClose = fields["close"]; a.LastClose == "" {
+		if a.LastClose = cutText(fields["close"], maxCause); a.LastClose == "" {
 			a.LastClose = wire.CauseLost.String() // its replica went without a word
 		}
 	}
-	return a
+	return a, flaws
+}
+
+// maxCause bounds the name of a close cause, in bytes.
+const maxCause = 64
+
+// cutText makes s UTF-8 of so many bytes at the most.
+func cutText(s string, most int) string {
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }

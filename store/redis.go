@@ -38,6 +38,7 @@ type Redis struct {
 	pulse    pulse
 	roster   roster
 	listings listings
+	flawLog  flawLog
 	outbox   outbox
 	inbox    inbox
 }

@@ -133,6 +133,11 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 		}
 	}
 	cmds := runCalls(ctx, s.clients.directory, calls)
+	for tenant, i := range indexes {
+		if whole, err := cmds[i].Int(); err == nil && whole == 0 {
+			s.indexWasNone(ctx, tenant)
+		}
+	}
 
 	succeeded := 0
 	for i := range batch {
@@ -217,7 +222,7 @@ func (s *Redis) settleClaims(t *task, cmd *redis.Cmd) error {
 // and not only when they are due.
 func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
 	for _, link := range links {
-		s.keeper.renewLink(link)
+		s.keeper.rewriteLink(link)
 	}
 	if replica != s.config.Replica {
 		s.outbox.nudge(replica, links)

@@ -4,7 +4,11 @@
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local value = redis.call('GET', KEYS[1])
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'table' and value.err then
+  if not string.find(value.err, 'WRONGTYPE', 1, true) then return value end
+  value = nil -- what is no generation is replaced by one
+end
 local generation, born = string.match(value or '', '^(%S+) (%d+)$')
 if not generation then
   generation, born = ARGV[1], now

@@ -19,7 +19,7 @@
 local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[5],
   shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = now + tonumber(ARGV[8]), seen = now}
 local told = ARGV[4] == '1'
-local links = readLinks()
+local links = readLinks(true)
 
 -- One that was not shared and now is may be older than any: it is not the same.
 local function same(l) return l.instance == me.instance and l.shared == me.shared end

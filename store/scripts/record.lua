@@ -16,13 +16,23 @@ local function number(n) return string.format('%.0f', n) end
 
 local wasYielding = '' -- the field, as readLinks found it
 
-local function readLinks()
+-- readLinks returns the record's links, and whether there is something under the
+-- key that is no record. It goes if the script is about to write one.
+local function readLinks(toWrite)
   local links = {}
-  wasYielding = redis.call('HGET', KEYS[1], 'yielding') or ''
+  local field = redis.pcall('HGET', KEYS[1], 'yielding')
+  if type(field) == 'table' and field.err then
+    if not string.find(field.err, 'WRONGTYPE', 1, true) then
+      redis.call('HGET', KEYS[1], 'yielding') -- fails once more, for the caller
+    end
+    if toWrite then redis.call('DEL', KEYS[1]) end
+    return links, true
+  end
+  wasYielding = field or ''
   for line in string.gmatch(redis.call('HGET', KEYS[1], 'links') or '', '[^\n]+') do
     local link, epoch, expiry, seen, shared, instance, replica =
       string.match(line, '^(%S+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+)$')
-    if link then
+    if link and tonumber(epoch) < 2^53 then
       links[#links + 1] = {link = link, epoch = tonumber(epoch), expiry = tonumber(expiry),
         seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica,
         yielding = string.find(wasYielding, link .. ' ', 1, true) ~= nil}

@@ -2,10 +2,10 @@
 -- hold.lua, which looks for conflicts.
 --
 -- ARGV: link, instance, lease (ms), keep after that (ms).
--- Returns 'ok'; 'missing' if the record has no such live lease; 'gone' if there
--- is no record.
+-- Returns 'ok'; 'missing' if the record has no such live lease, or is none;
+-- 'gone' if there is nothing.
 
-local links = readLinks()
+local links, foreign = readLinks()
 for _, l in ipairs(links) do
   if l.link == ARGV[1] and l.instance == ARGV[2] and l.expiry > now then
     l.expiry, l.seen = now + tonumber(ARGV[3]), now
@@ -14,4 +14,4 @@ for _, l in ipairs(links) do
     return 'ok'
   end
 end
-return #links > 0 and 'missing' or 'gone'
+return (foreign or #links > 0) and 'missing' or 'gone'

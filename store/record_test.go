@@ -1,0 +1,122 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// names lists a tenant's agents, with the number of their targets.
+func (r *replica) names(ctx context.Context, tenant string) (names []string, err error) {
+	agents, err := r.List(ctx, tenant)
+	for i := range agents {
+		names = append(names, fmt.Sprintf("%s %d", agents[i].Agent, len(agents[i].Targets())))
+	}
+	return names, err
+}
+
+// What stands in Redis and is no record is left out of listings and look-ups, is
+// named, and goes when its agent's owner writes.
+func TestWhatIsNoRecordIsLeftOutAndMended(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	var out syncBuffer
+	s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour, Grace: time.Second, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	s.timing.renew = 200 * time.Millisecond
+	owner := run(t, s)
+	other := quick(t, 1, server)[0]
+	storetest.WaitUntil(t, within, "the directory answers", func() bool { return !owner.pulse.isAway() })
+	good, live := owner.register(t, "t", "good"), owner.register(t, "t", "live")
+	departed := owner.register(t, "t", "departed")
+	owner.Release(departed.Link, wire.CauseDrained.String())
+	for _, name := range []string{"stray", "../sd", "two\nlines"} {
+		server.Do("ZADD", owner.keys.index("t"), 1, name)
+		server.Do("SET", owner.keys.agent(wire.AgentKey{Tenant: "t", Agent: name}), "x")
+	}
+	server.Do("ZADD", owner.keys.index("t"), 1, "no/name")
+	server.Do("HSET", owner.keys.agent(wire.AgentKey{Tenant: "t", Agent: "no/name"}), "links", server.Do("HGET", owner.keys.agent(good.AgentKey), "links"))
+	whole := func() {
+		t.Helper()
+		storetest.WaitUntil(t, within, "the listing is whole", func() bool {
+			names, err := owner.names(t.Context(), "t")
+			return err == nil && slices.Equal(names, []string{"departed 1", "good 1", "live 1"})
+		})
+	}
+	whole()
+	for _, name := range []string{"stray", "../sd"} {
+		if a, err := owner.Lookup(t.Context(), wire.AgentKey{Tenant: "t", Agent: name}); a != nil || err != nil {
+			t.Errorf("%s is %v, %v", name, a, err)
+		}
+	}
+	if text := out.String(); !strings.Contains(text, "redis holds a record") || strings.Count(text, "redis holds a record") != 1 {
+		t.Errorf("the log is\n%s", text)
+	}
+	if n := testutil.ToFloat64(owner.metrics.badRecords); n < 4 {
+		t.Errorf("%v are counted", n)
+	}
+
+	key := owner.keys.agent(live.AgentKey)
+	t.Run("something else under the key", func(t *testing.T) {
+		server.Do("SET", key, "x")
+		whole()
+	})
+	t.Run("a list of targets that nobody may declare", func(t *testing.T) {
+		bad := live
+		bad.Targets = []wire.Target{{Name: "../sd"}}
+		server.Do("HSET", key, "d:"+string(live.Link), marshalLease(&bad))
+		if a, err := other.Lookup(t.Context(), live.AgentKey); err != nil || len(a.Targets()) != 0 || len(a.Links) != 1 {
+			t.Errorf("agent is %+v, %v", a, err)
+		}
+		whole()
+	})
+	t.Run("another agent's lease", func(t *testing.T) {
+		server.Do("HSET", key, "d:"+string(live.Link), server.Do("HGET", owner.keys.agent(good.AgentKey), "d:"+string(good.Link)))
+		_, _ = owner.Lookup(t.Context(), live.AgentKey)
+		whole()
+	})
+	t.Run("an epoch that no number holds", func(t *testing.T) {
+		server.Do("HSET", key, "links", strings.Replace(server.Do("HGET", key, "links"), fmt.Sprint(live.Epoch), "18446744073709551615", 1))
+		whole()
+	})
+	t.Run("something else in the place of the index", func(t *testing.T) {
+		server.Do("SET", owner.keys.index("t"), "x")
+		whole()
+	})
+	t.Run("something else in the place of the generation", func(t *testing.T) {
+		generation := owner.keys.generation("0")
+		server.Do("DEL", generation)
+		server.Do("HSET", generation, "a", "b")
+		storetest.WaitUntil(t, within, "there is a generation", func() bool { return server.Do("TYPE", generation) == "string" })
+		whole()
+	})
+	if !bytes.Equal([]byte(owner.links(t, good.AgentKey)[0]), []byte(good.Link)) {
+		t.Error("another agent has lost its link")
+	}
+}
+
+// A list of targets is stored with every link of an instance, and read once.
+func TestLinksOfAnInstanceShareTheirTargets(t *testing.T) {
+	first := storetest.NewLease("t", "a")
+	second := first
+	second.Link = wire.NewID[wire.LinkID]()
+	line := func(l *wire.Lease) string {
+		return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica)
+	}
+	a, flaws := decodeRecord(first.AgentKey, 15, map[string]string{
+		"links":                    line(&first) + "\n" + line(&second),
+		"d:" + string(first.Link):  string(marshalLease(&first)),
+		"d:" + string(second.Link): string(marshalLease(&second)),
+	})
+	if len(flaws) > 0 || len(a.Links) != 2 || &a.Links[0].Targets[0] != &a.Links[1].Targets[0] {
+		t.Errorf("agent is %+v, %v", a, flaws)
+	}
+}
