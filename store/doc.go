@@ -15,6 +15,11 @@
 // judge expiry by Redis's own clock: the clocks of replicas do not count. A
 // departed agent keeps the line of its newest link, expired, until the key goes.
 //
+// What could not be renewed is not known to be gone. While Redis takes no writes,
+// being full or away, the leases that run out count as live all the same, for an
+// hour at most, and for the time of a lease after it takes them again: whoever
+// has gone meanwhile is found out by the first scrape.
+//
 // {prefix}index:{tenant} is the set of a tenant's agents. It lies in another
 // slot, so it cannot change in the same script: it may name an agent too many,
 // whose record is gone, and is completed with each renewal.

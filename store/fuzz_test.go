@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store/storetest"
@@ -17,7 +18,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
 		now = max(min(now, maxMillis), 0) // Redis's clock is good
 		key := wire.AgentKey{Tenant: "t", Agent: "a"}
-		a, _ := decodeRecord(key, now, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"})
+		a, _ := decodeRecord(key, now, time.Minute, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"})
 		if a == nil {
 			return
 		}

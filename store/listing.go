@@ -17,7 +17,7 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	if s.pulse.isAway() {
 		return nil, ErrAway
 	}
-	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)))
+	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)), s.standstill())
 	if err != nil {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
@@ -69,6 +69,7 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	standstill := s.standstill()
 	agents := make([]wire.Agent, 0, len(names))
 	var without []any // names that have no record
 	for chunk := range slices.Chunk(names, listChunk) {
@@ -77,7 +78,7 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 			calls[i] = s.lookupCall(wire.AgentKey{Tenant: tenant, Agent: name})
 		}
 		for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
-			a, flaws, err := parseRecord(wire.AgentKey{Tenant: tenant, Agent: chunk[i]}, cmd)
+			a, flaws, err := parseRecord(wire.AgentKey{Tenant: tenant, Agent: chunk[i]}, cmd, standstill)
 			s.complain(flaws)
 			switch {
 			case err != nil:

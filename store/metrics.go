@@ -20,6 +20,7 @@ type metrics struct {
 	droppedUnsent prometheus.Counter
 	probe         prometheus.Histogram
 	badRecords    prometheus.Counter
+	writable      prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,6 +39,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "Bytes of frames that were not sent: the bus was down, the queue was full, or publishing failed.",
 	}, []string{"reason"})
 	return &metrics{
+		writable: f.NewGauge(prometheus.GaugeOpts{
+			Name: "farscrape_relay_directory_writable",
+			Help: "1 while Redis takes this replica's writes; 0 where it is away or full, and leases cannot be renewed.",
+		}),
 		badRecords: f.NewCounter(prometheus.CounterOpts{
 			Name: "farscrape_relay_directory_bad_records_total",
 			Help: "Times that a record of an agent in Redis, or a part of it, was left out since it is not as replicas write it.",

@@ -50,8 +50,11 @@ func (s *Redis) runPulse(ctx context.Context, events wire.StoreEvents) {
 	tick := time.NewTicker(s.timing.pulse)
 	defer tick.Stop()
 	for {
-		if s.observe(ctx) == nil {
+		began := time.Now()
+		if err := s.observe(ctx); err == nil {
 			s.countReplicas(ctx, events)
+		} else {
+			s.noteWrite(ctx, writePulse, began, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -230,6 +233,13 @@ func (p *pulse) settleAt(t time.Time) {
 	if t.After(p.settled) {
 		p.settled = t
 	}
+}
+
+// disturb notes that not everything may be as it was.
+func (p *pulse) disturb() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.disturbed = time.Now()
 }
 
 // isAway reports whether Redis did not answer when last looked at.

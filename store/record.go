@@ -85,8 +85,9 @@ func (l *line) lease(key wire.AgentKey, details string, lists targetLists) (leas
 	return lease, err
 }
 
-// parseRecord reads lookup.lua's reply; nil if there is no record.
-func parseRecord(key wire.AgentKey, cmd *redis.Cmd) (a *wire.Agent, flaws []flaw, err error) {
+// parseRecord reads lookup.lua's reply; nil if there is no record. For so long
+// nobody could renew a lease.
+func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration) (a *wire.Agent, flaws []flaw, err error) {
 	reply, err := cmd.Slice()
 	if err != nil {
 		return nil, nil, err
@@ -116,13 +117,14 @@ func parseRecord(key wire.AgentKey, cmd *redis.Cmd) (a *wire.Agent, flaws []flaw
 		name, _ := flat[i].(string)
 		fields[name], _ = flat[i+1].(string)
 	}
-	a, flaws = decodeRecord(key, now, fields)
+	a, flaws = decodeRecord(key, now, standstill, fields)
 	return a, flaws, nil
 }
 
 // decodeRecord makes an agent of a record's fields; now is Redis's clock. What
-// cannot be read it leaves out, and says so.
-func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) (a *wire.Agent, flaws []flaw) {
+// cannot be read it leaves out, and says so. A lease that ran out in the
+// standstill, and was not given up, stands.
+func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields map[string]string) (a *wire.Agent, flaws []flaw) {
 	var newest *line
 	a = &wire.Agent{AgentKey: key}
 	lists := make(targetLists, 1)
@@ -138,7 +140,8 @@ func decodeRecord(key wire.AgentKey, now int64, fields map[string]string) (a *wi
 		}
 		seen = max(seen, l.seen)
 		lease, err := l.lease(key, fields["d:"+string(l.link)], lists)
-		live := l.expiry > now
+		released := l.expiry <= l.seen
+		live := l.expiry > now || !released && l.expiry > now-standstill.Milliseconds()
 		if err != nil {
 			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
 			if live {

@@ -111,7 +111,7 @@ func TestLinksOfAnInstanceShareTheirTargets(t *testing.T) {
 	line := func(l *wire.Lease) string {
 		return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica)
 	}
-	a, flaws := decodeRecord(first.AgentKey, 15, map[string]string{
+	a, flaws := decodeRecord(first.AgentKey, 15, 0, map[string]string{
 		"links":                    line(&first) + "\n" + line(&second),
 		"d:" + string(first.Link):  string(marshalLease(&first)),
 		"d:" + string(second.Link): string(marshalLease(&second)),

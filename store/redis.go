@@ -39,6 +39,7 @@ type Redis struct {
 	roster   roster
 	listings listings
 	flawLog  flawLog
+	writes   writes
 	outbox   outbox
 	inbox    inbox
 }
@@ -58,6 +59,8 @@ type timing struct {
 	// refresh is how often listings are fetched that were asked for within
 	// asked, so as to have them when Redis is emptied.
 	refresh, asked time.Duration
+	// standstill is for how long leases that nobody could renew count as live.
+	standstill time.Duration
 	// flush bounds what Run does after its ctx has ended.
 	flush time.Duration
 }
@@ -100,7 +103,8 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			pulse: 500 * time.Millisecond, settle: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
-			flush: time.Second,
+			standstill: maxStandstill,
+			flush:      time.Second,
 		},
 	}
 	s.keeper.init()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/redis/go-redis/v9"
@@ -37,8 +38,10 @@ type living struct {
 // pulse: one that is told to stop a second after its successor came must know
 // that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
+	began := time.Now()
 	now, err := s.count(ctx)
-	if denial, isNew := s.roster.denied(err, s.config.Prefix); isNew {
+	s.noteWrite(ctx, writePulse, began, err)
+	if denial, isNew := s.roster.denied(err, s.config.Prefix); isNew && !refusesWrites(err) {
 		s.log.Warn("redis refuses the list of replicas", denial.attrs(err)...)
 	}
 	if err != nil {

@@ -33,6 +33,7 @@ func (s *Redis) runKeeper(ctx context.Context, events wire.StoreEvents) {
 			s.keeper.renewDue(time.Now())
 		}
 		if s.writeQueued(ctx, events) {
+			s.noteWrite(ctx, writeKeeper, time.Now(), nil)
 			retry.reset()
 		} else {
 			retry.wait(ctx)
@@ -133,6 +134,12 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 		}
 	}
 	cmds := runCalls(ctx, s.clients.directory, calls)
+	for _, cmd := range cmds {
+		if err := cmd.Err(); refusesWrites(err) {
+			s.noteWrite(ctx, writeKeeper, now, err)
+			break
+		}
+	}
 	for tenant, i := range indexes {
 		if whole, err := cmds[i].Int(); err == nil && whole == 0 {
 			s.indexWasNone(ctx, tenant)

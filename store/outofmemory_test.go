@@ -1,0 +1,67 @@
+package store
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A Redis that is full takes no renewals and answers all the same. What cannot be
+// renewed is not known to be gone, for a time.
+func TestLeasesOutliveARedisThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	var out syncBuffer
+	brief := func(logger *slog.Logger) *replica {
+		s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour, Logger: logger})
+		s.timing.lease, s.timing.renew, s.timing.pulse = 800*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+		s.timing.standstill = 5 * time.Second
+		r := run(t, s)
+		storetest.WaitUntil(t, within, "the directory answers", func() bool { return !s.pulse.isAway() })
+		return r
+	}
+	owner, other := brief(nil), brief(slog.New(slog.NewTextHandler(&out, nil)))
+	live, departed := owner.register(t, "t", "live"), owner.register(t, "t", "departed")
+	owner.Release(departed.Link, wire.CauseDrained.String())
+	storetest.WaitUntil(t, within, "one has departed", func() bool { return len(other.links(t, departed.AgentKey)) == 0 })
+	connected := func(agent string) bool {
+		agents, err := other.List(t.Context(), "t")
+		for i := range agents {
+			if agents[i].Agent == agent {
+				return agents[i].Connected()
+			}
+		}
+		t.Fatalf("%s is not listed: %v", agent, err)
+		return false
+	}
+
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	storetest.WaitUntil(t, within, "it is noticed", func() bool { return testutil.ToFloat64(other.metrics.writable) == 0 })
+	for until := time.Now().Add(3 * owner.timing.lease); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if !other.linked(t, live)() || !connected("live") {
+			t.Fatal("a lease that nobody could renew has run out")
+		}
+		if connected("departed") {
+			t.Fatal("a lease that was given up is back")
+		}
+	}
+	if n := strings.Count(out.String(), "takes no writes"); n != 1 || !strings.Contains(out.String(), "OOM") {
+		t.Errorf("the log says so %d times:\n%s", n, out.String())
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	storetest.WaitUntil(t, within, "it is noticed", func() bool { return testutil.ToFloat64(other.metrics.writable) == 1 })
+	if !other.linked(t, live)() {
+		t.Error("the lease is gone before its owner could renew it")
+	}
+	storetest.WaitUntil(t, within, "it is said", func() bool { return strings.Contains(out.String(), "takes writes again") })
+
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	owner.stop()
+	storetest.WaitUntil(t, within, "the lease of a dead replica is not believed for ever", func() bool { return len(other.links(t, live.AgentKey)) == 0 })
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+}
