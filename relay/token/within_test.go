@@ -45,6 +45,27 @@ func TestATokenIsFoundWhereverItStands(t *testing.T) {
 	}
 }
 
+// Nothing around a token hides it, and nothing makes the search fall over.
+func FuzzWithin(f *testing.F) {
+	k := ring(f, keyA)
+	scraper, _, err := k.Mint(Claims{Role: Scraper, Name: "p"}, noon)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("Bearer ", "")
+	f.Add("eyJ.eyJ", ".eyJ")
+	f.Add("Basic ZXlK", "==")
+	f.Fuzz(func(t *testing.T, before, after string) {
+		_ = k.Within(before+after, noon)
+		if !k.Within(before+scraper+after, noon) {
+			t.Error("not found")
+		}
+		if !k.Within("Basic "+base64.StdEncoding.EncodeToString([]byte(before+scraper+after)), noon) {
+			t.Error("not found in base64")
+		}
+	})
+}
+
 // What is in almost each header of almost each scrape costs nothing to speak of,
 // and what is made to cost is bounded by the header's own bounds.
 func BenchmarkWithin(b *testing.B) {
