@@ -18,7 +18,7 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm] [FLAGS]
+const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery] [FLAGS]
 
 Runs systems in turn within one run (A B C B C A …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
@@ -31,6 +31,8 @@ program, are not counted. Every body is compared with what the target sent.
            of each on the relay, and what Redis does
   storm    -links links are lost at once and come back: how fast, and how
            scrapes through other links fare meanwhile
+  discovery
+           /sd of 50,000 targets: cold, warm, fetched anew, and memory
 
   -systems a,b   direct (no hop), nginx (two hops), nethttp (one hop of a Go
                  program that does nothing else: what its HTTP server and client
@@ -151,7 +153,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 }
 
 func choose(what string) (func(*bench) int, error) {
-	all := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm}
+	all := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery}
 	if run := all[what]; run != nil {
 		return run, nil
 	}

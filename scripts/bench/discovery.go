@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// What discovery lists here: as many targets as the default limits allow an
+// agent, and five such agents.
+const (
+	listedAgents  = 5
+	listedTargets = 10_000 - 1 // the agent's own metrics are one, too
+)
+
+// discovery measures what listing a large tenant takes at a replica that holds
+// none of its links: the first time after its start, again at once, and again
+// when the listing is fetched anew and has not changed.
+func (b *bench) discovery() int {
+	addr, _ := b.startRedis("redis")
+	env := "FARSCRAPE_REDIS_URL=redis://" + addr
+	holder := b.startReplica("holder", env)
+	for i := range listedAgents {
+		b.startListedAgent(i, holder.addr)
+	}
+	token := b.Mint(b.Dir, "-scraper", "bench")
+	b.Until(patience, "the agents are listed", func() bool {
+		list := b.list(holder.addr, "?target=farscrape", token)
+		return list.targets == listedAgents
+	})
+	fmt.Fprintf(b.out, "\n%d agents with %d targets each, of five labels; medians of %d rounds\n", listedAgents, listedTargets, b.rounds)
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\tcold, ms\twarm, ms\tfetched anew, ms\tMB\trelay's peak, MB")
+	want := map[string]int{"path": listedAgents * (listedTargets + 1), "proxy": listedAgents * listedTargets}
+	for _, mode := range []string{"path", "proxy"} {
+		var cold, warm, anew, peak []float64
+		size := 0
+		for range b.rounds {
+			r := b.startReplica("edge", env)
+			list := func() float64 {
+				l := b.list(r.addr, "?mode="+mode, token)
+				if l.targets != want[mode] {
+					b.Fatalf("%s lists %d targets of %d", mode, l.targets, want[mode])
+				}
+				size = l.bytes
+				return milliseconds(l.took)
+			}
+			cold = append(cold, list())
+			for range 5 {
+				warm = append(warm, list())
+			}
+			b.Wait(3 * time.Second)
+			anew = append(anew, list())
+			peak = append(peak, float64(r.Memory("VmHWM"))/1e6)
+			r.Stop()
+		}
+		fmt.Fprintf(w, "mode=%s\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\n", mode, middle(cold), middle(warm), middle(anew), float64(size)/1e6, middle(peak))
+	}
+	_ = w.Flush()
+	fmt.Fprintf(b.out, "the replica that holds the links: %.0f MB at its peak\n", float64(holder.Memory("VmHWM"))/1e6)
+	return 0
+}
+
+func middle(all []float64) float64 {
+	m, _ := medianOf(all)
+	return m
+}
+
+// startListedAgent starts an agent with many targets, none of which runs.
+func (b *bench) startListedAgent(i int, relay string) {
+	var file strings.Builder
+	file.WriteString("targets:\n")
+	for t := range listedTargets {
+		fmt.Fprintf(&file, "- {name: target-%05d, url: 'http://10.%d.%d.%d:9100/metrics', address: '10.%d.%d.%d:9100', labels: {job: node, site: berlin, rack: r%d, team: storage, env: production}}\n",
+			t, i, t/250, t%250, i, t/250, t%250, t%40)
+	}
+	name := filepath.Join(b.TempDir(), "targets.yaml")
+	b.Must(os.WriteFile(name, []byte(file.String()), 0o600))
+	agent := fmt.Sprintf("listed-%d", i)
+	b.Start(agent, []string{"FARSCRAPE_RELAY_URL=http://" + relay, "FARSCRAPE_NAME=" + agent, "FARSCRAPE_LINKS=1",
+		"FARSCRAPE_TOKEN=" + b.Mint(b.Dir, "-agent", agent), "FARSCRAPE_TARGETS_FILE=" + name}, filepath.Join(b.binaries, "farscrape-agent"))
+}
+
+// A listing is what discovery answered.
+type listing struct {
+	took    time.Duration
+	bytes   int
+	targets int
+}
+
+func (b *bench) list(addr, query, token string) (l listing) {
+	req, err := http.NewRequestWithContext(b.Ctx, http.MethodGet, "http://"+addr+"/sd"+query, nil)
+	b.Must(err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	b.Must(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	b.Must(err)
+	return listing{time.Since(began), len(body), strings.Count(string(body), `"targets":`)}
+}
