@@ -26,22 +26,29 @@ const (
 	maxHandshakes = 192
 )
 
-// arrivals count the connections of agents.
+// arrivals count the connections of agents, and what comes over them.
 type arrivals struct {
 	handshakes *shares // by token
+	lists      listLimits
 
 	mu     sync.Mutex
 	agents map[wire.AgentKey]*attendance // guarded by mu
 }
 
-// An attendance is what an agent has open. Guarded by arrivals.mu.
+// An attendance is what an agent has open, and what it owes. Guarded by
+// arrivals.mu.
 type attendance struct {
 	links    int
 	arriving int // handshakes under way, or begun in the last second
+	declared declaredLists
+	debt     debt
 }
 
-func newArrivals() *arrivals {
-	return &arrivals{handshakes: newShares(maxHandshakes, maxHandshakes), agents: make(map[wire.AgentKey]*attendance)}
+func newArrivals(maxListBytes int) *arrivals {
+	return &arrivals{
+		handshakes: newShares(maxHandshakes, maxHandshakes), lists: listLimits{maxListBytes},
+		agents: make(map[wire.AgentKey]*attendance),
+	}
 }
 
 // A visit is one connection's place among its agent's. It is used by one
@@ -52,6 +59,7 @@ type visit struct {
 	token    member
 	began    time.Time
 	arrived  bool
+	list     *declaredList // of its link; nil before
 }
 
 // enter gives a connection its place, or says why there is none.
@@ -68,6 +76,8 @@ func (a *arrivals) enter(k wire.AgentKey, tokenID string) (*visit, *refusal) {
 		return nil, busy(10*time.Second, "agent %s has %d links to this replica", k.Agent, maxLinks)
 	case e.arriving >= maxArrivals:
 		return nil, busy(2*time.Second, "agent %s is opening %d links at once", k.Agent, maxArrivals)
+	case e.debt.wait(v.began, a.lists) > 0:
+		return nil, busy(e.debt.wait(v.began, a.lists), "agent %s sends more than it may", k.Agent)
 	case !a.handshakes.take(v.token, 1):
 		return nil, busy(2*time.Second, "too many agents are connecting at once")
 	}
@@ -98,16 +108,26 @@ func (v *visit) arrive() {
 // leave gives the connection's place back: it is closed.
 func (v *visit) leave() {
 	v.arrive()
+	v.drop()
 	v.arrivals.part(v.key, 1, 0)
 }
 
+// part forgets an agent that has nothing open once it owes nothing.
 func (a *arrivals) part(k wire.AgentKey, links, arriving int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := a.agents[k]
+	if e == nil {
+		return
+	}
 	e.links -= links
 	e.arriving -= arriving
-	if e.links == 0 && e.arriving == 0 {
-		delete(a.agents, k)
+	if e.links > 0 || e.arriving > 0 {
+		return
 	}
+	if rest := e.debt.paid(time.Now(), a.lists); rest > 0 {
+		time.AfterFunc(rest, func() { a.part(k, 0, 0) })
+		return
+	}
+	delete(a.agents, k)
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,9 +43,13 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	hijacking := &hijacker{ResponseWriter: w}
+	var l *link
+	unasked := func(context.Context, []byte) bool { l.unasked(); return true }
 	conn, err := websocket.Accept(hijacking, req, &websocket.AcceptOptions{
 		Subprotocols:       []string{wire.Subprotocol},
-		InsecureSkipVerify: true, // the token is what admits, not the Origin: no browser sends one by itself
+		InsecureSkipVerify: true,    // the token is what admits, not the Origin: no browser sends one by itself
+		OnPingReceived:     unasked, // agents answer PING frames, and send no pings of the library's
+		OnPongReceived:     func(ctx context.Context, payload []byte) { unasked(ctx, payload) },
 	})
 	if err != nil {
 		visit.leave()
@@ -52,10 +57,10 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l := newLink(r, conn, hijacking.socket, key, claims, req.RemoteAddr)
+	l = newLink(r, conn, hijacking.socket, visit, claims, req.RemoteAddr)
 	r.active.Go(func() {
 		defer visit.leave()
-		l.run(visit.arrive)
+		l.run()
 	})
 }
 
@@ -82,6 +87,17 @@ func (h *hijacker) WriteHeader(status int) {
 	h.ResponseWriter.WriteHeader(status)
 }
 
+// A timedConn gives each write PeerTimeout: who has read nothing for so long is
+// dead.
+type timedConn struct{ net.Conn }
+
+func (c timedConn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(wire.PeerTimeout)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
 // Hijack takes it.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
@@ -93,7 +109,8 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	in := io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
 	buffered := bufio.NewReaderSize(in, max(readAhead, len(early)))
 	_, _ = buffered.Peek(len(early))
-	return conn, bufio.NewReadWriter(buffered, bufio.NewWriterSize(conn, writeAhead)), nil
+	timed := timedConn{conn}
+	return timed, bufio.NewReadWriter(buffered, bufio.NewWriterSize(timed, writeAhead)), nil
 }
 
 // admitAgent decides from the request's head alone: nothing of an agent that

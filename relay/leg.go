@@ -28,6 +28,7 @@ type leg struct {
 	to     receiver
 	credit int64     // bytes of body that may still come
 	headed bool      // HEAD came
+	acked  bool      // ACK came
 	heard  bool      // HEAD, ACK or an end came, or we spoke for the agent
 	silent time.Time // when to look, if none of these has
 }
@@ -77,10 +78,11 @@ func (l *link) answer(f wire.Frame) {
 	g := l.legs[k]
 	if g == nil {
 		l.mu.Unlock()
+		l.owe(l.relay.arrivals.lists.idle())
 		return
 	}
 	to := g.to
-	pass, broken := g.take(f)
+	pass, broken, idle := g.take(f)
 	switch {
 	case broken:
 		l.abandonLocked(g)
@@ -91,6 +93,8 @@ func (l *link) answer(f wire.Frame) {
 	last := l.leaving && len(l.legs) == 0
 	l.mu.Unlock()
 	switch {
+	case idle:
+		l.owe(l.relay.arrivals.lists.idle())
 	case broken:
 		to.receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
 	case pass:
@@ -101,26 +105,30 @@ func (l *link) answer(f wire.Frame) {
 	}
 }
 
-// take notes an agent's frame, and reports whether it says anything new, and
-// whether it breaks the protocol: the bus is shared, and an agent must not fill
-// it with what no edge has asked for. The link's mu is held.
-func (g *leg) take(f wire.Frame) (pass, broken bool) {
+// take notes an agent's frame, and reports whether it says anything new, whether
+// it breaks the protocol, and whether no honest agent's timing explains it: the
+// bus is shared, and an agent must not fill it with what no edge has asked for. The
+// link's mu is held.
+func (g *leg) take(f wire.Frame) (pass, broken, idle bool) {
 	known := g.heard
 	g.heard = true
 	switch {
 	case f.Type == wire.TypeAck:
-		return !known, false
+		idle = g.acked
+		g.acked = true
+		return !known, false, idle
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
-		return true, false
-	case g.to == receiver(nobody{}):
-		return false, false
+		return true, false, false
+	case g.to == receiver(nobody{}): // what was on its way already may come
+		g.credit -= int64(f.Size())
+		return false, false, g.credit < 0
 	case f.Type == wire.TypeHead:
 		broken = g.headed
 		g.headed = true
-		return true, broken
+		return true, broken, false
 	}
 	g.credit -= int64(len(f.Payload))
-	return len(f.Payload) > 0, g.credit < 0
+	return len(f.Payload) > 0, g.credit < 0, len(f.Payload) == 0
 }
 
 // A silenceWatch is a link's one timer for all of its legs, armed while there may

@@ -21,6 +21,7 @@ type link struct {
 	relay      *Relay
 	conn       *websocket.Conn
 	socket     net.Conn // beneath conn
+	visit      *visit   // owned by run
 	id         wire.LinkID
 	key        wire.AgentKey
 	claims     token.Claims
@@ -33,6 +34,7 @@ type link struct {
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
 	list      wire.TargetList // owned by run: one that is not yet whole
+	pause     time.Duration   // owned by run: before anything more is read
 
 	hungUp chan struct{} // closed when the close that was begun is over
 
@@ -59,10 +61,11 @@ const (
 // as local only.
 const registerTimeout = time.Second
 
-func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
+func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, v *visit, c token.Claims, remoteAddr string) *link {
+	k := v.key
 	id := wire.NewID[wire.LinkID]()
 	l := &link{
-		relay: r, conn: conn, socket: socket, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
+		relay: r, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:  r.lines.of(agentMember(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		list: wire.TargetList{Limits: r.TargetLimits},
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
@@ -71,19 +74,20 @@ func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, k wire.AgentKey, c
 	return l
 }
 
-// run serves the link until it is closed from either side. It calls welcomed
-// when the handshake is over, unless it failed.
-func (l *link) run(welcomed func()) {
+// run serves the link until it is closed from either side.
+func (l *link) run() {
 	// The library would watch a context anew with every frame, so it is given
 	// none that ends: what ends the link's life closes its socket.
 	ended := context.AfterFunc(l.relay.ended, func() { _ = l.socket.Close() })
 	defer ended()
 	err := l.introduce()
 	if err == nil {
-		welcomed()
+		l.visit.arrive()
 	}
 	for err == nil {
-		err = l.read(l.handle)
+		if err = l.read(l.handle); err == nil && l.pause > 0 {
+			err = l.rest()
+		}
 	}
 	l.closeFor(err)
 	l.depart()
@@ -100,7 +104,7 @@ func (l *link) introduce() error {
 				err = l.greet(f.Payload)
 				late.Reset(handshakeTimeout - time.Since(l.connected))
 			case f.Type == wire.TypeTargets && l.hello != nil && !whole:
-				whole, err = l.declare(f.Payload)
+				whole, _, err = l.declare(f.Payload)
 			case f.Type < wire.FirstOptional:
 				err = errors.New("a frame before HELLO and TARGETS")
 			}
@@ -113,21 +117,24 @@ func (l *link) introduce() error {
 	return l.register()
 }
 
-// declare takes a TARGETS frame, and the list once it is whole.
-func (l *link) declare(payload []byte) (whole bool, err error) {
-	var targets []wire.Target
-	if whole, err = l.list.Add(payload); whole && err == nil {
-		targets, err = l.list.Take()
+// declare takes a TARGETS frame, and the list once it is whole. It says whether it
+// is, and whether it is another than before.
+func (l *link) declare(payload []byte) (whole, changed bool, err error) {
+	l.owe(max(float64(len(payload)), l.relay.arrivals.lists.idle()))
+	whole, err = l.list.Add(payload)
+	if err == nil && whole {
+		l.owe(l.relay.arrivals.lists.least() - float64(l.list.Bytes()))
+		changed, err = l.visit.declare(&l.list)
 	}
 	if err != nil {
-		return false, &refusedError{err}
+		return false, false, &refusedError{err}
 	}
-	if whole {
+	if changed {
 		l.mu.Lock()
-		l.targets = targets
+		l.targets = l.visit.list.targets
 		l.mu.Unlock()
 	}
-	return whole, nil
+	return whole, changed, nil
 }
 
 func (l *link) greet(payload []byte) error {
@@ -207,9 +214,12 @@ func (l *link) handle(f wire.Frame) error {
 		if err != nil {
 			return err
 		}
-		if sent := l.beat.sent.Load(); uint64(sent) == p.Token {
-			l.roundTrip.Store(time.Now().UnixNano() - sent)
+		sent := l.beat.sent.Load()
+		if uint64(sent) != p.Token {
+			l.owe(l.relay.arrivals.lists.idle())
+			return nil
 		}
+		l.roundTrip.Store(time.Now().UnixNano() - sent)
 	case wire.TypeTargets:
 		return l.retarget(f.Payload)
 	case wire.TypeDrain:
@@ -222,14 +232,15 @@ func (l *link) handle(f wire.Frame) error {
 		if f.Type < wire.FirstOptional {
 			return errors.New("an agent does not send " + f.Type.String())
 		}
+		l.owe(l.relay.arrivals.lists.idle())
 	}
 	return nil
 }
 
 // retarget takes a changed target list while the link is up.
 func (l *link) retarget(payload []byte) error {
-	whole, err := l.declare(payload)
-	if err == nil && whole {
+	_, changed, err := l.declare(payload)
+	if err == nil && changed {
 		l.relay.Directory.Update(l.id, l.targets)
 		l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
 		l.relay.routes.forget(l.key)
@@ -247,6 +258,7 @@ func (l *link) leave(cause string) {
 	idle := len(l.legs) == 0
 	l.mu.Unlock()
 	if already {
+		l.owe(l.relay.arrivals.lists.idle())
 		return
 	}
 	released := wire.CauseDrained

@@ -463,3 +463,35 @@ func FuzzHostileFrames(f *testing.F) {
 		wantBody(t, <-r.scrape(5*time.Second, func(s *wire.Scrape) { s.Agent = "other" }), "x")
 	})
 }
+
+// deaf makes the agent read nothing more, and returns when the replica has
+// something to write to it.
+func (a *agent) deaf(r *replica) {
+	_ = a.socket.SetReadDeadline(time.Now()) // ends the one read
+	<-a.closed
+	r.scrape(time.Second)
+	time.Sleep(time.Millisecond)
+}
+
+func TestNoWriteToAnAgentWaitsForEver(t *testing.T) {
+	for name, end := range map[string]func(a *agent){
+		"while the link is up":  func(*agent) {},
+		"when the link is over": func(a *agent) { a.send(wire.Frame{Type: wire.TypeWelcome}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newCluster(t, 1).replicas[0]
+				a := r.dial(dialOptions{})
+				a.deaf(r)
+				start := time.Now()
+				end(a)
+				for err := error(nil); err == nil; time.Sleep(time.Second) {
+					_, err = a.socket.Write([]byte{0x82, 0x80, 0, 0, 0, 0}) // it lives
+				}
+				if took := time.Since(start); took > 16*time.Second {
+					t.Errorf("the link was closed after %s", took)
+				}
+			})
+		})
+	}
+}

@@ -13,6 +13,10 @@ import (
 // run finds out and departs.
 func (l *link) close(c wire.Cause) { l.closeSaying(c, "") }
 
+// lastWords is how long a link that closes may take to write what is queued and
+// why it closes, and to hear the same of its peer.
+const lastWords = 5 * time.Second
+
 // closeSaying closes the link with a detail behind the cause, for the agent's log.
 func (l *link) closeSaying(c wire.Cause, detail string) {
 	l.mu.Lock()
@@ -27,12 +31,13 @@ func (l *link) closeLocked(c wire.Cause, detail string) {
 	l.closed, l.cause = true, c
 	l.relay.active.Go(func() {
 		defer close(l.hungUp)
-		// Close waits for the peer's word, up to 5 s and more; a peer that
-		// may be dead is not waited for.
+		// A peer that may be dead is not waited for.
 		if c == wire.CauseTimeout || c == wire.CauseLost || c == wire.CauseSlow {
 			_ = l.conn.CloseNow()
 			return
 		}
+		impatient := time.AfterFunc(lastWords, func() { _ = l.socket.Close() })
+		defer impatient.Stop()
 		l.flush()
 		_ = l.conn.Close(websocket.StatusCode(c.Code()), c.CloseReason(detail))
 	})

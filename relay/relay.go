@@ -112,7 +112,7 @@ func New(c Config) *Relay {
 		growth:   creditPool{size: growthPool},
 		routes:   newRouteCache(),
 		retries:  newRetryBudget(),
-		arrivals: newArrivals(),
+		arrivals: newArrivals(c.TargetLimits.Bytes),
 	}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.metrics = newMetrics(c.Registerer, r)

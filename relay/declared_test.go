@@ -1,0 +1,203 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// watched counts what is written to the directory, and keeps the last.
+type watched struct {
+	counted
+	updates atomic.Int64
+	last    atomic.Pointer[[]wire.Target]
+}
+
+func (d *watched) Register(ctx context.Context, l wire.Lease) (uint64, error) {
+	d.last.Store(&l.Targets)
+	return d.counted.Register(ctx, l)
+}
+
+func (d *watched) Update(link wire.LinkID, targets []wire.Target) {
+	d.updates.Add(1)
+	d.last.Store(&targets)
+	d.counted.Update(link, targets)
+}
+
+func (d *watched) watch(c *relay.Config) {
+	d.counted = c.Directory.(counted)
+	c.Directory = d
+}
+
+// declare sends the list so often, or until the link is closed.
+func (a *agent) declare(times int, lists ...[]wire.Target) {
+	var messages [][]wire.Frame
+	for _, list := range lists {
+		frames, err := wire.MarshalTargets(list)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		messages = append(messages, frames)
+	}
+	for i := range times {
+		for _, f := range messages[i%len(messages)] {
+			a.send(f)
+		}
+	}
+}
+
+func TestAListThatIsTheSameIsNoChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		j := new(journal)
+		r := newCluster(t, 1, d.watch, j.keep).replicas[0]
+		one, two := []wire.Target{{Name: "one"}}, []wire.Target{{Name: "two"}}
+		a := r.dial(dialOptions{targets: one})
+		a.declare(50, one)
+		a.declare(50, two)
+		synctest.Wait()
+		if n := d.updates.Load(); n != 1 {
+			t.Errorf("%d changes were written to the directory", n)
+		}
+		if n := len(j.lines("targets changed")); n != 1 {
+			t.Errorf("%d changes were logged", n)
+		}
+	})
+}
+
+func TestAFloodOfListsWaitsForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		r := newCluster(t, 1, d.watch).replicas[0]
+		one, two := []wire.Target{{Name: "one"}}, []wire.Target{{Name: "two"}}
+		a := r.dial(dialOptions{targets: one})
+		b := r.dial(dialOptions{name: "neighbour"})
+		b.serve("up 1\n")
+		flooded := make(chan struct{})
+		go func() { a.declare(934_000, two, one); close(flooded) }()
+		time.Sleep(10 * time.Second)
+		if n := d.updates.Load(); n > 256+10*8+1 {
+			t.Errorf("%d lists were taken in 10 s", n)
+		}
+		wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { s.Agent = "neighbour" }), "up 1\n")
+		_ = a.conn.CloseNow()
+		<-flooded
+	})
+}
+
+// Frames that belong to no scrape cost their reading, and nothing else bounds it.
+func TestAFloodOfWhatNobodyAskedForEndsTheLink(t *testing.T) {
+	for name, spam := range map[string]wire.Frame{
+		"END of no scrape":   {Type: wire.TypeEnd, Scrape: 7, Attempt: 1, Payload: wire.End{}.Append(nil)},
+		"PONG to no PING":    {Type: wire.TypePong, Payload: wire.Ping{Token: 7}.Append(nil)},
+		"of a later version": {Type: 200},
+		"DRAIN":              {Type: wire.TypeDrain, Payload: []byte("{}")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newCluster(t, 1).replicas[0]
+				r.dial(dialOptions{}).silence()
+				a := r.dial(dialOptions{name: "hostile"})
+				a.silence()                                                          // its reader is not to wait for its writer
+				go r.scrape(time.Hour, func(s *wire.Scrape) { s.Agent = "hostile" }) // which DRAIN waits for
+				synctest.Wait()
+				a.flood(spam, 10)
+				a.closedWith(wire.CauseProtocol)
+				_, resp, err := r.tryDial(dialOptions{name: "hostile"})
+				if err == nil || resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+					t.Errorf("its next link is answered %v, %v", resp, err)
+				}
+				time.Sleep(time.Minute)
+				r.dial(dialOptions{name: "hostile"})
+			})
+		})
+	}
+}
+
+func TestPingsOfTheLibraryAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		a.silence() // its own writer is not to wait for this one
+		n := 0
+		for start := time.Now(); time.Since(start) < 10*time.Second && n < 100_000; n++ {
+			if _, err := a.socket.Write([]byte{0x89, 0x80, 0, 0, 0, 0}); err != nil {
+				break
+			}
+		}
+		if n > 4096+11*128 {
+			t.Errorf("%d pings were read in 10 s", n)
+		}
+	})
+}
+
+func large(tag string) []wire.Target {
+	all := make([]wire.Target, 2000)
+	for i := range all {
+		all[i] = wire.Target{Name: fmt.Sprintf("%s-%d", tag, i), Labels: make(map[string]string)}
+		for l := range 20 {
+			all[i].Labels[fmt.Sprint("l", l)] = fmt.Sprint(tag, i, l)
+		}
+	}
+	return all
+}
+
+func TestLinksThatDeclareTheSameShareIt(t *testing.T) {
+	var d watched
+	r := newCluster(t, 1, d.watch).replicas[0]
+	first := r.dial(dialOptions{targets: large("x")})
+	one := *d.last.Load()
+	before := heapInUse()
+	for range 3 {
+		r.dial(dialOptions{targets: large("x"), instance: first.instance, epoch: first.welcome.Epoch})
+		if other := *d.last.Load(); &one[0] != &other[0] {
+			t.Error("a second link's list is a list of its own")
+		}
+	}
+	if after := heapInUse(); after > before+3<<20 {
+		t.Errorf("three more links take %d KiB", (after-before)>>10)
+	}
+	runtime.KeepAlive(one)
+}
+
+func TestAnAgentsListsTogetherAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0] // 2 MiB a list
+		var in []*agent
+		for i := range 8 {
+			time.Sleep(time.Minute)
+			a, _, err := r.tryDial(dialOptions{shared: true, targets: large(fmt.Sprint(i))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			select {
+			case <-a.closed:
+				a.closedWith(wire.CauseRefused)
+			default:
+				in = append(in, a)
+			}
+		}
+		if len(in) != 6 { // of 0.68 MB each
+			t.Errorf("%d lists were taken", len(in))
+		}
+		// One that goes makes room.
+		_ = in[0].conn.CloseNow()
+		time.Sleep(time.Minute)
+		r.dial(dialOptions{shared: true, targets: large("y")})
+		in[1].declare(1, large("z")) // in place of its own
+		synctest.Wait()
+		select {
+		case <-in[1].closed:
+			t.Errorf("a list in place of another is not taken: %s", in[1].reason)
+		default:
+		}
+	})
+}

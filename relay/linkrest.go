@@ -1,0 +1,49 @@
+package relay
+
+import (
+	"errors"
+	"time"
+)
+
+// owe notes what an agent has sent that no scrape has asked for, in bytes. What is
+// more than it may is read later.
+func (l *link) owe(n float64) {
+	if n > 0 {
+		l.pause = max(l.pause, l.visit.owe(n))
+	}
+}
+
+// unasked takes note of a frame that belongs to nothing, while a message is still
+// being read.
+func (l *link) unasked() {
+	l.owe(l.relay.arrivals.lists.idle())
+	if l.pause > 0 && l.rest() != nil {
+		_ = l.socket.Close()
+	}
+}
+
+// restFor is how long a link rests at a time: its agent, which may not speak, is
+// held alive.
+const restFor = 5 * time.Second
+
+// rest waits for the agent's turn, and reads nothing meanwhile: what comes waits
+// in the connection, and then the agent does. It fails if that would take too
+// long.
+func (l *link) rest() error {
+	if l.pause > maxRest {
+		return &protocolError{errors.New("more than an agent may send that no scrape has asked for")}
+	}
+	for l.pause > 0 {
+		d := min(l.pause, restFor)
+		turn := time.NewTimer(d)
+		select {
+		case <-turn.C:
+		case <-l.hungUp:
+			turn.Stop()
+			return nil // the next read fails
+		}
+		l.pause -= d
+		l.heard.Store(time.Now().UnixNano())
+	}
+	return nil
+}
