@@ -27,12 +27,12 @@ type hostileRelay struct {
 // A hostileLink is its end of a link.
 type hostileLink struct {
 	*trial
-	conn   *websocket.Conn
-	frames chan wire.Frame // what the agent says after its targets, but PONGs
-	ended  chan struct{}
-	status string
-	scrape wire.ScrapeID
-	pongs  atomic.Int64
+	conn     *websocket.Conn
+	frames   chan wire.Frame // what the agent says after its targets, but PONGs
+	ended    chan struct{}
+	status   string
+	scrape   wire.ScrapeID
+	lastPong atomic.Uint64 // the token of it
 }
 
 // follower is the agent that the hostile relay has.
@@ -88,7 +88,9 @@ func (l *hostileLink) read(to chan<- *hostileLink) {
 			switch f.Type {
 			case wire.TypeHello:
 			case wire.TypePong:
-				l.pongs.Add(1)
+				if p, err := wire.ParsePing(f.Payload); err == nil {
+					l.lastPong.Store(p.Token)
+				}
 			case wire.TypeTargets:
 				if whole, err := list.Add(f.Payload); err == nil && whole {
 					list.Drop()

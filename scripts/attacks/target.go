@@ -38,13 +38,13 @@ func targetAttacks() []attack {
 		says("nul", "NUL in a field", bad, ok+"A: b{NUL}c\nContent-Length: 0\n\n"),
 		says("cr", "CR in a field", bad, ok+"A: b{CR}Set-Cookie: c\nContent-Length: 0\n\n"),
 		says("no-colon", "a field without a colon", bad, ok+"hello\nContent-Length: 0\n\n"),
-		says("space-before-colon", "a space after a field's name", bad, ok+"Content-Length : 5\n\nhello"),
+		says("space-before-colon", "a space after a field's name, which goes", `200 "hello"`, ok+"Content-Length : 5\n\nhello"),
 		says("field-of-1MB", "a field of 1 MB", bad, ok+"A: "+megabyte+"\n\n"),
 		says("endless-header", "a header of 20 MB", bad, ok+strings.Repeat("A: "+megabyte+"\n", 20)),
-		says("fields-10000", "10,000 fields", bad, ok+strings.Repeat("A: b\n", 10_000)+"\n"),
+		says("fields-10000", "10,000 fields", bad, ok+strings.Repeat("A: b\n", 10_000)+"Content-Length: 0\n\n"),
 		says("fields-257", "257 fields", bad, ok+strings.Repeat("A: b\n", 256)+length+"\n"+ofAttacker),
 		says("short", "less than its Content-Length", bad, ok+"Content-Length: 100\n\nhello"),
-		says("long", "more than its Content-Length", "200 mallory", ok+length+"\n"+ofAttacker+"# more\n"),
+		says("long", "more than its Content-Length", "200 mallory", ok+length+"\n{BODY}# more\n"),
 		says("two-lengths", "two Content-Lengths", bad, ok+length+"Content-Length: 5\n\n"+ofAttacker),
 		says("negative-length", "Content-Length: -1", bad, ok+"Content-Length: -1\n\n"+ofAttacker),
 		says("odd-te", "Transfer-Encoding: xchunked", bad, ok+"Transfer-Encoding: xchunked\n\n"+ofAttacker),
@@ -53,9 +53,12 @@ func targetAttacks() []attack {
 		says("chunk-line-of-1MB", "a chunk's size in 1 MB", bad, ok+"Transfer-Encoding: chunked\n\n"+strings.Repeat("0", 1<<20)+"1\nx\n0\n\n"),
 		says("chunk-extensions", "chunks of one byte with 1 kB of extension", bad, ok+"Transfer-Encoding: chunked\n\n"+strings.Repeat("1;"+strings.Repeat("e", 1000)+"\nx\n", 20_000)+"0\n\n"),
 		says("chunk-cut", "a chunked body that breaks off", bad, ok+"Transfer-Encoding: chunked\n\n5\nhello\n"),
-		says("large-cut", "a body that breaks off after 5 MB", "200 cut, closed", ok+"Content-Length: 99999999\n\n"+strings.Repeat(megabyte, 5)[:5<<20]),
-		says("length-1TB", "Content-Length: 1 TB", "502 body_too_large", ok+"Content-Length: 1099511627776\n\nhello"),
-		says("http-1.0", "HTTP/1.0, whose body ends with the connection", "200 mallory", "HTTP/1.0 200 OK\n\n"+ofAttacker),
+		says("large-cut", "a body that breaks off after 5 MB", "200 cut, closed", ok+"Content-Length: 30000000\n\n"+strings.Repeat(megabyte, 5)[:5<<20]),
+		answering("length-1TB", "Content-Length: 1 TB", "502 body_too_large", func(c *net.TCPConn) {
+			say(c, ok+"Content-Length: 1099511627776\n\nhello")
+			_, _ = c.Read(make([]byte, 1))
+		}),
+		says("http-1.0", "HTTP/1.0, whose body ends with the connection", "200 mallory", "HTTP/1.0 200 OK\n\n{BODY}"),
 		says("redirect-metadata", "302 to the cloud's metadata", "502 target_redirect", "HTTP/1.1 302 Found\nLocation: http://169.254.169.254/latest/meta-data/\nContent-Length: 0\n\n"),
 		says("redirect-loop", "302 to itself", "502 target_redirect", "HTTP/1.1 302 Found\nLocation: /x\nContent-Length: 0\n\n"),
 		says("redirect-slash-loop", "302 to itself with a slash, for ever", "502 target_redirect", "HTTP/1.1 302 Found\nLocation: /x/\nContent-Length: 0\n\n"),
@@ -153,9 +156,10 @@ func (t *trial) listen(with func(*net.TCPConn)) (addr string) {
 	return l.Addr().String()
 }
 
-// say writes an answer, whose lines end as HTTP's do.
+// say writes an answer, whose lines end as HTTP's do; {BODY} is one of the
+// attacker's, as it is.
 func say(c *net.TCPConn, answer string) {
-	_, _ = c.Write([]byte(strings.NewReplacer("\n", "\r\n", "{NUL}", "\x00", "{CR}", "\r").Replace(answer)))
+	_, _ = c.Write([]byte(strings.NewReplacer("\n", "\r\n", "{NUL}", "\x00", "{CR}", "\r", "{BODY}", ofAttacker).Replace(answer)))
 }
 
 func gzipBomb(t *trial) string {
@@ -182,7 +186,7 @@ func targetFields(t *trial) string {
 		"Set-Cookie: a=b", "Refresh: 0;url=//evil.example", "Link: </x>; rel=preload", "Accept-CH: DPR", "Clear-Site-Data: \"*\"", "Access-Control-Allow-Origin: *",
 		"Service-Worker-Allowed: /", "Strict-Transport-Security: max-age=0", "Location: //evil.example", "Farscrape-Error: ok"}
 	o := t.scrapeSite("http://" + t.listen(func(c *net.TCPConn) {
-		say(c, "HTTP/1.1 200 OK\n"+strings.Join(fields, "\n")+fmt.Sprintf("\nContent-Type: text/plain\nContent-Length: %d\n\n", len(ofAttacker))+ofAttacker)
+		say(c, "HTTP/1.1 200 OK\n"+strings.Join(fields, "\n")+fmt.Sprintf("\nContent-Type: text/plain\nContent-Length: %d\n\n", len(ofAttacker))+"{BODY}")
 	}) + "/x")
 	return o.String() + "; passed: " + passed(o.header, fields)
 }
