@@ -13,7 +13,7 @@ import (
 // over the bus.
 func answerAttacks() []attack {
 	answers := func(name, sent, expected string, with func(*peer, wire.Frame)) attack {
-		return attack{name: "answer-" + name, sent: sent, expected: expected + "; over the bus " + expected, short: true, run: func(t *trial) string {
+		return attack{name: "answer-" + name, sent: sent, expected: expected + "; over the bus " + expected, run: func(t *trial) string {
 			p := t.link(0, guise{}).answers(with)
 			near := t.scrape(0, attacker, small)
 			if p.closes(0) != "open" { // it cost the link
@@ -74,7 +74,7 @@ func answerAttacks() []attack {
 		whole("two-ends", "two ENDs, and DATA after them", "200 mallory", func(f wire.Frame) []wire.Frame {
 			return []wire.Frame{head(f, 200), reply(f, wire.TypeData, []byte(ofAttacker)), end(f), end(f), data(f, 10)}
 		}),
-		{name: "answer-beyond-credit", sent: "400 kB of DATA at once, where 16 kB and 256 kB were granted", expected: broken + "; over the bus " + broken, short: true, run: func(t *trial) string {
+		{name: "answer-beyond-credit", sent: "400 kB of DATA at once, where 16 kB and 256 kB were granted", expected: broken + "; over the bus " + broken, run: func(t *trial) string {
 			t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
 				p.send(head(f, http.StatusOK))
 				for range 8 {
@@ -101,7 +101,7 @@ func answerAttacks() []attack {
 // never is an agent that says no word to a REQUEST. Its own replica has no other
 // link to try and waits; another takes the replica for gone.
 func never() attack {
-	return attack{name: "answer-never", sent: "no word to a REQUEST", expected: "504 deadline; over the bus 503 agent_offline", short: true, run: func(t *trial) string {
+	return attack{name: "answer-never", sent: "no word to a REQUEST", expected: "504 deadline; over the bus 503 agent_offline", run: func(t *trial) string {
 		t.link(0, guise{}).answers(func(*peer, wire.Frame) {})
 		return t.both(attacker, small)
 	}}
@@ -124,7 +124,7 @@ func drip(p *peer, f wire.Frame) {
 
 // fieldAttack answers with fields none of which may reach the scraper.
 func fieldAttack(name, sent string, fields ...string) attack {
-	return attack{name: "fields-" + name, sent: sent, expected: "200 mallory; passed: none", short: true, run: func(t *trial) string {
+	return attack{name: "fields-" + name, sent: sent, expected: "200 mallory; passed: none", run: func(t *trial) string {
 		t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
 			p.send(head(f, http.StatusOK, fields...), reply(f, wire.TypeData, []byte(ofAttacker)), end(f))
 		})

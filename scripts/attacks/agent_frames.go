@@ -15,7 +15,7 @@ import (
 // frameAttacks are of agents that are linked and do not keep to the protocol.
 func frameAttacks() []attack {
 	says := func(name, sent, expected string, with func(*peer)) attack {
-		return attack{name: "frame-" + name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: "frame-" + name, sent: sent, expected: expected, run: func(t *trial) string {
 			p := t.link(0, guise{})
 			with(p)
 			return p.closes(time.Second)

@@ -12,7 +12,7 @@ import (
 // handshakeAttacks are of those who were let in and do not come to the point.
 func handshakeAttacks() []attack {
 	begins := func(name, sent, expected string, with func(*peer)) attack {
-		return attack{name: "hello-" + name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: "hello-" + name, sent: sent, expected: expected, run: func(t *trial) string {
 			p, seen := t.upgrade(0, guise{})
 			if p == nil {
 				return seen

@@ -11,7 +11,7 @@ import (
 // listAttacks are of agents whose target lists are none, or take what there is.
 func listAttacks() []attack {
 	lists := func(name, sent, targets string) attack {
-		return attack{name: "list-" + name, sent: sent, expected: "4008 refused", short: true, run: func(t *trial) string {
+		return attack{name: "list-" + name, sent: sent, expected: "4008 refused", run: func(t *trial) string {
 			p, seen := t.upgrade(0, guise{})
 			if p == nil {
 				return seen

@@ -11,22 +11,22 @@ import (
 // nameAttacks are of agents that would be others.
 func nameAttacks() []attack {
 	return []attack{
-		{name: "name-shared-epoch-1", sent: "a pattern's token links beside a shared agent with epoch 1", expected: "200 honest; over the bus 200 honest", short: true, run: func(t *trial) string {
+		{name: "name-shared-epoch-1", sent: "a pattern's token links beside a shared agent with epoch 1", expected: "200 honest; over the bus 200 honest", run: func(t *trial) string {
 			t.link(0, guise{name: "pair-1", shared: true}).answers(sayHonest)
 			_, seen := t.tryLink(0, guise{name: "pair-1", pattern: "pair-*", shared: true, epoch: 1})
 			t.note("%s", seen)
 			return t.both("pair-1", small)
 		}},
-		{name: "name-epoch-max", sent: "a pattern's token claims the epoch 2⁶⁴−1 of a linked agent's name", expected: "200 victim/t; over the bus 200 victim/t", short: true, run: func(t *trial) string {
+		{name: "name-epoch-max", sent: "a pattern's token claims the epoch 2⁶⁴−1 of a linked agent's name", expected: "200 victim/t; over the bus 200 victim/t", run: func(t *trial) string {
 			_, seen := t.tryLink(1, guise{name: "victim", pattern: "vic*", epoch: 1<<64 - 1})
 			t.note("%s", seen)
 			return t.both("victim", small)
 		}},
-		{name: "name-pattern", sent: "a pattern's token for the name of an agent that is linked", expected: "4005 name_taken", short: true, run: func(t *trial) string {
+		{name: "name-pattern", sent: "a pattern's token for the name of an agent that is linked", expected: "4005 name_taken", run: func(t *trial) string {
 			_, seen := t.tryLink(1, guise{name: "victim", pattern: "vic*"})
 			return seen
 		}},
-		{name: "name-pattern-shared", sent: "the same, as shared", expected: "4005 name_taken", short: true, run: func(t *trial) string {
+		{name: "name-pattern-shared", sent: "the same, as shared", expected: "4005 name_taken", run: func(t *trial) string {
 			_, seen := t.tryLink(1, guise{name: "victim", pattern: "vic*", shared: true})
 			return seen
 		}},
@@ -40,22 +40,22 @@ func nameAttacks() []attack {
 			a.Stop()
 			return t.asked(p, url)
 		}},
-		{name: "squat-earlier", sent: "an agent declares an address that another has declared", expected: "200 honest; the attacker was asked 0 times", short: true, run: func(t *trial) string {
+		{name: "squat-earlier", sent: "an agent declares an address that another has declared", expected: "200 honest; the attacker was asked 0 times", run: func(t *trial) string {
 			t.link(0, guise{name: "honest", targets: squatting("app.example:7500")}).answers(sayHonest)
 			p := t.squat(1, "app.example:7500")
 			return t.asked(p, "http://app.example:7500/metrics")
 		}},
-		{name: "squat-name", sent: "an agent declares the name and port of an agent that is linked", expected: "200 victim/t; the attacker was asked 0 times", short: true, run: func(t *trial) string {
+		{name: "squat-name", sent: "an agent declares the name and port of an agent that is linked", expected: "200 victim/t; the attacker was asked 0 times", run: func(t *trial) string {
 			p := t.squat(1, t.fill("victim:{port}"))
 			return t.asked(p, t.fill("http://victim:{port}/victim/t"))
 		}},
-		{name: "squat-by-name", sent: "an agent is called as another's address", expected: "200 honest; the attacker was asked 0 times", short: true, run: func(t *trial) string {
+		{name: "squat-by-name", sent: "an agent is called as another's address", expected: "200 honest; the attacker was asked 0 times", run: func(t *trial) string {
 			t.link(0, guise{name: "honest", targets: squatting("app.example:7500")}).answers(sayHonest)
 			p, seen := t.tryLink(1, guise{name: "app.example", targets: []wire.Target{{Name: small, Scheme: "http", Port: 7500, Path: "/metrics"}}})
 			t.note("%s", seen)
 			return t.asked(p, "http://app.example:7500/metrics")
 		}},
-		{name: "squat-other-tenant", sent: "another tenant's agent declares the name and port of one", expected: "200 victim/t; the attacker was asked 0 times", short: true, run: func(t *trial) string {
+		{name: "squat-other-tenant", sent: "another tenant's agent declares the name and port of one", expected: "200 victim/t; the attacker was asked 0 times", run: func(t *trial) string {
 			p := t.link(1, guise{tenant: otherTenant, targets: squatting(t.fill("victim:{port}"))})
 			return t.asked(p, t.fill("http://victim:{port}/victim/t"))
 		}},

@@ -11,7 +11,6 @@ type attack struct {
 	name     string
 	sent     string
 	expected string // what run must return, word for word
-	short    bool   // part of the short campaign
 	plan     plan   // the stack that it needs
 	breaks   bool   // nothing can follow on that stack
 	bound    bound

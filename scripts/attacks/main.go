@@ -24,7 +24,7 @@ exit status is 1 if something else was seen than is expected, a bystander lost a
 scrape or waited too long, or a bound was passed.
 
   all    every attack
-  short  those that are over soon
+  short  one or two of each family, in some two minutes
   list   the attacks: side, name, what is sent, what is expected
   -keep  leaves the logs of all processes, and says where
 
@@ -128,18 +128,19 @@ func choose(names []string) (chosen []attack, err error) {
 		return nil, fmt.Errorf("which attack?")
 	}
 	for _, name := range names {
-		switch i := slices.IndexFunc(all, func(a attack) bool { return a.name == name }); {
-		case name == "all":
+		if name == "all" {
 			chosen = append(chosen, all...)
-		case name == "short":
-			for _, a := range all {
-				if a.short {
-					chosen = append(chosen, a)
-				}
+			continue
+		}
+		of := []string{name}
+		if name == "short" {
+			of = short()
+		}
+		for _, one := range of {
+			i := slices.IndexFunc(all, func(a attack) bool { return a.name == one })
+			if i < 0 {
+				return nil, fmt.Errorf("no attack is called %q", one)
 			}
-		case i < 0:
-			return nil, fmt.Errorf("no attack is called %q", name)
-		default:
 			chosen = append(chosen, all[i])
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // owner writes it anew.
 func redisAttacks() []attack {
 	publishes := func(name, sent string, with func(t *trial, to, from wire.ReplicaID, publish func([]byte))) attack {
-		return attack{name: "bus-" + name, sent: sent, expected: "200 victim/t; over the bus 200 victim/t", short: true, run: func(t *trial) string {
+		return attack{name: "bus-" + name, sent: sent, expected: "200 victim/t; over the bus 200 victim/t", run: func(t *trial) string {
 			c := t.redis()
 			ids := t.replicaIDs(c)
 			for i, to := range ids {
@@ -55,7 +55,7 @@ func redisAttacks() []attack {
 				publish(e.Append(nil))
 			}
 		}),
-		{name: "bus-request", sent: "a REQUEST for an agent, in a replica's name, by one without the key", expected: "the target was asked 0 times", short: true, run: forgeRequest},
+		{name: "bus-request", sent: "a REQUEST for an agent, in a replica's name, by one without the key", expected: "the target was asked 0 times", run: forgeRequest},
 		{name: "bus-replayed", sent: "each envelope of a second once more, to its receiver and to the other", expected: "200 victim/t; over the bus 200 victim/t", run: replay},
 		writes("wrong-type", "a string where an agent's record is", listed("named in the log"), func(t *trial, c *redis.Client) string {
 			t.Must(c.Set(t.Ctx, "farscrape:agent:{default/wrong}", "x", 0).Err())

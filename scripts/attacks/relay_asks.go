@@ -18,7 +18,7 @@ func relayAttacks() []attack {
 // relayAsks are of one that has the agent's link.
 func relayAsks() []attack {
 	asks := func(name, sent, expected string, q wire.Request) attack {
-		return attack{name: "relay-" + name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: "relay-" + name, sent: sent, expected: expected, run: func(t *trial) string {
 			_, _, l := t.linked()
 			before := t.stack.targets.asked(follower)
 			seen := l.welcome(welcome()).answered(l.request(q))
@@ -26,7 +26,7 @@ func relayAsks() []attack {
 		}}
 	}
 	says := func(name, sent, expected string, with func(*hostileLink)) attack {
-		return attack{name: "relay-" + name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: "relay-" + name, sent: sent, expected: expected, run: func(t *trial) string {
 			_, _, l := t.linked()
 			l.welcome(welcome())
 			with(l)
@@ -60,7 +60,7 @@ func relayAsks() []attack {
 		asks("query-newline", "a query with CRLF", "NACK bad_request"+unasked, wire.Request{Target: small, Query: "a HTTP/1.1\r\nX: y", Credit: 1}),
 		asks("field-crlf", "CRLF in a field", "NACK bad_request"+unasked, with(request(small), wire.Field{Name: "X", Value: "a\r\nY: b"})),
 		asks("field-space", "a field's name with a space", "NACK bad_request"+unasked, with(request(small), wire.Field{Name: "X Y", Value: "a"})),
-		{name: "relay-framing-fields", sent: "Host, Content-Length, Transfer-Encoding, Connection and Upgrade in a REQUEST", expected: "END ok; the target got none of them", short: true, run: func(t *trial) string {
+		{name: "relay-framing-fields", sent: "Host, Content-Length, Transfer-Encoding, Connection and Upgrade in a REQUEST", expected: "END ok; the target got none of them", run: func(t *trial) string {
 			_, _, l := t.linked()
 			seen := l.welcome(welcome()).answered(l.request(with(request(small), wire.Field{Name: "Host", Value: "evil.example"}, wire.Field{Name: "Content-Length", Value: "5"},
 				wire.Field{Name: "Transfer-Encoding", Value: "chunked"}, wire.Field{Name: "Connection", Value: "close"}, wire.Field{Name: "Upgrade", Value: "h2c"})))
@@ -91,7 +91,7 @@ func relayAsks() []attack {
 		welcomes("negative", "a WELCOME with a time-out below 0", func(w *wire.Welcome) { w.HeartbeatMillis, w.PeerTimeoutMillis = -1, -1 }),
 		welcomes("limits", "a WELCOME with limits below 0", func(w *wire.Welcome) { w.MaxInflightTarget, w.MaxInflightAgent = -1, -1 }),
 		welcomes("replicas", "a WELCOME of a billion replicas", func(w *wire.Welcome) { w.Replicas = 1 << 30 }),
-		{name: "relay-credit-overflow", sent: "CREDIT of 2³²−1, a thousand times", expected: "END ok after 8388690 bytes", short: true, run: func(t *trial) string {
+		{name: "relay-credit-overflow", sent: "CREDIT of 2³²−1, a thousand times", expected: "END ok after 8388690 bytes", run: func(t *trial) string {
 			_, _, l := t.linked()
 			id := l.welcome(welcome()).request(wire.Request{Target: large, Credit: 1<<32 - 1, Remaining: 5 * time.Second})
 			for range 1000 {

@@ -80,7 +80,7 @@ func relayRefuses() []attack {
 		closes("superseded", 1, 4004, "superseded"),
 		closes("name-taken", 1, 4005, "name_taken"),
 		closes("unknown", 12, 4999, "\x1b[2J\nlevel=ERROR msg=forged"),
-		{name: "relay-redirects", sent: "302 to another server, which would like the token", expected: "the other was asked 0 times", short: true, run: func(t *trial) string {
+		{name: "relay-redirects", sent: "302 to another server, which would like the token", expected: "the other was asked 0 times", run: func(t *trial) string {
 			other := t.startRelay(plain(200))
 			r := t.startRelay(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", "http://"+other.addr+"/agent/connect")

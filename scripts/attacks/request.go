@@ -236,7 +236,7 @@ func request(line string, fields ...string) string {
 // asking is an attack that consists of one request and is over with its answer:
 // nothing of it may reach a target, unless the answer is the target's own.
 func asking(name, sent, request, expected string) attack {
-	return attack{name: name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+	return attack{name: name, sent: sent, expected: expected, run: func(t *trial) string {
 		before := t.stack.targets.asked("victim")
 		o := t.send(request)
 		seen := o.String()

@@ -48,7 +48,7 @@ func framingAttacks() []attack {
 
 // folded looks at what becomes of a field on two lines: one, as RFC 9112 has it.
 func folded() attack {
-	return attack{name: "obs-fold", sent: "a field that goes on in the next line", expected: `200 victim/t; the target got "a b"`, short: true, run: func(t *trial) string {
+	return attack{name: "obs-fold", sent: "a field that goes on in the next line", expected: `200 victim/t; the target got "a b"`, run: func(t *trial) string {
 		o := t.send("GET /scrape/victim/t HTTP/1.1\nHost: x\n{auth}\nX-Folded: a\n b\n\n")
 		return o.String() + `; the target got "` + t.stack.targets.got("victim", small).Header.Get("X-Folded") + `"`
 	}}

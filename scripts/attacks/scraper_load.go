@@ -19,21 +19,21 @@ func loadAttacks() []attack {
 			expected: "336 × 429 too_many_scrapes, 64 × 504 deadline", run: func(t *trial) string {
 				return t.many(400, 400, func(int) string { return t.scrape(0, "victim", slow).String() })
 			}},
-		{name: "scrapes-dropped", sent: "1,000 scrapes of a target that does not answer, given up at once", expected: "1000 × dropped", short: true, run: func(t *trial) string {
+		{name: "scrapes-dropped", sent: "1,000 scrapes of a target that does not answer, given up at once", expected: "1000 × dropped", run: func(t *trial) string {
 			return t.many(1000, 50, func(int) string { return t.drop("/scrape/victim/" + slow) })
 		}},
-		{name: "agents-unknown", sent: "5,000 scrapes of agents that nobody knows", expected: "5000 × 404 agent_unknown", short: true, run: func(t *trial) string {
+		{name: "agents-unknown", sent: "5,000 scrapes of agents that nobody knows", expected: "5000 × 404 agent_unknown", run: func(t *trial) string {
 			return t.asks(5000, t.token, func(i int) string { return fmt.Sprintf("/scrape/nobody-%d/t", i) })
 		}},
-		{name: "targets-unknown", sent: "5,000 scrapes of targets that an agent has not", expected: "5000 × 403 target_not_declared", short: true, run: func(t *trial) string {
+		{name: "targets-unknown", sent: "5,000 scrapes of targets that an agent has not", expected: "5000 × 403 target_not_declared", run: func(t *trial) string {
 			return t.asks(5000, t.token, func(i int) string { return fmt.Sprintf("/scrape/victim/t%d", i) })
 		}},
-		{name: "tokens-unknown", sent: "5,000 scrapes with a token that is none", expected: "5000 × 401 unauthorized", short: true, run: func(t *trial) string {
+		{name: "tokens-unknown", sent: "5,000 scrapes with a token that is none", expected: "5000 × 401 unauthorized", run: func(t *trial) string {
 			return t.asks(5000, "eyJhbGciOiJub25lIn0.e30.", func(int) string { return "/scrape/victim/t" })
 		}},
 		{name: "connections-idle", sent: "500 connections more than a listener keeps, each idle after an answer", expected: "500 were closed", bound: bound{memory: 200}, run: idle},
 		{name: "sockets-mid-handshake", sent: "10,000 sockets that stop in the middle of an upgrade's header", expected: "all ended within 15 s", bound: bound{memory: 200}, run: midHandshake},
-		{name: "lists-at-once", sent: "200 who ask for /sd, /api/v1/agents, /clients and /metrics/agents at once, ten times", expected: "2000 × 200", short: true, run: func(t *trial) string {
+		{name: "lists-at-once", sent: "200 who ask for /sd, /api/v1/agents, /clients and /metrics/agents at once, ten times", expected: "2000 × 200", run: func(t *trial) string {
 			paths := []string{"/sd", "/api/v1/agents", "/clients", "/metrics/agents"}
 			return t.many(2000, 200, func(i int) string { return fmt.Sprint(t.get(paths[i%len(paths)]).status) })
 		}},

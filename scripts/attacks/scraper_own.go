@@ -10,11 +10,11 @@ func ownAttacks() []attack {
 	fronted := plan{env: "FARSCRAPE_ORIGIN_FORM=addresses"}
 	const declared = "relay.internal:8181"
 	asks := func(p plan, name, address, path, expected string) attack {
-		return attack{name: "own-" + name, sent: "an agent declares " + address + "; then " + path + " of that Host", expected: expected, plan: p, short: true,
+		return attack{name: "own-" + name, sent: "an agent declares " + address + "; then " + path + " of that Host", expected: expected, plan: p,
 			run: func(t *trial) string { return t.usurp(address, path) }}
 	}
 	calls := func(name, agent, expected string) attack {
-		return attack{name: "own-" + name, sent: "an agent is called " + agent, expected: expected, plan: named, short: true, run: func(t *trial) string {
+		return attack{name: "own-" + name, sent: "an agent is called " + agent, expected: expected, plan: named, run: func(t *trial) string {
 			_, seen := t.tryLink(0, guise{name: agent, pattern: "*"})
 			return seen
 		}}

@@ -9,7 +9,7 @@ import (
 // is no plain number is as good as none: 10 s, less a twentieth.
 func timeoutAttacks() []attack {
 	timed := func(name, sent, expected string, fields ...string) attack {
-		return attack{name: name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: name, sent: sent, expected: expected, run: func(t *trial) string {
 			o := t.get("/scrape/victim/t", fields...)
 			left, _ := strconv.ParseFloat(t.stack.targets.got("victim", small).Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 			return fmt.Sprintf("%s; the target has %.1f s", o, left)

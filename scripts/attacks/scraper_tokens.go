@@ -16,7 +16,7 @@ import (
 // one must not get to.
 func tokenAttacks() []attack {
 	shown := func(name, sent, expected string, make func(*trial) string) attack {
-		return attack{name: name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+		return attack{name: name, sent: sent, expected: expected, run: func(t *trial) string {
 			return t.send("GET /scrape/victim/t HTTP/1.1\nHost: x\nAuthorization: Bearer " + make(t) + "\n\n").String()
 		}}
 	}
@@ -103,7 +103,7 @@ func leakAttacks() []attack {
 		{"leak-underscore", "as Farscrape_Token", func(s string) string { return "Farscrape_Token: " + s }},
 		{"leak-x-field", "as X-Token, of an agent", func(s string) string { return "X-Token: " + s }},
 	} {
-		all = append(all, attack{name: v.name, sent: v.sent, expected: "200 victim/t; no token at the target", short: true, run: func(t *trial) string {
+		all = append(all, attack{name: v.name, sent: v.sent, expected: "200 victim/t; no token at the target", run: func(t *trial) string {
 			secret := t.token
 			if v.name == "leak-x-field" {
 				secret = t.stack.mint(token.Claims{Role: token.Agent, Name: "mate"})
@@ -112,7 +112,7 @@ func leakAttacks() []attack {
 			return o.String() + "; " + leaked(t.stack.targets.got("victim", small).Header)
 		}})
 	}
-	return append(all, attack{name: "leak-foreign", sent: "a password of the target's own", expected: "200 victim/t; Basic dXNlcjpwYXNz at the target", short: true, run: func(t *trial) string {
+	return append(all, attack{name: "leak-foreign", sent: "a password of the target's own", expected: "200 victim/t; Basic dXNlcjpwYXNz at the target", run: func(t *trial) string {
 		o := t.send("GET http://victim:{port}/victim/t HTTP/1.1\nHost: x\nFarscrape-Token: {token}\nAuthorization: Basic dXNlcjpwYXNz\n\n")
 		return o.String() + "; " + t.stack.targets.got("victim", small).Header.Get("Authorization") + " at the target"
 	}})

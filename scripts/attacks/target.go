@@ -97,8 +97,8 @@ func targetAttacks() []attack {
 			time.Sleep(500 * time.Millisecond)
 			_ = c.SetLinger(0)
 		}),
-		{name: "target-gzip-1000", sent: "100 kB of gzip that is 100 MB", expected: "200, the very bytes", short: true, run: gzipBomb},
-		{name: "target-fields", sent: "hop-by-hop fields, fields that hold for our origin, and ours", expected: "200 mallory; passed: none", short: true, run: targetFields},
+		{name: "target-gzip-1000", sent: "100 kB of gzip that is 100 MB", expected: "200, the very bytes", run: gzipBomb},
+		{name: "target-fields", sent: "hop-by-hop fields, fields that hold for our origin, and ours", expected: "200 mallory; passed: none", run: targetFields},
 		{name: "target-redirect-port", sent: "302 with a slash more, to another port", expected: "502 target_redirect; the other was asked 0 times", run: redirectElsewhere},
 		reaching("refused", "nobody listens", "502 target_refused", "http://127.0.0.1:1/"),
 		reaching("dns", "a name that is none", "502 target_dns", "http://no-such-host.invalid/"),
@@ -117,7 +117,7 @@ func targetAttacks() []attack {
 // answering is an attack whose target does that with each connection, once it
 // has the request.
 func answering(name, sent, expected string, with func(*net.TCPConn)) attack {
-	return attack{name: "target-" + name, sent: sent, expected: expected, short: true, run: func(t *trial) string {
+	return attack{name: "target-" + name, sent: sent, expected: expected, run: func(t *trial) string {
 		return t.scrapeSite("http://" + t.listen(with) + "/x").String()
 	}}
 }

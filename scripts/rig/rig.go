@@ -1,4 +1,4 @@
-// Package rig is what the fault campaign and the benchmark stand on: the commands
+// Package rig is what the fault campaign, the attacks and the benchmark stand on: the commands
 // under test and the servers around them, started as processes on this machine,
 // watched, and taken down.
 package rig
