@@ -1,6 +1,6 @@
-// Package rig is what the fault campaign, the attacks and the benchmark stand on: the commands
-// under test and the servers around them, started as processes on this machine,
-// watched, and taken down.
+// Package rig is what the fault campaign, the attacks and the benchmark stand on:
+// the commands under test and the servers around them, started as processes on
+// this machine, watched, and taken down.
 package rig
 
 import (
