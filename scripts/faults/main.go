@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -17,19 +18,25 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/faults.sh [-keep] [-again] NAME...|all|short|list
+const usageText = `usage: scripts/faults.sh [-keep] [-again] [-before BUILD] NAME...|all|short|list
 
 Starts redis-server, three replicas, HAProxy, agents and a steady scraper on
 this machine, injects each fault by name, and prints a row a fault. The exit
 status is 1 if a figure was missed or an answer was wrong.
 
-  all    every fault, in its full length
-  short  those that show the most within a few minutes, in short
+  all    every fault, in its full length; the rolled ones with -before only
+  short  those that show the most within a few minutes, in short; with -before one
+         that rolls to this build and not back
   list   the faults and what each may cost
   -keep  leaves the logs of all processes, and says where
   -again a fault that missed its figure without a wrong answer is tried once
          more, and only that counts: a machine that is busy with other things
          misses, too. Both rows are printed
+  -before a folder with another build of farscrape-relay and farscrape-agent, or a
+         revision of this repository, which is built: what rolled-relays-first
+         and rolled-agents-first start on, roll to this build and back. The file
+         scripts/faults/before names the landing before this one, so
+         scripts/faults.sh -before "$(cat scripts/faults/before)" rolled-relays-first
 
 Columns: failed scrapes, those of large answers apart; the longest run of misses
 of one target; from the end of the fault, the time to the first success of a
@@ -54,6 +61,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
 	keep := flags.Bool("keep", false, "")
 	again := flags.Bool("again", false, "")
+	before := flags.String("before", "", "")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -61,7 +69,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		list(stdout)
 		return 0
 	}
-	chosen, short, err := choose(flags.Args())
+	chosen, short, err := choose(flags.Args(), *before != "")
 	if err != nil {
 		fmt.Fprintf(stderr, "faults: %v\n\n%s", err, usageText)
 		return 2
@@ -76,11 +84,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	if err := rig.Build(dir); err != nil {
+	of, err := build(dir, *before)
+	if err != nil {
 		fmt.Fprintln(stderr, "faults:", err)
 		return 1
 	}
-	rows := campaign(ctx, chosen, short, *again, dir, stderr)
+	rows := campaign(ctx, chosen, short, *again, dir, of, stderr)
 	print(stdout, rows)
 	if slices.ContainsFunc(rows, func(r row) bool { return !r.ok() && !r.repeated }) {
 		return 1
@@ -88,12 +97,33 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// build builds the commands into folders of dir, and the build before, if it is
+// asked for, unless it is a folder itself.
+func build(dir, before string) (builds, error) {
+	of := builds{now: filepath.Join(dir, "now"), before: before}
+	if err := os.Mkdir(of.now, 0o700); err != nil {
+		return of, err
+	}
+	if err := rig.Build(of.now); err != nil || before == "" {
+		return of, err
+	}
+	if info, err := os.Stat(before); err == nil && info.IsDir() {
+		of.before, err = filepath.Abs(before)
+		return of, err
+	}
+	of.before = filepath.Join(dir, "before")
+	if err := os.Mkdir(of.before, 0o700); err != nil {
+		return of, err
+	}
+	return of, rig.BuildRevision(before, of.before)
+}
+
 // campaign tries one fault after the other.
-func campaign(ctx context.Context, chosen []fault, short, again bool, dir string, stderr io.Writer) []row {
+func campaign(ctx context.Context, chosen []fault, short, again bool, dir string, of builds, stderr io.Writer) []row {
 	var rows []row
 	try := func(i int) *row {
 		began := time.Now()
-		r := chosen[i].try(ctx, dir, dir, short)
+		r := chosen[i].try(ctx, dir, of, short)
 		r.took = time.Since(began)
 		fmt.Fprintf(stderr, "faults: %d of %d: %s: %s after %.0f s\n", i+1, len(chosen), r.fault.name, r.verdict(), r.took.Seconds())
 		for _, m := range r.misses {
@@ -116,12 +146,17 @@ func campaign(ctx context.Context, chosen []fault, short, again bool, dir string
 
 func list(w io.Writer) {
 	for _, f := range faults() {
-		fmt.Fprintf(w, "%-26s %s\n", f.name, f.figure)
+		figure := f.figure
+		if f.plan.before {
+			figure += " (needs -before)"
+		}
+		fmt.Fprintf(w, "%-26s %s\n", f.name, figure)
 	}
 }
 
-// choose finds the faults that are asked for.
-func choose(names []string) (chosen []fault, short bool, err error) {
+// choose finds the faults that are asked for: those that need the build before
+// only if it is there.
+func choose(names []string, before bool) (chosen []fault, short bool, err error) {
 	all := faults()
 	if len(names) == 0 {
 		return nil, false, fmt.Errorf("which fault?")
@@ -129,16 +164,22 @@ func choose(names []string) (chosen []fault, short bool, err error) {
 	for _, name := range names {
 		switch i := slices.IndexFunc(all, func(f fault) bool { return f.name == name }); {
 		case name == "all":
-			chosen = append(chosen, all...)
+			for _, f := range all {
+				if before || !f.plan.before {
+					chosen = append(chosen, f)
+				}
+			}
 		case name == "short":
 			short = true
 			for _, f := range all {
-				if f.short {
+				if f.short && (before || !f.plan.before) {
 					chosen = append(chosen, f)
 				}
 			}
 		case i < 0:
 			return nil, false, fmt.Errorf("no fault is called %q", name)
+		case all[i].plan.before && !before:
+			return nil, false, fmt.Errorf("%s needs -before", name)
 		default:
 			chosen = append(chosen, all[i])
 		}
@@ -148,5 +189,5 @@ func choose(names []string) (chosen []fault, short bool, err error) {
 
 // faults are all of them, in the order in which they are tried.
 func faults() []fault {
-	return slices.Concat(replicaFaults(), agentFaults(), lineFaults(), redisFaults(), crowdFaults())
+	return slices.Concat(replicaFaults(), rolledFaults(), agentFaults(), lineFaults(), redisFaults(), crowdFaults())
 }

@@ -25,6 +25,7 @@ type plan struct {
 	jobs              func(*stack) []job
 	restless          bool // links come and go all the time
 	crowd             int  // agents in a crowd, besides
+	before            bool // starts on the build before, which must be there
 }
 
 // An agentPlan is one agent.
@@ -45,10 +46,16 @@ func standardAgents() []agentPlan {
 	return all
 }
 
+// builds are the folders of the commands.
+type builds struct {
+	now    string
+	before string // of the build before; empty: none is there
+}
+
 // A stack is a relay as somebody runs it, with all that is around it.
 type stack struct {
 	*rig.Rig
-	binaries  string
+	builds    builds
 	plan      plan
 	redis     *storetest.RedisServer
 	sentinel  *storetest.RedisSentinel
@@ -77,9 +84,9 @@ type agent struct {
 	*rig.Process
 }
 
-func newStack(b *rig.Rig, binaries string, p plan) *stack {
-	s := &stack{Rig: b, binaries: binaries, plan: p}
-	s.token = s.Mint(s.binaries, "-scraper", "faults")
+func newStack(b *rig.Rig, of builds, p plan) *stack {
+	s := &stack{Rig: b, builds: of, plan: p}
+	s.token = s.Mint(s.first(), "-scraper", "faults")
 	s.targets = s.startTargets()
 	url := s.startRedis()
 	for i := range 3 {
@@ -93,6 +100,14 @@ func newStack(b *rig.Rig, binaries string, p plan) *stack {
 		s.startCrowd(p.crowd)
 	}
 	return s
+}
+
+// first is the build that the stack starts on.
+func (s *stack) first() string {
+	if s.plan.before {
+		return s.builds.before
+	}
+	return s.builds.now
 }
 
 // startRedis starts what the plan says, marked as not emptied just now: it was
@@ -125,7 +140,7 @@ func (s *stack) startReplica(name, redisURL string) {
 	r := &replica{addr: s.FreePort(), ops: s.FreePort()}
 	env := append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops,
 		"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_REDIS_URL=" + redisURL}, s.plan.relayEnv...)
-	r.Process = s.Start(name, env, filepath.Join(s.binaries, "farscrape-relay"))
+	r.Process = s.Start(name, env, filepath.Join(s.first(), "farscrape-relay"))
 	s.Until(patience, name+" is ready", r.ready)
 	s.replicas = append(s.replicas, r)
 }
@@ -150,13 +165,13 @@ func (s *stack) startAgent(p agentPlan) *agent {
 	}
 	env := append([]string{
 		"FARSCRAPE_RELAY_URL=http://" + to, "FARSCRAPE_NAME=" + p.name, "FARSCRAPE_LISTEN=" + a.ops,
-		"FARSCRAPE_TOKEN=" + s.Mint(s.binaries, "-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
+		"FARSCRAPE_TOKEN=" + s.Mint(s.first(), "-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
 	}, p.env...)
 	name := "agent-" + p.name
 	if p.twin {
 		name += "-twin"
 	}
-	a.Process = s.Start(name, env, filepath.Join(s.binaries, "farscrape-agent"))
+	a.Process = s.Start(name, env, filepath.Join(s.first(), "farscrape-agent"))
 	s.agents = append(s.agents, a)
 	return a
 }

@@ -42,7 +42,7 @@ func crowdTarget() target {
 
 // startCrowd starts n agents that dial the balancer, and waits for them.
 func (s *stack) startCrowd(n int) {
-	s.crowd = s.StartCrowd(n, s.balancer.addr, s.Mint(s.binaries, "-agent", "crowd-*"), func(agent string) []byte {
+	s.crowd = s.StartCrowd(n, s.balancer.addr, s.Mint(s.first(), "-agent", "crowd-*"), func(agent string) []byte {
 		t := crowdTarget()
 		return body(agent, t.name, s.targets.sequence.Add(1), t.size)
 	})

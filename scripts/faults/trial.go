@@ -59,7 +59,7 @@ const (
 )
 
 // try tries a fault on a stack of its own.
-func (f *fault) try(ctx context.Context, dir, binaries string, short bool) (r row) {
+func (f *fault) try(ctx context.Context, dir string, of builds, short bool) (r row) {
 	r = row{fault: f}
 	folder := filepath.Join(dir, f.name)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -81,7 +81,7 @@ func (f *fault) try(ctx context.Context, dir, binaries string, short bool) (r ro
 	if short {
 		p.crowd /= 10
 	}
-	t := &trial{stack: newStack(b, binaries, p), short: short}
+	t := &trial{stack: newStack(b, of, p), short: short}
 	t.begin(&r)
 	f.inject(t)
 	t.finish(&r)

@@ -3,6 +3,7 @@ package rig
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,9 +22,27 @@ import (
 const Key = "rig-key-0123456789abcdef0123456789abcdef"
 
 // Build builds the commands of this tree into a folder, as released.
-func Build(dir string) error {
-	out, err := exec.Command("go", "build", "-o", dir+"/", "./relay/cmd/farscrape-relay", "./agent/cmd/farscrape-agent").CombinedOutput()
-	if err != nil {
+func Build(dir string) error { return build(".", dir) }
+
+// BuildRevision builds the commands of a revision of this repository into a
+// folder, from a work tree of its own that is gone when it returns.
+func BuildRevision(revision, dir string) error {
+	tree := filepath.Join(dir, "tree")
+	if out, err := exec.Command("git", "worktree", "add", "--detach", tree, revision).CombinedOutput(); err != nil {
+		return fmt.Errorf("git worktree add %s: %v\n%s", revision, err, out)
+	}
+	err := build(tree, dir)
+	if out, removing := exec.Command("git", "worktree", "remove", "--force", tree).CombinedOutput(); removing != nil {
+		return errors.Join(err, fmt.Errorf("git worktree remove: %v\n%s", removing, out))
+	}
+	return err
+}
+
+// build builds the commands of a tree into a folder.
+func build(tree, dir string) error {
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./relay/cmd/farscrape-relay", "./agent/cmd/farscrape-agent")
+	cmd.Dir = tree
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %v\n%s", err, out)
 	}
 	return nil

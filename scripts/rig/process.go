@@ -37,6 +37,9 @@ func (r *Rig) Start(name string, env []string, path string, args ...string) *Pro
 	return p
 }
 
+// Replace has the next life run another build of the command.
+func (p *Process) Replace(path string) { p.path = path }
+
 // Run starts the command, the first time or again.
 func (p *Process) Run() {
 	file, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

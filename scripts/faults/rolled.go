@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
+)
+
+// rolledFaults are updates: from the build before to this one and back, in both
+// orders. The two builds stand side by side the whole time.
+func rolledFaults() []fault {
+	relaysFirst := func(t *trial) { t.rollThereAndBack((*trial).rollReplicas, (*trial).rollAgents) }
+	agentsFirst := func(t *trial) { t.rollThereAndBack((*trial).rollAgents, (*trial).rollReplicas) }
+	mixed := plan{before: true, agents: sharedAgents()}
+	return []fault{
+		{name: "rolled-relays-first", figure: "0 failed", short: true, inject: relaysFirst, judge: noneFailed, plan: mixed},
+		{name: "rolled-agents-first", figure: "0 failed", inject: agentsFirst, judge: noneFailed, plan: mixed},
+	}
+}
+
+// sharedAgents are three names with two agents each: one that is restarted by
+// itself loses the scrapes of that time, and this is how users roll them.
+func sharedAgents() []agentPlan {
+	var all []agentPlan
+	for i := range 3 {
+		name := fmt.Sprintf("a%d", i)
+		all = append(all, agentPlan{name: name}, agentPlan{name: name, twin: true})
+	}
+	return withEnv(all, "FARSCRAPE_SHARED=true")
+}
+
+// rollThereAndBack rolls to this build, and then to the one before; only there,
+// in short.
+func (t *trial) rollThereAndBack(steps ...func(*trial, string)) {
+	to := []string{t.builds.now, t.builds.before}
+	if t.short {
+		to = to[:1]
+	}
+	for _, build := range to {
+		for _, roll := range steps {
+			roll(t, build)
+			t.linked()
+			t.Wait(2 * time.Second)
+		}
+	}
+	t.Wait(3 * time.Second)
+}
+
+// rollReplicas replaces one replica after the other, the next as soon as the
+// balancer can have seen that the last is back.
+func (t *trial) rollReplicas(build string) {
+	for _, r := range t.replicas {
+		r.Stop()
+		r.Replace(filepath.Join(build, "farscrape-relay"))
+		t.again(r)
+		t.Wait(2 * time.Second)
+	}
+}
+
+// rollAgents replaces one agent after the other, the next when the last is linked
+// and its twin could stop.
+func (t *trial) rollAgents(build string) {
+	for _, a := range t.agents {
+		a.Stop()
+		a.Replace(filepath.Join(build, "farscrape-agent"))
+		a.Run()
+		t.Until(patience, a.Name+" has its links", func() bool {
+			return int(rig.Metric(a.ops, "farscrape_agent_links")) == a.plan.links()
+		})
+		t.Wait(time.Second)
+	}
+}
