@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/redis/go-redis/v9"
@@ -17,7 +21,7 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	if s.pulse.isAway() {
 		return nil, ErrAway
 	}
-	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)), s.standstill())
+	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)), s.standstill(), s.lists)
 	if err != nil {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
@@ -77,17 +81,16 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 		for i, name := range chunk {
 			calls[i] = s.lookupCall(wire.AgentKey{Tenant: tenant, Agent: name})
 		}
-		for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
-			a, flaws, err := parseRecord(wire.AgentKey{Tenant: tenant, Agent: chunk[i]}, cmd, standstill)
-			s.complain(flaws)
+		for i, r := range s.parseRecords(tenant, chunk, runCalls(ctx, s.clients.directory, calls), standstill) {
+			s.complain(r.flaws)
 			switch {
-			case err != nil:
-				return nil, err
-			case a == nil && len(flaws) > 0:
-			case a == nil:
+			case r.err != nil:
+				return nil, r.err
+			case r.agent == nil && len(r.flaws) > 0:
+			case r.agent == nil:
 				without = append(without, chunk[i])
 			default:
-				agents = append(agents, *a)
+				agents = append(agents, *r.agent)
 			}
 		}
 	}
@@ -104,6 +107,31 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 		_ = runCall(ctx, s.clients.directory, call{script: s.scripts.unindex, key: s.keys.index(tenant), args: args}).Err() // tidying
 	}
 	return agents, nil
+}
+
+// A parsed is what a record was read as.
+type parsed struct {
+	agent *wire.Agent
+	flaws []flaw
+	err   error
+}
+
+// parseRecords reads records on all processors: the long part of a listing whose
+// target lists are new.
+func (s *Redis) parseRecords(tenant string, names []string, cmds []*redis.Cmd, standstill time.Duration) []parsed {
+	records := make([]parsed, len(cmds))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(cmds)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(cmds); i = int(next.Add(1)) - 1 {
+				r := &records[i]
+				r.agent, r.flaws, r.err = parseRecord(wire.AgentKey{Tenant: tenant, Agent: names[i]}, cmds[i], standstill, s.lists)
+			}
+		})
+	}
+	workers.Wait()
+	return records
 }
 
 // merge brings a listing from before Redis was disturbed up to date with what is

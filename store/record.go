@@ -40,32 +40,10 @@ func parseLine(s string) (l line, ok bool) {
 	return l, ids && l.epoch < maxEpoch && errs == [3]error{}
 }
 
-// A targetLists are the target lists of a record, by their JSON: each is stored
-// with every link of its instance, and read once.
-type targetLists map[string][]wire.Target
-
-func (lists targetLists) read(list json.RawMessage) ([]wire.Target, error) {
-	if targets, ok := lists[string(list)]; ok {
-		return targets, nil
-	}
-	var targets []wire.Target
-	if len(list) == 0 {
-		return nil, nil
-	}
-	if err := json.Unmarshal(list, &targets); err != nil {
-		return nil, err
-	}
-	if err := wire.CheckTargets(targets); err != nil {
-		return nil, err
-	}
-	lists[string(list)] = targets
-	return targets, nil
-}
-
 // lease puts a lease together from its line and its details, which do not know
 // of an epoch given later. Details that are not as replicas write them leave
 // what the line says, since the link still works, and err says what is wrong.
-func (l *line) lease(key wire.AgentKey, details string, lists targetLists) (lease wire.Lease, err error) {
+func (l *line) lease(key wire.AgentKey, details string, lists *targetLists) (lease wire.Lease, err error) {
 	var d struct {
 		wire.Lease
 		Targets json.RawMessage `json:"targets"`
@@ -87,7 +65,7 @@ func (l *line) lease(key wire.AgentKey, details string, lists targetLists) (leas
 
 // parseRecord reads lookup.lua's reply; nil if there is no record. For so long
 // nobody could renew a lease.
-func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration) (a *wire.Agent, flaws []flaw, err error) {
+func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration, lists *targetLists) (a *wire.Agent, flaws []flaw, err error) {
 	reply, err := cmd.Slice()
 	if err != nil {
 		return nil, nil, err
@@ -117,17 +95,16 @@ func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration) (a
 		name, _ := flat[i].(string)
 		fields[name], _ = flat[i+1].(string)
 	}
-	a, flaws = decodeRecord(key, now, standstill, fields)
+	a, flaws = decodeRecord(key, now, standstill, fields, lists)
 	return a, flaws, nil
 }
 
 // decodeRecord makes an agent of a record's fields; now is Redis's clock. What
 // cannot be read it leaves out, and says so. A lease that ran out in the
 // standstill, and was not given up, stands.
-func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields map[string]string) (a *wire.Agent, flaws []flaw) {
+func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields map[string]string, lists *targetLists) (a *wire.Agent, flaws []flaw) {
 	var newest *line
 	a = &wire.Agent{AgentKey: key}
-	lists := make(targetLists, 1)
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
 		l, ok := parseLine(s)

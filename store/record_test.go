@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -111,12 +113,42 @@ func TestLinksOfAnInstanceShareTheirTargets(t *testing.T) {
 	line := func(l *wire.Lease) string {
 		return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica)
 	}
-	a, flaws := decodeRecord(first.AgentKey, 15, 0, map[string]string{
-		"links":                    line(&first) + "\n" + line(&second),
-		"d:" + string(first.Link):  string(marshalLease(&first)),
-		"d:" + string(second.Link): string(marshalLease(&second)),
-	})
-	if len(flaws) > 0 || len(a.Links) != 2 || &a.Links[0].Targets[0] != &a.Links[1].Targets[0] {
-		t.Errorf("agent is %+v, %v", a, flaws)
+	lists := newTargetLists()
+	read := func() *wire.Agent {
+		a, flaws := decodeRecord(first.AgentKey, 15, 0, map[string]string{
+			"links":                    line(&first) + "\n" + line(&second),
+			"d:" + string(first.Link):  string(marshalLease(&first)),
+			"d:" + string(second.Link): string(marshalLease(&second)),
+		}, lists)
+		if len(flaws) > 0 || len(a.Links) != 2 || &a.Links[0].Targets[0] != &a.Links[1].Targets[0] {
+			t.Errorf("agent is %+v, %v", a, flaws)
+		}
+		return a
+	}
+	one, again := read(), read()
+	if &one.Last.Targets[0] != &again.Last.Targets[0] {
+		t.Error("the next listing has read it again")
+	}
+	lists.sweep(time.Now().Add(time.Hour))
+	if lists.bytes != 0 || len(lists.lists) != 0 {
+		t.Errorf("%d bytes in %d lists are kept for nobody", lists.bytes, len(lists.lists))
+	}
+}
+
+// However many lists there are, the memory of those that are kept has a bound.
+func TestTargetListsAreBounded(t *testing.T) {
+	lists := newTargetLists()
+	for i := range 100 {
+		targets := []wire.Target{{Name: "node", Path: "/", Labels: map[string]string{"long": strings.Repeat("x", 1<<20), "n": fmt.Sprint(i)}}}
+		list, err := json.Marshal(targets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := lists.read(list); err != nil || !reflect.DeepEqual(got, targets) {
+			t.Fatalf("read as %d targets, %v", len(got), err)
+		}
+		if lists.bytes > maxLists || len(lists.lists) > maxLists>>20 {
+			t.Fatalf("%d bytes in %d lists", lists.bytes, len(lists.lists))
+		}
 	}
 }

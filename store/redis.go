@@ -38,6 +38,7 @@ type Redis struct {
 	pulse    pulse
 	roster   roster
 	listings listings
+	lists    *targetLists
 	flawLog  flawLog
 	writes   writes
 	outbox   outbox
@@ -98,6 +99,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		keys:    keys{prefix: config.Prefix},
 		scripts: loadScripts(),
 		metrics: newMetrics(config.Registerer),
+		lists:   newTargetLists(),
 		timing: timing{
 			lease: Lease, renew: Renew, grace: config.Grace,
 			pulse: 500 * time.Millisecond, settle: 3 * time.Second,

@@ -131,8 +131,9 @@ func (s *Redis) runListings(ctx context.Context) {
 		case <-linked:
 			s.restore(ctx, func(*wire.Agent) bool { return true })
 			linked = nil
-		case <-refresh.C:
+		case now := <-refresh.C:
 			s.refresh(ctx)
+			s.lists.sweep(now)
 		}
 	}
 }

@@ -119,6 +119,20 @@ func (l *TargetList) Take() ([]Target, error) {
 	return targets, CheckTargets(targets)
 }
 
+// ParseTargets decodes and checks a list that stands in JSON as one. Strings that
+// come back share their memory.
+func ParseTargets(list []byte) ([]Target, error) {
+	var targets []Target
+	if err := json.Unmarshal(list, &targets); err != nil {
+		return nil, err
+	}
+	same := make(interned)
+	for i := range targets {
+		same.target(&targets[i])
+	}
+	return targets, CheckTargets(targets)
+}
+
 // interned are the strings of a list that were met before.
 type interned map[string]string
 
