@@ -33,6 +33,7 @@ type cluster struct {
 	keys      *token.Keys
 	directory *store.Memory
 	size      int
+	still     bool // no heartbeat runs
 	replicas  []*replica
 	asked     atomic.Int64
 	// delivering are the goroutines of the bus.
@@ -50,11 +51,16 @@ type replica struct {
 // newCluster starts n replicas, stopped when the test ends.
 func newCluster(t testing.TB, n int, change ...func(*relay.Config)) *cluster {
 	t.Helper()
+	return startCluster(t, n, false, change...)
+}
+
+func startCluster(t testing.TB, n int, still bool, change ...func(*relay.Config)) *cluster {
+	t.Helper()
 	ring, err := token.ParseKeys([]byte(strings.Repeat("k", 32)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, size: n, keys: token.NewKeys(ring), directory: store.NewMemory(store.MemoryConfig{Keep: time.Hour})}
+	c := &cluster{t: t, size: n, still: still, keys: token.NewKeys(ring), directory: store.NewMemory(store.MemoryConfig{Keep: time.Hour})}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for range n {
@@ -91,6 +97,9 @@ func (c *cluster) start(ctx context.Context, running *sync.WaitGroup, change []f
 	ctx, r.end = context.WithCancel(ctx)
 	running.Go(func() { _ = server.Serve(pipeListener{r.dials, ctx}) })
 	running.Go(func() {
+		if c.still {
+			<-ctx.Done()
+		}
 		_ = r.Run(ctx)
 		_ = server.Close()
 		r.bus.kill()

@@ -19,7 +19,7 @@ type beat struct {
 	next    time.Time    // when to ping
 	retire  time.Time    // when to drain by age; zero: never
 	drained bool         // it was
-	sent    atomic.Int64 // when the last ping was queued, Unix nanoseconds
+	sent    atomic.Int64 // when the last ping was queued, by the replica's clock
 }
 
 // forgiveEvery is how often what peers owe is forgiven in part, and told of.
@@ -46,14 +46,18 @@ func (r *Relay) heartbeats(ctx context.Context) {
 				r.retries.forgive()
 				r.lines.forgive(r.Logger)
 			}
-			replicas := r.Directory.Replicas()
-			for _, l := range r.links.all() {
-				l.tend(now, replicas)
-			}
+			r.tend(now)
 			r.routes.expire(now)
 			r.listings.expire(now)
 			r.lookForRefusals(now)
 		}
+	}
+}
+
+func (r *Relay) tend(now time.Time) {
+	replicas := r.Directory.Replicas()
+	for _, l := range r.links.all() {
+		l.tend(now, replicas)
 	}
 }
 
@@ -66,14 +70,15 @@ func (l *link) tend(now time.Time, replicas int) {
 		}
 	}
 	switch {
-	case now.Sub(time.Unix(0, l.heard.Load())) > wire.PeerTimeout:
+	case l.relay.clock.at(now)-time.Duration(l.heard.Load()) > wire.PeerTimeout:
 		l.close(wire.CauseTimeout)
 	case !l.claims.Expires.IsZero() && now.After(l.claims.Expires):
 		l.close(wire.CauseRevoked)
 	case !now.Before(b.next):
 		b.next = now.Add(jitter(wire.Heartbeat, 0.2))
-		b.sent.Store(now.UnixNano())
-		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(now.UnixNano()), Replicas: uint16(replicas)}.Append(nil)})
+		sent := int64(l.relay.clock.at(now))
+		b.sent.Store(sent)
+		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(sent), Replicas: uint16(replicas)}.Append(nil)})
 	}
 	l.forgetOverdue(now)
 	if !b.retire.IsZero() && now.After(b.retire) {

@@ -21,8 +21,8 @@ type receiver interface {
 // A leg is a request on its way over a link, until the agent's END or NACK.
 type leg struct {
 	key  legKey
-	sent time.Time
-	due  time.Time // the agent has ended it by then, unless it never will
+	sent time.Duration // by the replica's clock
+	due  time.Time     // the agent has ended it by then, unless it never will
 
 	// Guarded by the link's mu.
 	to     receiver
@@ -45,7 +45,7 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 		return
 	}
 	now := time.Now()
-	l.legs[k] = &leg{key: k, sent: now, due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
+	l.legs[k] = &leg{key: k, sent: l.relay.clock.at(now), due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
 	l.silence.watchLocked(wire.Silence, l.breakSilence)
 	l.sendLocked(wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: payload})
 	l.mu.Unlock()
@@ -172,7 +172,7 @@ func (l *link) breakSilence() {
 			continue
 		}
 		if !now.Before(g.silent) {
-			if slow || l.heard.Load() > g.sent.UnixNano() {
+			if slow || l.heard.Load() > int64(g.sent) {
 				g.heard = true
 				busy[g.key] = g.to
 				continue

@@ -30,7 +30,7 @@ type link struct {
 	log        *slog.Logger
 	hello      *wire.Hello // set by run before the link is in the table
 
-	heard     atomic.Int64 // when the last byte came, Unix nanoseconds
+	heard     atomic.Int64 // when the last byte came, by the replica's clock, nanoseconds
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
 	list      wire.TargetList // owned by run: one that is not yet whole
@@ -70,7 +70,7 @@ func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, v *visit, c token.
 		list: wire.TargetList{Limits: r.TargetLimits},
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}
-	l.heard.Store(l.connected.UnixNano())
+	l.heard.Store(int64(r.clock.at(l.connected)))
 	return l
 }
 
@@ -219,7 +219,7 @@ func (l *link) handle(f wire.Frame) error {
 			l.owe(l.relay.arrivals.lists.idle())
 			return nil
 		}
-		l.roundTrip.Store(time.Now().UnixNano() - sent)
+		l.roundTrip.Store(int64(l.relay.clock.now()) - sent)
 	case wire.TypeTargets:
 		return l.retarget(f.Payload)
 	case wire.TypeDrain:

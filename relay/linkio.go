@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"runtime"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -31,7 +30,7 @@ func (l *link) read(handle func(wire.Frame) error) error {
 		}
 		m, err := message.Read(buffer[n:])
 		n += m
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(int64(l.relay.clock.now()))
 		if err == io.EOF {
 			break
 		} else if err != nil {

@@ -43,7 +43,7 @@ func (l *link) rest() error {
 			return nil // the next read fails
 		}
 		l.pause -= d
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(int64(l.relay.clock.now()))
 	}
 	return nil
 }

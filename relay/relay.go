@@ -58,6 +58,7 @@ type Config struct {
 // A Relay is the core of one replica.
 type Relay struct {
 	Config
+	clock   clock
 	metrics *metrics
 	ended   context.Context // of every link; ends after the drain
 	end     context.CancelFunc
@@ -108,6 +109,7 @@ func New(c Config) *Relay {
 	}
 	r := &Relay{
 		Config:   c,
+		clock:    clock{time.Now()},
 		pool:     creditPool{size: busPool},
 		growth:   creditPool{size: growthPool},
 		routes:   newRouteCache(),

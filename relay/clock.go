@@ -1,0 +1,12 @@
+package relay
+
+import "time"
+
+// A clock tells how long this replica has run. It is what spans are measured by
+// where a time.Time does not fit: no step of the wall clock moves it.
+type clock struct{ began time.Time }
+
+func (c clock) now() time.Duration { return time.Since(c.began) }
+
+// at is what it told at t, which must come from time.Now or a timer.
+func (c clock) at(t time.Time) time.Duration { return t.Sub(c.began) }
