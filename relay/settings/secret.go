@@ -2,8 +2,11 @@ package settings
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Secret is the value of the variable name (without our prefix), or the content
@@ -15,7 +18,10 @@ func Secret(value, file, name string) ([]byte, error) {
 		return nil, fmt.Errorf("%[1]s%[2]s and %[1]s%[2]s_FILE are both set: unset one", Prefix, name)
 	case file != "":
 		content, err := os.ReadFile(file)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(file):
+			return nil, fmt.Errorf("%[1]s%[2]s_FILE: there is no such file. It is not shown, since it may be the secret itself, which belongs in the file or in %[1]s%[2]s", Prefix, name)
+		case err != nil:
 			return nil, fmt.Errorf("%s%s_FILE: %w", Prefix, name, err)
 		}
 		if content = bytes.TrimRight(content, "\r\n"); len(content) == 0 {

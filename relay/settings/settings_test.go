@@ -138,6 +138,11 @@ func TestSecret(t *testing.T) {
 	if _, err := settings.Secret("", file+"2", "TOKEN"); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_TOKEN_FILE") {
 		t.Errorf("no file: %v", err)
 	}
+	for _, slip := range []string{"eyJhbGciOi.s3cret", "redis://:s3cret@host:6379"} {
+		if _, err := settings.Secret("", slip, "TOKEN"); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_TOKEN_FILE") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("the secret in the place of its file: %v", err)
+		}
+	}
 	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
