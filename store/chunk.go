@@ -6,12 +6,15 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A chunk is an envelope in the making: room for the header, and the frames
-// after it. What is published is the chunk itself, so that a body is copied once
+// A chunk is an envelope in the making: room for the header, the frames after it,
+// and room for a seal. What is published is the chunk itself, so that a body is copied once
 // on its way out.
 type chunk []byte
 
-type chunkArray [wire.EnvelopeSize + wire.MaxEnvelope]byte
+type chunkArray [maxChunk + wire.SealSize]byte
+
+// maxChunk is how long a chunk may get, without its seal.
+const maxChunk = wire.EnvelopeSize + wire.MaxEnvelope
 
 // frames are what the chunk carries.
 func (c chunk) frames() []byte { return c[wire.EnvelopeSize:] }

@@ -21,7 +21,7 @@ import (
 // buffer does not hold anyway, up to the longest message of the bus.
 const (
 	checkedFrom = 4 << 10
-	checkedTo   = wire.EnvelopeSize + wire.MaxEnvelope
+	checkedTo   = maxChunk + wire.SealSize
 )
 
 // A claimCheck keeps long messages out of go-redis, which would make a new string

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,17 +72,21 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
+// rights are those that a user of Redis needs.
+func rights() []any {
+	all := []any{"+@connection", "+evalsha", "+eval", "+zrange", "+zrem", "+subscribe", "+publish", "+pubsub|numsub"}
+	for right := range strings.FieldsSeq(scriptRights) {
+		all = append(all, right)
+	}
+	return all
+}
+
 // TestACL: what a user of Redis needs, and no more; and a password that is wrong
 // at first.
 func TestACL(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
-	rights := []any{"ACL", "SETUSER", "farscrape", "reset", "on", ">s3cr@t", "~fs:*", "&fs:*",
-		"+@connection", "+evalsha", "+eval", "+zrange", "+zrem", "+subscribe", "+publish", "+pubsub|numsub"}
-	for right := range strings.FieldsSeq(scriptRights) {
-		rights = append(rights, right)
-	}
-	server.Do(rights...)
+	server.Do(slices.Concat([]any{"ACL", "SETUSER", "farscrape", "reset", "on", ">s3cr@t", "~fs:*", "&fs:*"}, rights())...)
 	u := &url.URL{Scheme: "redis", User: url.UserPassword("farscrape", "s3cr@t"), Host: server.Addr()}
 	r := replicas(t, 1, RedisConfig{URL: u.String(), Prefix: "fs:", Keep: time.Hour})[0]
 	l := r.register(t, "t", "a")

@@ -24,7 +24,8 @@
 // slot, so it cannot change in the same script: it may name an agent too many,
 // whose record is gone, and is completed with each renewal.
 //
-// {prefix}replicas names the living replicas, with how many links each holds.
+// {prefix}replicas names the living replicas, with how many links each holds, and
+// {prefix}replicas:about says what they can do and which keys they have.
 // {prefix}generation:{n} are
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.
@@ -35,7 +36,8 @@
 // delivers at most once, and a dead subscription looks like a quiet one, so
 // envelopes are numbered, and a replica sends itself probes. Who was killed is
 // missed within two pulses, by PUBSUB NUMSUB; who was stopped or cut off, when its
-// lease ends, and two pulses.
+// lease ends, and two pulses. Envelopes are sealed with the relay's keys, so that
+// writing to Redis alone reaches no agent.
 //
 // # What Redis must allow
 //

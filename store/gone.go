@@ -19,32 +19,14 @@ import (
 // may fall into a new subscription, or into Redis's coming back.
 const missedFor = 2
 
-// An absence is for how many looks in a row another replica was not alive, or
-// nobody listened to its inbox.
-type absence struct{ dead, deaf int }
-
-// note takes a count, and returns who has gone since: those who were alive once,
-// and are not now. While Redis itself has only just come back, or was emptied,
-// it says nothing of them.
-func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire.ReplicaID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.first.Do(func() { close(r.counted) })
-	r.living = now
-	for _, id := range now.replicas {
-		if id == self {
+// noteAbsent returns who has gone: those who were alive once, and are not now.
+// r.mu is held.
+func (r *roster) noteAbsent(now living) (gone []wire.ReplicaID) {
+	for id, o := range r.others {
+		if slices.Contains(now.replicas, id) {
 			continue
 		}
-		if r.others[id] == nil {
-			r.others[id] = new(absence)
-		}
-		r.others[id].dead = 0
-	}
-	for id, a := range r.others {
-		if slices.Contains(now.replicas, id) || !steady {
-			continue
-		}
-		if a.dead++; a.dead == missedFor {
+		if o.dead++; o.dead >= missedFor {
 			gone = append(gone, id)
 			delete(r.others, id)
 		}
@@ -57,12 +39,12 @@ func (r *roster) noteListeners(counts map[wire.ReplicaID]int64) (deaf []wire.Rep
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, n := range counts {
-		switch a := r.others[id]; {
-		case a == nil:
+		switch o := r.others[id]; {
+		case o == nil:
 		case n > 0:
-			a.deaf = 0
+			o.deaf = 0
 		default:
-			if a.deaf++; a.deaf >= missedFor {
+			if o.deaf++; o.deaf >= missedFor {
 				deaf = append(deaf, id)
 			}
 		}
@@ -71,9 +53,7 @@ func (r *roster) noteListeners(counts map[wire.ReplicaID]int64) (deaf []wire.Rep
 }
 
 // missGone tells which replicas have gone.
-func (s *Redis) missGone(ctx context.Context, now living, events wire.StoreEvents) {
-	steady := s.pulse.sinceDisturbed() > s.timing.settle
-	gone := s.roster.note(s.config.Replica, now, steady)
+func (s *Redis) missGone(ctx context.Context, gone []wire.ReplicaID, events wire.StoreEvents) {
 	for _, id := range append(gone, s.roster.noteListeners(s.listeners(ctx))...) {
 		events.Unheard(id)
 	}

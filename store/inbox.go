@@ -53,11 +53,11 @@ func (i *inbox) measured(d time.Duration) {
 // that failed is followed by a new one on a new connection; go-redis's own
 // reconnecting is not relied on, since it says nothing of what was lost.
 func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
-	from := make(senders)
+	in := incoming{from: make(senders), seals: checker{self: s.config.Replica}}
 	bus := busState{redis: s, events: events}
 	for retry := (backoff{}); ctx.Err() == nil; {
 		was := bus.up
-		err := s.subscription(ctx, from, &bus)
+		err := s.subscription(ctx, &in, &bus)
 		if ctx.Err() != nil {
 			break // the outbox flushes
 		}
@@ -107,10 +107,10 @@ var (
 
 // subscription runs one subscription until it fails, and returns why. While
 // probes come back the bus is up.
-func (s *Redis) subscription(ctx context.Context, from senders, bus *busState) error {
+func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState) error {
 	ctx, cancel := context.WithCancel(ctx)
 	sub := s.clients.inbox.Subscribe(ctx)
-	r := &receiver{redis: s, sub: sub, from: from, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
+	r := &receiver{redis: s, sub: sub, incoming: in, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
 	ended := make(chan error, 1)
 	var reading sync.WaitGroup
 	reading.Go(func() { ended <- r.run(ctx) })
@@ -189,9 +189,9 @@ const subscribed = 0
 
 // A receiver reads one subscription.
 type receiver struct {
+	*incoming
 	redis   *Redis
 	sub     *redis.PubSub
-	from    senders
 	events  wire.StoreEvents
 	session uint64      // the stream of its probes
 	probes  chan uint64 // those that came back
@@ -214,7 +214,7 @@ func (r *receiver) run(ctx context.Context) error {
 		case *redis.Subscription:
 			r.probe(subscribed)
 		case *redis.Message:
-			r.message(s.clients.claims.redeem(m))
+			r.message(ctx, s.clients.claims.redeem(m))
 		}
 	}
 }
@@ -225,41 +225,5 @@ func (r *receiver) probe(n uint64) {
 	select {
 	case r.probes <- n:
 	default:
-	}
-}
-
-// message takes an envelope.
-func (r *receiver) message(b []byte) {
-	s := r.redis
-	e, err := wire.ParseEnvelope(b)
-	if err != nil {
-		s.metrics.malformed.Inc()
-		s.log.Debug("message on the bus is no envelope", "error", err)
-		return
-	}
-	switch e.Kind {
-	case wire.EnvelopeProbe:
-		if e.Stream == r.session && e.From == s.config.Replica {
-			r.probe(e.Seq)
-		}
-	case wire.EnvelopeNudge:
-		for _, link := range splitLinks(e.Frames) {
-			s.keeper.rewriteLink(link)
-		}
-	case wire.EnvelopeFrames:
-		gap, deliver, anew := r.from.accept(e, time.Now())
-		if anew {
-			s.metrics.restarts.Inc()
-			s.log.Warn("all that came from a replica was out of place; it is believed anew", "from", e.From, "envelopes", staleEnvelopes, "within", staleFor)
-		}
-		if gap {
-			s.metrics.gaps.Inc()
-			r.events.Gap(e.From)
-		}
-		if deliver {
-			s.metrics.framesIn.Add(float64(countFrames(e.Frames)))
-			s.metrics.bytesIn.Add(float64(len(e.Frames)))
-			r.events.Frames(e.From, e.Frames)
-		}
 	}
 }

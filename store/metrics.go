@@ -15,6 +15,9 @@ type metrics struct {
 	gaps          prometheus.Counter
 	restarts      prometheus.Counter
 	malformed     prometheus.Counter
+	refused       *prometheus.CounterVec
+	unsealing     prometheus.Gauge
+	mismatched    prometheus.Gauge
 	droppedDown   prometheus.Counter
 	droppedFull   prometheus.Counter
 	droppedUnsent prometheus.Counter
@@ -38,6 +41,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "farscrape_relay_bus_dropped_bytes_total",
 		Help: "Bytes of frames that were not sent: the bus was down, the queue was full, or publishing failed.",
 	}, []string{"reason"})
+	refused := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_bus_refused_total",
+		Help: "Envelopes that were not believed: they had no seal and should have, were sealed with a key that is not in the key file, or their seal was wrong.",
+	}, []string{"reason"})
+	for _, reason := range refusals {
+		refused.WithLabelValues(reason)
+	}
 	return &metrics{
 		writable: f.NewGauge(prometheus.GaugeOpts{
 			Name: "farscrape_relay_directory_writable",
@@ -62,6 +72,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		restarts: f.NewCounter(prometheus.CounterOpts{
 			Name: "farscrape_relay_bus_streams_restarted_total",
 			Help: "Times that a replica was believed anew, since all of its envelopes were out of place: something else had written in its name.",
+		}),
+		refused: refused,
+		unsealing: f.NewGauge(prometheus.GaugeOpts{
+			Name: "farscrape_relay_bus_unsealed_replicas",
+			Help: "Other replicas alive that do not seal what they say on the bus: of an older version, or said to be there by somebody who may write to Redis.",
+		}),
+		mismatched: f.NewGauge(prometheus.GaugeOpts{
+			Name: "farscrape_relay_key_mismatch_replicas",
+			Help: "Other replicas alive that sign with a key which is not in this one's key file, or the reverse.",
 		}),
 		malformed: f.NewCounter(prometheus.CounterOpts{
 			Name: "farscrape_relay_bus_malformed_total",

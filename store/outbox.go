@@ -26,6 +26,7 @@ const (
 type outbox struct {
 	kick   chan struct{} // capacity 1: something is queued
 	chunks chunkPool
+	sealer sealer // the publishing goroutine's
 
 	mu     sync.Mutex
 	up     bool // whether frames are taken
@@ -77,7 +78,7 @@ func (s *Redis) Send(to wire.ReplicaID, f wire.Frame) error {
 		return ErrQueueFull
 	}
 	last := len(q.chunks) - 1
-	if last < 0 || len(q.chunks[last])+f.Size() > cap(q.chunks[last]) {
+	if last < 0 || len(q.chunks[last])+f.Size() > maxChunk {
 		q.chunks = append(q.chunks, o.chunks.get())
 		last++
 	}
@@ -177,6 +178,8 @@ type message struct {
 	to     wire.ReplicaID
 	stream uint64
 	chunk  chunk
+	// What is published: the chunk, and its seal if there is one.
+	envelope []byte
 }
 
 // take takes the next round's messages, numbered.

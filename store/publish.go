@@ -45,6 +45,7 @@ func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
 
 // publish sends one round and notes what became of each message.
 func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreEvents) {
+	s.seal(round)
 	ctx, cancel := context.WithTimeout(ctx, 2*publishTimeout) // to write and to be answered
 	defer cancel()
 	cmds := make([]*redis.IntCmd, len(round))
@@ -83,12 +84,26 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 	}
 }
 
+// seal seals the messages to those replicas that know seals, and this one.
+func (s *Redis) seal(round []message) {
+	if s.config.Keys != nil {
+		s.outbox.sealer.use(s.config.Keys())
+	}
+	for i := range round {
+		m := &round[i]
+		m.envelope = m.chunk
+		if theirs, seals := s.sealsFor(m.to); seals {
+			m.envelope = s.outbox.sealer.seal(m.chunk, m.to, theirs)
+		}
+	}
+}
+
 // pipeline publishes messages by one client. A command that was not sent has an
 // error too.
 func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, round []message, cmds []*redis.IntCmd) {
 	pipe := client.Pipeline()
 	for i, m := range round {
-		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), []byte(m.chunk))
+		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), m.envelope)
 	}
 	exec(ctx, pipe)
 }

@@ -20,6 +20,8 @@ type RedisConfig struct {
 	Replica    wire.ReplicaID        // this one
 	Keep       time.Duration         // how long a departed agent stays listed
 	Grace      time.Duration         // how long an emptied directory is uncertain; 0: the constant Grace, below 0: not at all
+	Keys       func() Keyring        // the relay's, now; nil: what it sends is not sealed
+	SealedOnly bool                  // nothing unsealed is believed, not even while a replica is alive that cannot seal
 	Logger     *slog.Logger          // nil: none
 	Registerer prometheus.Registerer // nil: no metrics
 }
@@ -114,6 +116,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	s.roster.init()
 	s.listings.init()
 	s.outbox.init()
+	s.outbox.sealer.self = config.Replica
 	s.inbox.init()
 	return s, nil
 }
@@ -127,6 +130,7 @@ func (k keys) agent(key wire.AgentKey) string {
 
 func (k keys) index(tenant string) string { return k.prefix + "index:" + tenant }
 func (k keys) replicas() string           { return k.prefix + "replicas" }
+func (k keys) about() string              { return k.prefix + "replicas:about" }
 func (k keys) generation(n string) string { return k.prefix + "generation:" + n }
 func (k keys) inbox(r wire.ReplicaID) string {
 	return k.prefix + "inbox:" + string(r)

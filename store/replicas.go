@@ -18,20 +18,30 @@ type roster struct {
 
 	mu      sync.Mutex
 	living  living
-	others  map[wire.ReplicaID]*absence // who was alive then, or may still be
-	refused bool                        // an ACL forbids to ask who listens
+	others  map[wire.ReplicaID]*other // who was alive then, or may still be
+	allSeal time.Time                 // since when all of them say that they seal; zero: not all do
+	refused bool                      // an ACL forbids to ask who listens
 	told    grievance
+}
+
+// An other is what is known of another replica.
+type other struct {
+	dead, deaf int // for how many looks in a row it was not alive, or nobody listened to its inbox
+	about      about
+	seals      time.Time // since when it says that it does; zero: not at all
+	mismatch   string    // the keys of its and ours that do not fit, as they were told
 }
 
 func (r *roster) init() {
 	r.counted = make(chan struct{})
-	r.others = make(map[wire.ReplicaID]*absence)
+	r.others = make(map[wire.ReplicaID]*other)
 }
 
 // The living are the replicas that hold a lease on life.
 type living struct {
-	replicas []wire.ReplicaID // this one with them
-	links    int              // that they hold
+	replicas []wire.ReplicaID         // this one with them
+	links    int                      // that they hold
+	about    map[wire.ReplicaID]about // what they say of themselves; older ones do not
 }
 
 // countReplicas renews this replica among the living and counts them, with each
@@ -47,18 +57,69 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if err != nil {
 		return // the last count stands
 	}
-	s.missGone(ctx, now, events)
+	// Redis says nothing of who is gone while it has only just come back, or was
+	// emptied.
+	steady := s.pulse.sinceDisturbed() > s.timing.settle
+	gone := s.roster.note(s.config.Replica, now, steady)
+	s.warnOfKeys()
+	s.missGone(ctx, gone, events)
+}
+
+// recountTimeout bounds a count that the inbox waits for.
+const recountTimeout = 100 * time.Millisecond
+
+// recount counts the replicas between two pulses, for somebody has spoken who was
+// not there at the last.
+func (s *Redis) recount(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, recountTimeout)
+	defer cancel()
+	if now, err := s.count(ctx); err == nil {
+		s.roster.note(s.config.Replica, now, false)
+	}
+}
+
+// note takes a count, and returns who has gone since; nobody, while that is not
+// steady.
+func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire.ReplicaID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first.Do(func() { close(r.counted) })
+	r.living = now
+	for _, id := range now.replicas {
+		if id == self {
+			continue
+		}
+		o := r.others[id]
+		if o == nil {
+			o = new(other)
+			r.others[id] = o
+		}
+		o.dead = 0
+		if about, said := now.about[id]; said {
+			o.says(about)
+		}
+	}
+	if steady {
+		gone = r.noteAbsent(now)
+	}
+	r.noteSeals()
+	return gone
 }
 
 // count counts the living, this replica among them.
-func (s *Redis) count(ctx context.Context) (living, error) {
+func (s *Redis) count(ctx context.Context) (all living, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	return parseLiving(runCall(ctx, s.clients.directory, call{
-		script: s.scripts.alive,
-		key:    s.keys.replicas(),
-		args:   []any{string(s.config.Replica), s.timing.lease.Milliseconds(), s.keeper.links()},
-	}))
+	self, lease := string(s.config.Replica), s.timing.lease.Milliseconds()
+	calls := []call{{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lease, s.keeper.links()}}}
+	if s.config.Keys != nil {
+		calls = append(calls, call{script: s.scripts.about, key: s.keys.about(), args: []any{self, lease, s.about()}})
+	}
+	answers := runCalls(ctx, s.clients.directory, calls)
+	if all, err = parseLiving(answers[0]); err == nil && len(answers) > 1 {
+		all.about, err = parseAbout(answers[1])
+	}
+	return all, err
 }
 
 func parseLiving(cmd *redis.Cmd) (all living, err error) {
@@ -116,7 +177,9 @@ func (s *Redis) leave() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.flush)
 	defer cancel()
-	_ = s.clients.directory.HDel(ctx, s.keys.replicas(), string(s.config.Replica)).Err() // else it expires
+	for _, key := range []string{s.keys.about(), s.keys.replicas()} {
+		_ = s.clients.directory.HDel(ctx, key, string(s.config.Replica)).Err() // else it expires
+	}
 }
 
 // warnOfEviction warns where Redis may evict our keys when its memory is full.

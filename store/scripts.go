@@ -15,7 +15,7 @@ var scriptFiles embed.FS
 // scripts are the directory's; scripts/ says what each takes and returns.
 type scripts struct {
 	hold, claim, renew, release, lookup, forget, restore *redis.Script // of an agent's record
-	index, unindex, generation, alive                    *redis.Script
+	index, unindex, generation, alive, about             *redis.Script
 }
 
 func loadScripts() *scripts {
@@ -41,6 +41,7 @@ func loadScripts() *scripts {
 		unindex:    alone("unindex"),
 		generation: alone("generation"),
 		alive:      alone("alive"),
+		about:      alone("about"),
 	}
 }
 

@@ -8,13 +8,13 @@ import (
 
 const (
 	// maxSenders bounds the senders whose place in their stream is known.
-	maxSenders = 1024
-	// maxJump bounds how far ahead a stream may be: senders draw them one by one,
-	// and a new one only when something went wrong.
+	maxSenders = 4096
+	// maxJump bounds how far ahead a stream may be that is not sealed: senders draw
+	// them one by one, and a new one only when something went wrong.
 	maxJump = 1 << 32
-	// staleEnvelopes and staleFor say when a sender is believed anew of which
-	// nothing but what is out of place has come: so many envelopes, over so long.
-	// What is truly late is all there within a round's time-out.
+	// staleEnvelopes and staleFor say when a sender that does not seal is believed
+	// anew of which nothing but what is out of place has come: so many envelopes,
+	// over so long. What is truly late is all there within a round's time-out.
 	staleEnvelopes = 4
 	staleFor       = 2 * time.Second
 )
@@ -23,6 +23,7 @@ const (
 type senders map[wire.ReplicaID]*sender
 
 type sender struct {
+	sealed       bool // what it sends
 	stream, next uint64
 	heard        time.Time
 	stale        int       // envelopes out of place since the last that was not
@@ -31,39 +32,44 @@ type sender struct {
 
 // accept says what to do with an envelope of frames: whether something before
 // it was lost, and whether to deliver it. What comes twice, or late from a
-// stream that its sender has given up, is not delivered; but if nothing else
-// comes, then something strange was believed before: a stray or forged envelope.
-// Then the sender is believed anew, as it is now.
+// stream that its sender has given up, is not delivered.
+//
+// Where envelopes are not sealed, and nothing but such comes, something strange was
+// believed before: a stray or forged one. Then the sender is believed anew, as it is
+// now. It also is with the first that is sealed. From then on nobody else writes in
+// its name, and what is out of place is old: somebody may have kept it.
 func (s senders) accept(e *wire.Envelope, now time.Time) (gap, deliver, anew bool) {
+	sealed := e.Seal.Key != nil
 	from := s[e.From]
 	if from == nil {
-		if e.Stream > maxJump {
+		if e.Stream > maxJump && !sealed {
 			return false, false, false
 		}
-		s.makeRoom(now)
-		s[e.From] = &sender{stream: e.Stream, next: e.Seq + 1, heard: now}
+		s.makeRoom()
+		s[e.From] = &sender{sealed: sealed, stream: e.Stream, next: e.Seq + 1, heard: now}
 		return e.Seq != 1, true, false
 	}
-	if !from.inPlace(e) {
+	inPlace := from.inPlace(e, sealed)
+	if !inPlace && from.sealed == sealed {
 		if from.stale == 0 {
 			from.since = now
 		}
-		if from.stale++; from.stale < staleEnvelopes || now.Sub(from.since) < staleFor {
+		if from.stale++; sealed || from.stale < staleEnvelopes || now.Sub(from.since) < staleFor {
 			return false, false, false
 		}
 		anew = true
 	}
-	gap = anew || from.misses(e, now)
-	*from = sender{stream: e.Stream, next: e.Seq + 1, heard: now}
+	gap = !inPlace || from.misses(e, now)
+	*from = sender{sealed: sealed, stream: e.Stream, next: e.Seq + 1, heard: now}
 	return gap, true, anew
 }
 
 // inPlace reports whether an envelope comes after those before it.
-func (f *sender) inPlace(e *wire.Envelope) bool {
+func (f *sender) inPlace(e *wire.Envelope, sealed bool) bool {
 	if e.Stream == f.stream {
 		return e.Seq >= f.next
 	}
-	return e.Stream > f.stream && e.Stream-f.stream <= maxJump
+	return e.Stream > f.stream && (sealed || e.Stream-f.stream <= maxJump)
 }
 
 // misses reports whether something is missing before an envelope that is in
@@ -77,18 +83,22 @@ func (f *sender) misses(e *wire.Envelope, now time.Time) bool {
 	return !forgot
 }
 
-// makeRoom forgets senders unheard for long, and any one if there are too many
-// still: the next from it will be taken for a gap.
-func (s senders) makeRoom(now time.Time) {
+// seals reports whether a sender has sealed what it sends before.
+func (s senders) seals(id wire.ReplicaID) bool { return s[id] != nil && s[id].sealed }
+
+// makeRoom forgets the one unheard longest if there are too many, of those that do
+// not seal if there are any: what others sent once must not be news again. The next
+// from it will be taken for a gap.
+func (s senders) makeRoom() {
+	if len(s) < maxSenders {
+		return
+	}
+	var oldest wire.ReplicaID
 	for id, from := range s {
-		if now.Sub(from.heard) > forgetAfter {
-			delete(s, id)
+		o := s[oldest]
+		if o == nil || o.sealed && !from.sealed || o.sealed == from.sealed && from.heard.Before(o.heard) {
+			oldest = id
 		}
 	}
-	for id := range s {
-		if len(s) < maxSenders {
-			return
-		}
-		delete(s, id)
-	}
+	delete(s, oldest)
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -71,6 +72,20 @@ func keyID(key []byte) string {
 
 // KeyIDs are the IDs of the keys; the first is the one that signs.
 func (k *Keyring) KeyIDs() []string { return slices.Clone(k.ids) }
+
+// Derive makes a key for another use than tokens of the key of that ID: 32 bytes,
+// of which each purpose has its own. It is nil if that key is not among these.
+func (k *Keyring) Derive(id, purpose string) []byte {
+	key, ok := k.keys[id]
+	if !ok {
+		return nil
+	}
+	derived, err := hkdf.Key(sha256.New, key, nil, purpose, sha256.Size)
+	if err != nil {
+		panic(fmt.Sprintf("token: derive a key: %v", err)) // of a length that HKDF has
+	}
+	return derived
+}
 
 // String is the IDs of the keys, so that a stray %v tells no secret.
 func (k *Keyring) String() string { return "keys " + strings.Join(k.ids, " ") }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,5 +65,27 @@ func TestRotation(t *testing.T) {
 	}
 	if _, err := keys.Verify(fresh, noon); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDerive(t *testing.T) {
+	one, err := ParseKeys([]byte(strings.Repeat("a", 32) + "\n" + strings.Repeat("b", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := one.KeyIDs()[0], one.KeyIDs()[1]
+	same := one.Derive(a, "x")
+	if len(same) != 32 || !bytes.Equal(same, one.Derive(a, "x")) {
+		t.Errorf("derived %x", same)
+	}
+	for what, other := range map[string][]byte{
+		"another purpose": one.Derive(a, "y"), "another key": one.Derive(b, "x"), "the key itself": []byte(strings.Repeat("a", 32)),
+	} {
+		if bytes.Equal(same, other) {
+			t.Errorf("%s is the same", what)
+		}
+	}
+	if got := one.Derive("00000000", "x"); got != nil {
+		t.Errorf("of no key: %x", got)
 	}
 }

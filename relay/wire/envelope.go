@@ -17,13 +17,24 @@ import (
 //	├───────────────────────────────────────────────┤
 //	│ sender's replica ID, 16 characters            │
 //	│                                               │ 40
-//	└───────────────────────────────────────────────┘ frames…
+//	└───────────────────────────────────────────────┘ frames… seal
 const EnvelopeSize = 40
 
-// EnvelopeVersion is the version of the bus. Replicas of different versions
+// SealSize is the length of the seal that a version 2 envelope ends in, in bytes:
+// the ID of the relay's key (8 hexadecimal digits), a number that its sender uses
+// once (8), and a tag of everything before it (16).
+const SealSize = 8 + 8 + SealTagSize
+
+// SealTagSize is the length of a seal's tag.
+const SealTagSize = 16
+
+// The versions of the bus, which differ in the seal alone. Replicas of different versions
 // drop each other's envelopes, so it changes only where a rolling update would
 // otherwise go wrong.
-const EnvelopeVersion = 1
+const (
+	EnvelopeVersion = 1
+	EnvelopeSealed  = 2 // only for replicas that say that they know it
+)
 
 // An EnvelopeKind says what an envelope is for.
 type EnvelopeKind uint8
@@ -45,10 +56,26 @@ type Envelope struct {
 	Seq    uint64
 	From   ReplicaID
 	Frames []byte // at most MaxEnvelope bytes; a slice of what was decoded
+	Seal   Seal   // of version 2
 }
 
-// Append appends the encoded envelope to b.
+// A Seal shows that an envelope's sender has a key of the relay's. Key and Tag are
+// slices of what was decoded; without a seal they are nil.
+type Seal struct {
+	Key    []byte // its ID
+	Number uint64 // that the sender uses once
+	Tag    []byte
+}
+
+// Append appends the encoded envelope to b, without a seal.
 func (e *Envelope) Append(b []byte) []byte { return append(e.AppendHeader(b), e.Frames...) }
+
+// AppendSeal makes a sealed envelope of b, which is an encoded one and nothing
+// else, but for the tag: that is to be made of all of it, and appended.
+func AppendSeal(b []byte, key string, number uint64) []byte {
+	b[0] = EnvelopeSealed
+	return binary.BigEndian.AppendUint64(append(b, key...), number)
+}
 
 // AppendHeader appends the envelope without its frames, for those that stand in
 // their place already.
@@ -72,7 +99,7 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	e := &Envelope{Kind: kind, Stream: r.u64(), Seq: r.u64(), From: ReplicaID(r.take(IDSize))}
 	switch {
 	case r.err != nil:
-	case version != EnvelopeVersion:
+	case version != EnvelopeVersion && version != EnvelopeSealed:
 		r.err = fmt.Errorf("version %d: %w", version, ErrUnknown)
 	case kind < EnvelopeFrames || kind > EnvelopeNudge:
 		r.err = fmt.Errorf("kind %d: %w", kind, ErrUnknown)
@@ -82,6 +109,9 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 		r.err = fmt.Errorf("sender %q: %w", e.From, ErrMalformed)
 	default:
 		e.Frames = r.take(int(n))
+		if version == EnvelopeSealed {
+			e.Seal = Seal{Key: r.take(8), Number: r.u64(), Tag: r.take(SealTagSize)}
+		}
 	}
 	return e, r.end("envelope")
 }

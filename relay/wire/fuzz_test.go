@@ -82,12 +82,16 @@ func parse(t *testing.T, f wire.Frame) {
 func FuzzEnvelope(f *testing.F) {
 	e := wire.Envelope{Kind: wire.EnvelopeFrames, Stream: 1, Seq: 1, From: "0123456789abcdef", Frames: []byte("frames")}
 	f.Add(e.Append(nil))
+	f.Add(append(wire.AppendSeal(e.Append(nil), "01234567", 1), make([]byte, wire.SealTagSize)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := wire.ParseEnvelope(b)
 		if err != nil {
 			return
 		}
 		again := e.Append(nil)
+		if e.Seal.Key != nil {
+			again = append(wire.AppendSeal(again, string(e.Seal.Key), e.Seal.Number), e.Seal.Tag...)
+		}
 		again[2], again[3] = b[2], b[3] // reserved, and not looked at
 		if !bytes.Equal(again, b) {
 			t.Fatalf("%x decodes and encodes to %x", b, again)

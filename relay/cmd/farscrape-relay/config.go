@@ -28,6 +28,7 @@ type config struct {
 	RedisCert    string `env:"REDIS_TLS_CERT_FILE" help:"the relay's own certificate for Redis, PEM"`
 	RedisKey     string `env:"REDIS_TLS_KEY_FILE" help:"and its key"`
 	RedisPrefix  string `env:"REDIS_PREFIX" envDefault:"farscrape:" help:"before every key and channel in Redis"`
+	BusSeal      string `env:"BUS_SEAL" envDefault:"auto" help:"auto: what comes from other replicas must be sealed with a key of KEY, but while one is alive that is too old for it. always: it must be sealed whatever Redis says of older ones"`
 
 	Key      string `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
 	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart"`
@@ -83,6 +84,8 @@ func (c *config) checkAuth() error {
 		return fmt.Errorf("FARSCRAPE_EDGE_AUTH=%s: must be token or none", c.EdgeAuth)
 	case c.EdgeAuth == "none" && c.EdgeListen == "":
 		return errors.New("FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches")
+	case c.BusSeal != "auto" && c.BusSeal != "always":
+		return fmt.Errorf("FARSCRAPE_BUS_SEAL=%s: must be auto or always", c.BusSeal)
 	case c.RedisURL != "" && c.RedisURLFile != "":
 		return errors.New("FARSCRAPE_REDIS_URL and FARSCRAPE_REDIS_URL_FILE are both set: unset one")
 	case !c.hasKey() && c.hasRedis():

@@ -29,3 +29,15 @@ func TestNoErrorTellsASecretOfAURL(t *testing.T) {
 		}
 	}
 }
+
+func TestBusSealIsAutoOrAlways(t *testing.T) {
+	for value, good := range map[string]bool{"": true, "auto": true, "always": true, "never": false} {
+		var environ []string
+		if value != "" {
+			environ = append(environ, "FARSCRAPE_BUS_SEAL="+value)
+		}
+		if _, err := loadConfig(environ); (err == nil) != good {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+// An about is what a replica says of itself to the others, in JSON. Members may be
+// added.
+type about struct {
+	Seals bool     `json:"seals"` // seals what it sends, and checks what it receives
+	Keys  []string `json:"keys"`  // the IDs of its keys; the first signs
+}
+
+// maxKeys bounds the keys of another replica, and keySize is the length of their
+// IDs.
+const (
+	maxKeys = 64
+	keySize = 8
+)
+
+func (s *Redis) about() []byte {
+	b, err := json.Marshal(about{Seals: true, Keys: s.config.Keys().KeyIDs()})
+	if err != nil {
+		panic(fmt.Sprintf("store: about: %v", err)) // a plain struct always marshals
+	}
+	return b
+}
+
+// parseAbout reads what the living say. What does not decode was not said.
+func parseAbout(cmd *redis.Cmd) (map[wire.ReplicaID]about, error) {
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[wire.ReplicaID]about, len(reply)/2)
+	for pair := range slices.Chunk(reply, 2) {
+		var a about
+		if len(pair) < 2 || !wire.ValidID(pair[0]) || json.Unmarshal([]byte(pair[1]), &a) != nil {
+			continue
+		}
+		a.Keys = a.Keys[:min(len(a.Keys), maxKeys)]
+		if !slices.ContainsFunc(a.Keys, func(id string) bool { return len(id) != keySize }) {
+			all[wire.ReplicaID(pair[0])] = a
+		}
+	}
+	return all, nil
+}
+
+// says takes what a replica says. One that seals does so to its end.
+func (o *other) says(a about) {
+	o.about.Keys = a.Keys
+	if a.Seals && o.seals.IsZero() {
+		o.about.Seals, o.seals = true, time.Now()
+	}
+}
+
+// noteSeals notes since when all others seal. r.mu is held.
+func (r *roster) noteSeals() {
+	for _, o := range r.others {
+		if o.seals.IsZero() {
+			r.allSeal = time.Time{}
+			return
+		}
+	}
+	if r.allSeal.IsZero() {
+		r.allSeal = time.Now()
+	}
+}
+
+// sealed notes that another replica was heard to seal, whatever the list says.
+func (r *roster) sealed(id wire.ReplicaID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.others[id]
+	if o == nil {
+		o = new(other)
+		r.others[id] = o
+	}
+	o.says(about{Seals: true, Keys: o.about.Keys})
+}
+
+// sealsFor says whether envelopes to a replica are to be sealed, and which keys it
+// has, as far as is known.
+func (s *Redis) sealsFor(to wire.ReplicaID) (keys []string, seals bool) {
+	switch r := &s.roster; {
+	case s.config.Keys == nil:
+		return nil, false
+	case to == s.config.Replica:
+		return nil, true
+	default:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if o := r.others[to]; o != nil && !o.seals.IsZero() {
+			return o.about.Keys, true
+		}
+		return nil, false
+	}
+}
+
+// knows reports whether a replica was alive when last counted.
+func (r *roster) knows(id wire.ReplicaID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.others[id] != nil
+}
+
+// needsSeal says whether an unsealed envelope from a replica is to be refused. One
+// that has said for the length of a lease that it seals has seen by then that we do,
+// too. A stranger may be of an older version, and only just come, while not all
+// seal.
+func (s *Redis) needsSeal(from wire.ReplicaID) bool {
+	switch {
+	case s.config.Keys == nil:
+		return false
+	case s.config.SealedOnly || from == s.config.Replica:
+		return true
+	}
+	r := &s.roster
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since := r.allSeal
+	if o := r.others[from]; o != nil {
+		since = o.seals
+	}
+	return !since.IsZero() && time.Since(since) >= s.timing.lease
+}
+
+// warnOfKeys tells which replicas have other keys than this one, once a change, and
+// counts them, and those that do not seal.
+func (s *Redis) warnOfKeys() {
+	if s.config.Keys == nil {
+		return
+	}
+	ours := s.config.Keys().KeyIDs()
+	news, mismatched, unsealing := s.roster.compareKeys(ours)
+	for id, theirs := range news {
+		s.log.Warn("another replica has other keys: one refuses the tokens that the other signs; FARSCRAPE_KEY_FILE must be the same everywhere",
+			"replica", id, "its_keys", theirs, "our_keys", ours)
+	}
+	s.metrics.mismatched.Set(float64(mismatched))
+	s.metrics.unsealing.Set(float64(unsealing))
+}
+
+// compareKeys compares our keys with those of the others: who signs with a key that
+// the other has not does not fit. It returns those that did not before.
+func (r *roster) compareKeys(ours []string) (news map[wire.ReplicaID][]string, mismatched, unsealing int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news = make(map[wire.ReplicaID][]string)
+	for id, o := range r.others {
+		if o.seals.IsZero() {
+			unsealing++
+		}
+		theirs := o.about.Keys
+		if len(theirs) == 0 || slices.Contains(ours, theirs[0]) && slices.Contains(theirs, ours[0]) {
+			o.mismatch = ""
+			continue
+		}
+		mismatched++
+		if now := fmt.Sprint(ours, theirs); now != o.mismatch {
+			o.mismatch, news[id] = now, theirs
+		}
+	}
+	return news, mismatched, unsealing
+}
