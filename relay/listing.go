@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -219,18 +220,30 @@ func held(l *wire.Listing, s *wire.Scrape) (agent string, failure *wire.Error, f
 	return "", wire.Errorf(wire.TargetAmbiguous, "%d agents declared the address %s at the same time", len(holders), s.Host), true
 }
 
-// Forget drops a departed agent, so that it is no longer listed.
+// Forget drops a departed agent, so that it is no longer listed. It asks the
+// directory itself: what a route said is too old for it.
 func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
-	agent, _, failure := r.lookup(ctx, k, freshLinked)
+	linked := wire.Errorf(wire.BadRequest, "agent %s is linked: stop it first", k.Agent)
+	if locals, _ := r.localCandidates(k, nil); len(locals) > 0 { // of which the directory may not know
+		return linked
+	}
+	asking, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	agent, err := r.Directory.Lookup(asking, k)
+	r.metrics.lookup(agent, err)
 	switch {
-	case failure != nil:
-		return failure
+	case err != nil:
+		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 	case agent == nil:
 		return unknownAgent(k)
 	case agent.Connected():
-		return wire.Errorf(wire.BadRequest, "agent %s is linked: stop it first", k.Agent)
+		return linked
 	}
-	if err := r.Directory.Forget(ctx, k); err != nil {
+	err = r.Directory.Forget(ctx, k)
+	switch {
+	case errors.Is(err, wire.ErrConnected): // just now
+		return linked
+	case err != nil:
 		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 	}
 	r.routes.forget(k)

@@ -151,7 +151,7 @@ func merge(before, now []wire.Agent, mayLive bool) []wire.Agent {
 	return merged
 }
 
-// Forget drops a departed agent's record. It fails with ErrConnected if the
+// Forget drops a departed agent's record. It fails with [wire.ErrConnected] if the
 // agent has a live link.
 func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
 	gone, err := runCall(ctx, s.clients.directory, call{script: s.scripts.forget, key: s.keys.agent(key)}).Bool()
@@ -159,7 +159,7 @@ func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
 		return fmt.Errorf("forget: %w", err)
 	}
 	if !gone {
-		return ErrConnected
+		return wire.ErrConnected
 	}
 	s.listings.forget(key)
 	return nil

@@ -266,7 +266,7 @@ func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if r := m.agents[key]; r != nil && len(r.leases) > 0 {
-		return ErrConnected
+		return wire.ErrConnected
 	}
 	delete(m.agents, key)
 	return nil

@@ -32,8 +32,6 @@ var agentStopped = wire.CauseAgentStopped.String()
 
 // Errors of a store that are not the directory's answers in package wire.
 var (
-	// ErrConnected: an agent with a live link cannot be forgotten.
-	ErrConnected = errors.New("the agent is connected")
 	// ErrUncertain: the directory was emptied or replaced a short time ago, so
 	// what is not in it may be on its way back.
 	ErrUncertain = errors.New("the directory has just started or was emptied, and agents may not be back in it yet")

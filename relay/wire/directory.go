@@ -111,13 +111,16 @@ func (a *Agent) Targets() []Target {
 	return all
 }
 
-// What a directory answers to a lease that it does not take.
+// What a directory answers to a lease that it does not take, and to who would
+// forget an agent.
 var (
 	// ErrSuperseded: a younger instance of the same name holds the agent.
 	ErrSuperseded = errors.New("superseded by a younger instance of the same name")
 	// ErrNameTaken: the lease is Yielding and another instance is live, or one
 	// that does not yield has come.
 	ErrNameTaken = errors.New("the name is in use, and a token for a pattern displaces nobody")
+	// ErrConnected: an agent with a live link cannot be forgotten.
+	ErrConnected = errors.New("the agent is connected")
 )
 
 // StoreEvents are a store's calls back to its replica. They come from the

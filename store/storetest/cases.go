@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -358,7 +359,7 @@ func testList(t *testing.T, b *bench) {
 func testForget(t *testing.T, b *bench) {
 	l := NewLease("t", "a")
 	b.register(l)
-	if err := b.Forget(t.Context(), l.AgentKey); err == nil {
+	if err := b.Forget(t.Context(), l.AgentKey); !errors.Is(err, wire.ErrConnected) {
 		t.Error("forgot a connected agent")
 	}
 	b.links(l.AgentKey, l.Link)
