@@ -57,6 +57,9 @@ func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
 func (e *Edge) page(p page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, failure := e.authenticate(tokensOf(r.Header, ownPage)...)
+		if failure == nil && r.ContentLength != 0 {
+			failure = wire.Errorf(wire.BadRequest, "this page takes no body")
+		}
 		if failure == nil {
 			failure = p(w, r, who)
 		}

@@ -73,6 +73,12 @@ func TestABodyEndsItsConnection(t *testing.T) {
 	if s := b.last(); s != nil {
 		t.Errorf("a target was asked: %+v", s)
 	}
+	for _, request := range []string{"GET /sd", "GET /clients", "GET /metrics/agents", "DELETE /api/v1/agents/edge-1"} {
+		b.send(t, request+" HTTP/1.1\nHost: 127.0.0.1\nAuthorization: Bearer "+b.scraper+"\nContent-Length: 5\n\nhello").want(t, 400, "bad_request")
+	}
+	if len(b.forgot) > 0 {
+		t.Errorf("forgot %v", b.forgot)
+	}
 }
 
 // What net/http answers before any handler sees the request has a reason, too.
