@@ -19,6 +19,7 @@ type beat struct {
 	next    time.Time    // when to ping
 	retire  time.Time    // when to drain by age; zero: never
 	drained bool         // it was
+	keyless time.Time    // since when the key of its token is not in use; zero: it is
 	sent    atomic.Int64 // when the last ping was queued, by the replica's clock
 }
 
@@ -56,8 +57,10 @@ func (r *Relay) heartbeats(ctx context.Context) {
 
 func (r *Relay) tend(now time.Time) {
 	replicas := r.Directory.Replicas()
+	keys := r.Keys.Current()
 	for _, l := range r.links.all() {
 		l.tend(now, replicas)
+		l.keepKey(now, keys.Has(l.claims.Key))
 	}
 }
 
@@ -84,6 +87,24 @@ func (l *link) tend(now time.Time, replicas int) {
 	if !b.retire.IsZero() && now.After(b.retire) {
 		b.retire = time.Time{}
 		l.drainOnce("max_age")
+	}
+}
+
+// keyGrace is how long a link stays whose token's key was taken out of use: an
+// agent that has a good token by now opens another meanwhile. With a heartbeat
+// before and one after it, it fits into five seconds.
+const keyGrace = 4 * time.Second
+
+func (l *link) keepKey(now time.Time, inUse bool) {
+	b := &l.beat
+	switch {
+	case inUse:
+		b.keyless = time.Time{}
+	case b.keyless.IsZero():
+		b.keyless = now
+		l.drain("key_removed", keyGrace)
+	case now.Sub(b.keyless) >= keyGrace:
+		l.close(wire.CauseRevoked)
 	}
 }
 

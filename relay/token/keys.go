@@ -87,6 +87,12 @@ func (k *Keyring) Derive(id, purpose string) []byte {
 	return derived
 }
 
+// Has reports whether the key of that ID is in use.
+func (k *Keyring) Has(id string) bool {
+	_, ok := k.keys[id]
+	return ok
+}
+
 // String is the IDs of the keys, so that a stray %v tells no secret.
 func (k *Keyring) String() string { return "keys " + strings.Join(k.ids, " ") }
 

@@ -31,7 +31,7 @@ type config struct {
 	BusSeal      string `env:"BUS_SEAL" envDefault:"auto" help:"auto: what comes from other replicas must be sealed with a key of KEY, but while one is alive that is too old for it. always: it must be sealed whatever Redis says of older ones"`
 
 	Key      string `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
-	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart"`
+	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart: links whose key is no longer in it end within 5s"`
 	EdgeAuth string `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
 
 	PublicURL      string            `env:"PUBLIC_URL" help:"the URL that Prometheus has for the relay, for discovery; by default from the request"`
