@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -35,13 +36,14 @@ func nameAttacks() []attack {
 			plan: plan{apart: true}, breaks: true, bound: bound{pages: true}, run: whileRedisIsAway},
 		{name: "squat-gone", sent: "an agent declares another's name and port; that one goes", expected: "503 agent_offline; the attacker was asked 0 times", run: func(t *trial) string {
 			a := t.agentAt("leaver", t.stack.replicas[0].addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("leaver"))
+			t.Wait(claimApart)
 			url := t.fill("http://leaver:{port}/leaver/t")
 			p := t.squat(0, t.fill("leaver:{port}"))
 			a.Stop()
 			return t.asked(p, url)
 		}},
 		{name: "squat-earlier", sent: "an agent declares an address that another has declared", expected: "200 honest; the attacker was asked 0 times", run: func(t *trial) string {
-			t.link(0, guise{name: "honest", targets: squatting("app.example:7500")}).answers(sayHonest)
+			t.declares("honest", "app.example:7500")
 			p := t.squat(1, "app.example:7500")
 			return t.asked(p, "http://app.example:7500/metrics")
 		}},
@@ -50,10 +52,29 @@ func nameAttacks() []attack {
 			return t.asked(p, t.fill("http://victim:{port}/victim/t"))
 		}},
 		{name: "squat-by-name", sent: "an agent is called as another's address", expected: "200 honest; the attacker was asked 0 times", run: func(t *trial) string {
-			t.link(0, guise{name: "honest", targets: squatting("app.example:7500")}).answers(sayHonest)
+			t.declares("honest", "app.example:7500")
 			p, seen := t.tryLink(1, guise{name: "app.example", targets: []wire.Target{{Name: small, Scheme: "http", Port: 7500, Path: "/metrics"}}})
-			t.note("%s", seen)
+			t.note("the attacker: %s", seen)
+			t.Wait(listings)
 			return t.asked(p, "http://app.example:7500/metrics")
+		}},
+		{name: "squat-first", sent: "an agent declares the name and port of one that is not there yet", expected: "200 mallory; by its path 200 honest", run: func(t *trial) string {
+			t.declares("honest", "newcomer:7500").answers(sayHello)
+			t.link(1, guise{name: "newcomer", targets: []wire.Target{{Name: small, Scheme: "http", Port: 7500, Path: "/metrics"}}}).answers(sayHonest)
+			t.Wait(listings)
+			return t.send("GET http://newcomer:7500/metrics HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n").String() + "; by its path " + t.scrape(0, "newcomer", small).String()
+		}},
+		{name: "squat-bound", sent: "the same, of an agent whose token is bound to the address", expected: "200 honest", run: func(t *trial) string {
+			t.declares("honest", "bound.example:7500").answers(sayHello)
+			t.link(1, guise{name: "newcomer", targets: squatting("bound.example:7500"),
+				token: t.stack.mint(token.Claims{Role: token.Agent, Name: "newcomer", Addresses: "bound.example:*"})}).answers(sayHonest)
+			t.Wait(listings)
+			return t.send("GET http://bound.example:7500/metrics HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n").String()
+		}},
+		{name: "squat-unbound", sent: "an agent whose token is bound to other addresses declares one", expected: "404 agent_unknown; the attacker was asked 0 times", run: func(t *trial) string {
+			p := t.link(0, guise{targets: squatting("free.example:7500"), token: t.stack.mint(token.Claims{Role: token.Agent, Name: attacker, Addresses: "10.1.*:*"})})
+			t.Wait(listings)
+			return t.asked(p, "http://free.example:7500/metrics")
 		}},
 		{name: "squat-other-tenant", sent: "another tenant's agent declares the name and port of one", expected: "200 victim/t; the attacker was asked 0 times", run: func(t *trial) string {
 			p := t.link(1, guise{tenant: otherTenant, targets: squatting(t.fill("victim:{port}"))})
@@ -76,10 +97,25 @@ func squatting(address string) []wire.Target {
 	return []wire.Target{{Name: small, Scheme: "http", Port: 9100, Path: "/metrics"}, {Name: "all", Scheme: "http", Address: address, Port: 9100, Path: "/", Subtree: true}}
 }
 
+// claimApart is how far apart two claims must be for one to be the earlier.
+const claimApart = 1500 * time.Millisecond
+
+// declares has an honest agent declare an address, and waits until it has it, and
+// until no other claim is at the same time.
+func (t *trial) declares(name, address string) *peer {
+	p := t.link(0, guise{name: name, targets: squatting(address)}).answers(sayHonest)
+	t.Until(patience, "the address is the agent's", func() bool {
+		return t.send("GET http://"+address+"/metrics HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n").String() == "200 honest"
+	})
+	t.Wait(claimApart)
+	return p
+}
+
 // squat links the attacker with a declaration of that address. It may be refused.
 func (t *trial) squat(replica int, address string) *peer {
 	p, seen := t.tryLink(replica, guise{targets: squatting(address)})
 	t.note("the attacker: %s", seen)
+	t.Wait(listings)
 	return p
 }
 

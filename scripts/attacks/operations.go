@@ -54,6 +54,9 @@ func operationAttacks() []attack {
 		secret("key", relay, "FARSCRAPE_KEY", "FARSCRAPE_LISTEN=127.0.0.1:0", "FARSCRAPE_KEY=hunter2"),
 		secret("relay-url", agent, "FARSCRAPE_RELAY_URL", "FARSCRAPE_NAME=a", "FARSCRAPE_TOKEN=x", "FARSCRAPE_RELAY_URL=http://me:hunter2@%zz/"),
 		secret("targets", agent, "target a", "FARSCRAPE_NAME=a", "FARSCRAPE_TOKEN=x", dials, "FARSCRAPE_TARGETS=a=http://me:hunter2@%zz/"),
+		{name: "origin-form-alone", sent: "ORIGIN_FORM=addresses, and no host that is the relay's", expected: "exit 1, which names FARSCRAPE_OWN_HOSTS", run: func(t *trial) string {
+			return t.exits("FARSCRAPE_OWN_HOSTS", relay, "FARSCRAPE_LISTEN=127.0.0.1:0", "FARSCRAPE_ORIGIN_FORM=addresses")
+		}},
 		{name: "sighup", sent: "SIGHUP to a replica and to an agent", expected: "both run; 200 victim/t", run: func(t *trial) string {
 			victim := t.stack.agents[2]
 			t.stack.replicas[0].Signal(syscall.SIGHUP)

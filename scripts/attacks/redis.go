@@ -60,7 +60,7 @@ func redisAttacks() []attack {
 		writes("wrong-type", "a string where an agent's record is", listed("named in the log"), func(t *trial, c *redis.Client) string {
 			t.Must(c.Set(t.Ctx, "farscrape:agent:{default/wrong}", "x", 0).Err())
 			t.Must(c.ZAdd(t.Ctx, "farscrape:index:default", redis.Z{Score: float64(time.Now().UnixMilli()), Member: "wrong"}).Err())
-			t.Wait(time.Second)
+			t.Wait(listings)
 			seen := t.get("/sd").String()
 			return t.says("default/wrong") + "; /sd " + seen
 		}),
@@ -74,6 +74,7 @@ func redisAttacks() []attack {
 		}),
 		writes("record-target", "a record with the target ../sd, a label __x and an address with spaces", "named in the log; /sd 200 list without it", func(t *trial, c *redis.Client) string {
 			t.record(c, "forged", []wire.Target{{Name: "../sd", Scheme: "http", Path: "/", Port: 1}, {Name: "a", Labels: map[string]string{"__x": "y"}}, {Name: "b", Address: `[::1%x "y/..]:80`}})
+			t.Wait(listings)
 			o := t.get("/sd")
 			with := " without it"
 			if strings.Contains(string(o.body), "../sd") || strings.Contains(string(o.body), `"forged"`) {
@@ -146,6 +147,10 @@ func redisAttacks() []attack {
 		}},
 	}
 }
+
+// listings is longer than a replica may go without looking at a tenant's agents
+// anew while somebody asks for them.
+const listings = 2500 * time.Millisecond
 
 // redis is a client of the stack's server.
 func (t *trial) redis() *redis.Client {

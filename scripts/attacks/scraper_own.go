@@ -7,7 +7,7 @@ import "github.com/farscrape/farscrape/relay/wire"
 func ownAttacks() []attack {
 	named := plan{env: "FARSCRAPE_PUBLIC_URL=http://relay.internal:8181 FARSCRAPE_OWN_HOSTS=scrape.internal"}
 	open := plan{split: true, noAuth: true}
-	fronted := plan{env: "FARSCRAPE_ORIGIN_FORM=addresses"}
+	fronted := plan{env: "FARSCRAPE_ORIGIN_FORM=addresses FARSCRAPE_OWN_HOSTS=front.internal"}
 	const declared = "relay.internal:8181"
 	asks := func(p plan, name, address, path, expected string) attack {
 		return attack{name: "own-" + name, sent: "an agent declares " + address + "; then " + path + " of that Host", expected: expected, plan: p,
@@ -33,6 +33,7 @@ func ownAttacks() []attack {
 		asks(plan{}, "very-address-metrics", "{relay}", "/metrics", "404 agent_unknown"),
 		asks(fronted, "fronted-metrics", declared, "/metrics", "200 mallory"),
 		asks(fronted, "fronted-very-address", "{relay}", "/sd?agent=victim", "200 list"),
+		asks(fronted, "fronted-own-host", "front.internal:8181", "/sd?agent=victim", "200 list"),
 		asks(named, "public-sd", declared, "/sd?agent=victim", "200 list"),
 		asks(named, "public-metrics", declared, "/metrics", "404 agent_unknown"),
 		asks(named, "public-upper-case", "RELAY.internal:8181", "/sd?agent=victim", "200 list"),
