@@ -24,6 +24,10 @@
 // slot, so it cannot change in the same script: it may name an agent too many,
 // whose record is gone, and is completed with each renewal.
 //
+// {prefix}usage:{tenant} counts what its listed agents take, for [TenantLimits]: a
+// new lease, and one with more targets, asks there first. It is completed with each
+// renewal, too, and a full tenant is looked through for what is listed no longer.
+//
 // {prefix}replicas names the living replicas, with how many links each holds, and
 // {prefix}replicas:about says what they can do and which keys they have.
 // {prefix}generation:{n} are

@@ -40,8 +40,11 @@ type held struct {
 	cause  string    // of a release
 	sent   bool      // the directory may have an entry
 	due    time.Time // when to renew; zero: not in the directory
-	told   uint64    // the epoch that the directory gave and the owner knows; 0: none
-	wait   chan<- outcome
+	// written are the targets that the directory has, and counted what they take.
+	written []wire.Target
+	counted size
+	told    uint64 // the epoch that the directory gave and the owner knows; 0: none
+	wait    chan<- outcome
 }
 
 // A step is what the directory is to be told of a lease. A later one includes

@@ -104,7 +104,10 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	s.listings.put(tenant, agents)
 	if len(without) > 0 {
 		args := append([]any{unindexAfter.Milliseconds()}, without...)
-		_ = runCall(ctx, s.clients.directory, call{script: s.scripts.unindex, key: s.keys.index(tenant), args: args}).Err() // tidying
+		out, _ := runCall(ctx, s.clients.directory, call{script: s.scripts.unindex, key: s.keys.index(tenant), args: args}).Slice() // tidying
+		if len(out) > 0 {
+			_ = runCall(ctx, s.clients.directory, s.unaccountCall(tenant, out)).Err()
+		}
 	}
 	return agents, nil
 }
@@ -161,6 +164,7 @@ func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
 	if !gone {
 		return wire.ErrConnected
 	}
+	_ = runCall(ctx, s.clients.directory, s.unaccountCall(key.Tenant, []any{key.Agent})).Err() // else with the next listing
 	s.listings.forget(key)
 	return nil
 }

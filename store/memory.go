@@ -15,10 +15,11 @@ import (
 
 // A MemoryConfig says how a Memory is made.
 type MemoryConfig struct {
-	Replica    wire.ReplicaID        // the one replica there is
-	Keep       time.Duration         // how long a departed agent stays listed
-	Grace      time.Duration         // how long after the start an agent that is not here may only be late; 0: none
-	Registerer prometheus.Registerer // for farscrape_relay_store_info; may be nil
+	Replica      wire.ReplicaID        // the one replica there is
+	Keep         time.Duration         // how long a departed agent stays listed
+	TenantLimits TenantLimits          // what one tenant may take
+	Grace        time.Duration         // how long after the start an agent that is not here may only be late; 0: none
+	Registerer   prometheus.Registerer // for farscrape_relay_store_info; may be nil
 }
 
 // Memory is the embedded store, for a relay of exactly one replica. Its leases
@@ -32,6 +33,7 @@ type Memory struct {
 	mu        sync.Mutex
 	agents    map[wire.AgentKey]*record
 	links     map[wire.LinkID]wire.AgentKey
+	tenants   map[string]*tenantAccount
 	displaced []loss // whose owner has yet to be told
 }
 
@@ -49,17 +51,20 @@ type record struct {
 	cause   string       // and why
 	expires time.Time    // when a departed agent is forgotten
 	claims  claims
+	size    size // that it is counted with
 }
 
 // NewMemory makes a Memory.
 func NewMemory(config MemoryConfig) *Memory {
 	storeInfo(config.Registerer, "memory")
+	config.TenantLimits = config.TenantLimits.orDefault()
 	return &Memory{
 		config:  config,
 		certain: time.Now().Add(config.Grace),
 		lost:    make(chan struct{}, 1),
 		agents:  make(map[wire.AgentKey]*record),
 		links:   make(map[wire.LinkID]wire.AgentKey),
+		tenants: make(map[string]*tenantAccount),
 	}
 }
 
@@ -76,6 +81,9 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 	lease.Epoch, known = r.epochFor(&lease, fresh)
 	kept, displaced, err := r.admit(&lease)
 	if err != nil {
+		return 0, err
+	}
+	if err := m.account(lease.AgentKey, r, sizeOf(lease.Targets), lease.Yielding); err != nil {
 		return 0, err
 	}
 	if !known && (lease.Shared || lease.Yielding) {
@@ -157,7 +165,7 @@ func (m *Memory) displace(d loss) {
 func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
 	r := m.agents[key]
 	if r != nil && len(r.leases) == 0 && !now.Before(r.expires) {
-		delete(m.agents, key)
+		m.drop(key)
 		return nil
 	}
 	return r
@@ -174,6 +182,10 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 	for i := range r.leases {
 		if r.leases[i].Link != link {
 			continue
+		}
+		if err := m.account(r.leases[i].AgentKey, r, sizeOf(targets), r.leases[i].Yielding); err != nil {
+			m.displace(loss{link, err})
+			return
 		}
 		r.leases[i].Targets = targets
 		r.claims = r.claims.declare(targets, r.hasOther(r.leases[i].Instance), time.Now())
@@ -200,7 +212,7 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 		return
 	}
 	if ephemeral && cause == agentStopped {
-		delete(m.agents, key)
+		m.drop(key)
 		return
 	}
 	r.seen, r.cause = time.Now(), cause
@@ -268,7 +280,7 @@ func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
 	if r := m.agents[key]; r != nil && len(r.leases) > 0 {
 		return wire.ErrConnected
 	}
-	delete(m.agents, key)
+	m.drop(key)
 	return nil
 }
 

@@ -14,16 +14,17 @@ import (
 
 // A RedisConfig says how a Redis is made.
 type RedisConfig struct {
-	URL        string                // in one of URLForms
-	TLS        *tls.Config           // for rediss://; nil: the system's CAs
-	Prefix     string                // of keys and channels
-	Replica    wire.ReplicaID        // this one
-	Keep       time.Duration         // how long a departed agent stays listed
-	Grace      time.Duration         // how long an emptied directory is uncertain; 0: the constant Grace, below 0: not at all
-	Keys       func() Keyring        // the relay's, now; nil: what it sends is not sealed
-	SealedOnly bool                  // nothing unsealed is believed, not even while a replica is alive that cannot seal
-	Logger     *slog.Logger          // nil: none
-	Registerer prometheus.Registerer // nil: no metrics
+	URL          string                // in one of URLForms
+	TLS          *tls.Config           // for rediss://; nil: the system's CAs
+	Prefix       string                // of keys and channels
+	Replica      wire.ReplicaID        // this one
+	Keep         time.Duration         // how long a departed agent stays listed
+	TenantLimits TenantLimits          // what one tenant may take
+	Grace        time.Duration         // how long an emptied directory is uncertain; 0: the constant Grace, below 0: not at all
+	Keys         func() Keyring        // the relay's, now; nil: what it sends is not sealed
+	SealedOnly   bool                  // nothing unsealed is believed, not even while a replica is alive that cannot seal
+	Logger       *slog.Logger          // nil: none
+	Registerer   prometheus.Registerer // nil: no metrics
 }
 
 // Redis is the store of a relay with many replicas. Where Redis is away, links
@@ -43,6 +44,7 @@ type Redis struct {
 	lists    *targetLists
 	flawLog  flawLog
 	writes   writes
+	crowded  chan string // tenants that are full
 	outbox   outbox
 	inbox    inbox
 }
@@ -94,6 +96,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.TenantLimits = config.TenantLimits.orDefault()
 	s := &Redis{
 		config:  config,
 		log:     config.Logger,
@@ -102,6 +105,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		scripts: loadScripts(),
 		metrics: newMetrics(config.Registerer),
 		lists:   newTargetLists(),
+		crowded: make(chan string, 16),
 		timing: timing{
 			lease: Lease, renew: Renew, grace: config.Grace,
 			pulse: 500 * time.Millisecond, settle: 3 * time.Second,
@@ -129,6 +133,7 @@ func (k keys) agent(key wire.AgentKey) string {
 }
 
 func (k keys) index(tenant string) string { return k.prefix + "index:" + tenant }
+func (k keys) usage(tenant string) string { return k.prefix + "usage:" + tenant }
 func (k keys) replicas() string           { return k.prefix + "replicas" }
 func (k keys) about() string              { return k.prefix + "replicas:about" }
 func (k keys) generation(n string) string { return k.prefix + "generation:" + n }

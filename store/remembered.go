@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -15,10 +16,15 @@ const (
 	// unindexAfter is how long an agent without a record stays in its index: a
 	// record and its place there are not written at once.
 	unindexAfter = time.Minute
-	// maxRemembered bounds the agents in all remembered listings. At about 2 kB
-	// for an agent with two links and a handful of targets that is 100 MB.
-	maxRemembered = 50_000
+	// maxRemembered bounds the agents in all remembered listings, and
+	// maxRememberedBytes what they take: a tenant with 100,000 targets of five
+	// labels each.
+	maxRemembered      = 50_000
+	maxRememberedBytes = 96 << 20
 )
+
+// maxTidied bounds the tenants of whom it is known when they were tidied.
+const maxTidied = 1024
 
 // listings remembers whole listings, so that an emptied Redis takes nothing
 // from discovery.
@@ -26,10 +32,12 @@ type listings struct {
 	mu     sync.Mutex
 	tenant map[string]*listing
 	agents int // in all of them
+	bytes  int // theirs, as weight has it
 }
 
 type listing struct {
 	agents []wire.Agent
+	bytes  int
 	whole  bool      // agents is a listing, not the wait for one
 	asked  time.Time // when somebody last wanted it
 }
@@ -46,8 +54,8 @@ func (l *listings) ask(tenant string) {
 	l.tenant[tenant].asked = time.Now()
 }
 
-// put remembers a whole listing, and gives up those least asked for if there
-// are too many agents.
+// put remembers a whole listing, and gives up the largest if they take too much,
+// of equal ones that least asked for.
 func (l *listings) put(tenant string, agents []wire.Agent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -56,22 +64,68 @@ func (l *listings) put(tenant string, agents []wire.Agent) {
 		t = &listing{asked: time.Now()}
 		l.tenant[tenant] = t
 	}
-	l.agents += len(agents) - len(t.agents)
-	t.agents, t.whole = slices.Clone(agents), true
-	for l.agents > maxRemembered && len(l.tenant) > 0 {
-		oldest := ""
+	l.set(t, slices.Clone(agents))
+	t.whole = true
+	for (l.agents > maxRemembered || l.bytes > maxRememberedBytes) && len(l.tenant) > 0 {
+		largest := ""
 		for name, t := range l.tenant {
-			if o := l.tenant[oldest]; o == nil || t.asked.Before(o.asked) {
-				oldest = name
+			o := l.tenant[largest]
+			if o == nil || t.bytes > o.bytes || t.bytes == o.bytes && t.asked.Before(o.asked) {
+				largest = name
 			}
 		}
-		l.drop(oldest)
+		l.drop(largest)
 	}
+}
+
+// set changes a tenant's listing. l.mu is held.
+func (l *listings) set(t *listing, agents []wire.Agent) {
+	bytes := 0
+	for i := range agents {
+		bytes += weight(&agents[i])
+	}
+	l.agents += len(agents) - len(t.agents)
+	l.bytes += bytes - t.bytes
+	t.agents, t.bytes = agents, bytes
+}
+
+// weight is about what an agent in a listing takes in memory, in bytes.
+func weight(a *wire.Agent) int {
+	n := int(unsafe.Sizeof(*a)) + 64*len(a.Claims)
+	var counted []*wire.Target // the first of each list
+	for i := -1; i < len(a.Links); i++ {
+		l := &a.Last
+		if i >= 0 {
+			l = &a.Links[i]
+			n += int(unsafe.Sizeof(*l)) + 128 // its strings
+		}
+		if len(l.Targets) == 0 || slices.Contains(counted, &l.Targets[0]) {
+			continue
+		}
+		counted = append(counted, &l.Targets[0])
+		for j := range l.Targets {
+			n += targetWeight(&l.Targets[j])
+		}
+	}
+	return n
+}
+
+// targetWeight is about what a target takes: itself, its strings, and a map of
+// its labels, whose buckets have eight places.
+func targetWeight(t *wire.Target) int {
+	n := int(unsafe.Sizeof(*t)) + len(t.Name) + len(t.Scheme) + len(t.Address) + len(t.Path)
+	if len(t.Labels) > 0 {
+		n += 48 + (len(t.Labels)+7)/8*(8+8*32)
+	}
+	for name, value := range t.Labels {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // drop forgets a tenant's listing. l.mu is held.
 func (l *listings) drop(tenant string) {
-	l.agents -= len(l.tenant[tenant].agents)
+	l.set(l.tenant[tenant], nil)
 	delete(l.tenant, tenant)
 }
 
@@ -95,8 +149,7 @@ func (l *listings) forget(key wire.AgentKey) {
 		return
 	}
 	left := slices.DeleteFunc(slices.Clone(t.agents), func(a wire.Agent) bool { return a.Agent == key.Agent })
-	l.agents += len(left) - len(t.agents)
-	t.agents = left
+	l.set(t, left)
 }
 
 // wanted returns the tenants asked for since then, and drops the others.
@@ -121,6 +174,7 @@ func (s *Redis) runListings(ctx context.Context) {
 	refresh := time.NewTicker(s.timing.refresh)
 	defer refresh.Stop()
 	var linked <-chan time.Time
+	tidied := make(map[string]time.Time)
 	for {
 		select {
 		case <-ctx.Done():
@@ -134,6 +188,14 @@ func (s *Redis) runListings(ctx context.Context) {
 		case now := <-refresh.C:
 			s.refresh(ctx)
 			s.lists.sweep(now)
+		case tenant := <-s.crowded:
+			if time.Since(tidied[tenant]) > s.timing.refresh {
+				if len(tidied) >= maxTidied {
+					clear(tidied)
+				}
+				tidied[tenant] = time.Now()
+				s.tidy(ctx, tenant)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -25,9 +26,56 @@ func TestRememberedListingsAreBounded(t *testing.T) {
 	if l.put("2", nil); l.agents != len(agents) {
 		t.Errorf("%d agents are counted", l.agents)
 	}
-	if wanted := l.wanted(time.Now().Add(time.Hour)); len(wanted) != 0 || l.agents != 0 {
-		t.Errorf("%v are wanted, %d agents counted", wanted, l.agents)
+	if wanted := l.wanted(time.Now().Add(time.Hour)); len(wanted) != 0 || l.agents != 0 || l.bytes != 0 {
+		t.Errorf("%v are wanted, %d agents and %d bytes counted", wanted, l.agents, l.bytes)
 	}
+}
+
+// A tenant whose listing is large pays for that itself.
+func TestRememberedListingsAreBoundedInBytes(t *testing.T) {
+	var l listings
+	l.init()
+	agent := func(name string, n int) []wire.Agent {
+		targets := make([]wire.Target, n)
+		for i := range targets {
+			targets[i] = wire.Target{Name: fmt.Sprint(i), Labels: map[string]string{"a": "b"}}
+		}
+		lease := wire.Lease{Targets: targets}
+		return []wire.Agent{{AgentKey: wire.AgentKey{Agent: name}, Links: []wire.Lease{lease, lease}, Last: lease}}
+	}
+	small := agent("small", 1000)
+	before, now := heap(), 0
+	large := agent("large", 100_000)
+	now = heap()
+	if w := weight(&large[0]); w < (now-before)*9/10 || w > 2*(now-before) {
+		t.Errorf("a weight of %d for %d bytes", w, now-before)
+	}
+	l.put("small", small)
+	for range 3 {
+		l.put("large", large)
+	}
+	for i := 0; i*weight(&large[0]) < maxRememberedBytes; i++ {
+		l.put(fmt.Sprint("large", i), large)
+	}
+	if _, ok := l.get("small"); !ok || l.bytes > maxRememberedBytes {
+		t.Errorf("the small one is remembered: %v; %d bytes", ok, l.bytes)
+	}
+	l.forget(wire.AgentKey{Tenant: "small", Agent: "small"})
+	for tenant := range l.tenant {
+		l.put(tenant, nil)
+	}
+	if l.bytes != 0 {
+		t.Errorf("%d bytes are counted", l.bytes)
+	}
+	runtime.KeepAlive(large)
+}
+
+// heap is how much of it is in use, in bytes.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
 }
 
 func TestMerge(t *testing.T) {

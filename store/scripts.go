@@ -15,7 +15,7 @@ var scriptFiles embed.FS
 // scripts are the directory's; scripts/ says what each takes and returns.
 type scripts struct {
 	hold, claim, renew, release, lookup, forget, restore *redis.Script // of an agent's record
-	index, unindex, generation, alive, about             *redis.Script
+	index, unindex, generation, alive, about, account    *redis.Script
 }
 
 func loadScripts() *scripts {
@@ -42,6 +42,7 @@ func loadScripts() *scripts {
 		generation: alone("generation"),
 		alive:      alone("alive"),
 		about:      alone("about"),
+		account:    alone("account"),
 	}
 }
 

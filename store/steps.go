@@ -16,7 +16,9 @@ type task struct {
 	cause string
 	call  call
 
-	claims claims // of a hold
+	claims  claims // of a hold
+	size    size   // of the targets
+	counted size   // of those that the directory has
 }
 
 // next takes the first task off the queue.
@@ -34,7 +36,7 @@ func (k *keeper) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, size: h.counted, counted: h.counted}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -91,6 +93,7 @@ func (k *keeper) holding(t *task, epoch uint64, due time.Time) (tell bool) {
 		return false
 	}
 	h.lease.Epoch, h.due = epoch, due
+	h.counted, h.written = t.size, t.lease.Targets
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch
 	k.answer(h, outcome{epoch: epoch})
@@ -119,6 +122,23 @@ func (k *keeper) refused(t *task, why error) (tell bool) {
 	k.answer(h, outcome{err: why})
 	k.forget(t.lease.Link)
 	return tell
+}
+
+// refusedMore takes back targets that there is no room for, or drops the lease if
+// it is new. It reports whether the owner is to be told.
+func (k *keeper) refusedMore(t *task, why error) (tell bool) {
+	if !t.told {
+		return k.refused(t, why)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.current(t)
+	if h == nil || h.step >= stepHold {
+		return false // there are others by now, or there is nothing more to say
+	}
+	h.lease.Targets, h.claims = h.written, h.claims.declare(h.written, false, time.Now())
+	k.push(h, stepHold) // there may be more to write than the targets
+	return true
 }
 
 // done drops a lease that is released.

@@ -10,14 +10,16 @@ import (
 
 func TestMemory(t *testing.T) {
 	storetest.Run(t, func(_ *testing.T, keep time.Duration) storetest.Store {
-		return NewMemory(MemoryConfig{Replica: wire.NewID[wire.ReplicaID](), Keep: keep})
+		return NewMemory(MemoryConfig{Replica: wire.NewID[wire.ReplicaID](), Keep: keep, TenantLimits: suiteLimits})
 	})
 }
+
+var suiteLimits = TenantLimits{Agents: storetest.TenantAgents, Targets: storetest.TenantTargets, Bytes: storetest.TenantBytes}
 
 func TestRedis(t *testing.T) {
 	server := storetest.StartRedis(t)
 	storetest.Run(t, func(t *testing.T, keep time.Duration) storetest.Store {
-		return open(t, RedisConfig{URL: server.URL(), Prefix: t.Name() + ":", Keep: keep})
+		return open(t, RedisConfig{URL: server.URL(), Prefix: t.Name() + ":", Keep: keep, TenantLimits: suiteLimits})
 	})
 }
 

@@ -53,7 +53,7 @@ func TestCluster(t *testing.T) {
 	cluster := storetest.StartCluster(t)
 	t.Run("suite", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T, keep time.Duration) storetest.Store {
-			return open(t, RedisConfig{URL: cluster.URL(), Prefix: t.Name() + ":", Keep: keep})
+			return open(t, RedisConfig{URL: cluster.URL(), Prefix: t.Name() + ":", Keep: keep, TenantLimits: suiteLimits})
 		})
 	})
 	t.Run("bus", func(t *testing.T) {

@@ -88,6 +88,7 @@ func (s *Redis) encode(t *task) int {
 		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist}
 	default:
 		details := marshalLease(l)
+		t.size = sizeIn(l, details)
 		t.call.script = s.scripts.hold
 		t.call.args = []any{
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
@@ -107,23 +108,31 @@ func marshalLease(l *wire.Lease) []byte {
 }
 
 // writeBatch runs the batch's calls and settles what they answer. The agents'
-// indexes are completed in the same pipeline, which heals one that was lost.
+// indexes and accounts are completed in the same pipeline, which heals one that was
+// lost.
 func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreEvents) bool {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	calls := make([]call, 0, len(batch)+1)
+	batch, whole := s.admit(ctx, batch, events)
+	if len(batch) == 0 {
+		s.keeper.setAway(!whole)
+		return whole
+	}
+	calls := make([]call, 0, len(batch)+2)
 	names := make(map[string][]any)
+	sizes := make(map[string][]any)
 	for i := range batch {
 		t := &batch[i]
 		calls = append(calls, t.call)
-		if t.step != stepRelease {
-			names[t.lease.Tenant] = append(names[t.lease.Tenant], t.lease.Agent)
+		if tenant := t.lease.Tenant; t.step != stepRelease {
+			names[tenant] = append(names[tenant], t.lease.Agent)
+			sizes[tenant] = append(sizes[tenant], t.lease.Agent, t.size.targets, t.size.bytes)
 		}
 	}
 	indexes := make(map[string]int, len(names)) // tenant: place in calls
 	for tenant, agents := range names {
 		indexes[tenant] = len(calls)
-		calls = append(calls, s.indexCall(tenant, agents))
+		calls = append(calls, s.indexCall(tenant, agents), s.accountCall(tenant, TenantLimits{}, sizes[tenant]))
 	}
 	claimed := make(map[int]int) // place in batch: in calls
 	now := time.Now()
@@ -163,14 +172,16 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 		}
 	}
 	s.keeper.setAway(succeeded == 0)
-	return succeeded == len(batch)
+	return whole && succeeded == len(batch)
 }
 
 // indexCall adds agents to their tenant's index. It outlives their records.
 func (s *Redis) indexCall(tenant string, agents []any) call {
-	keep := 2*s.config.Keep + time.Hour
-	return call{script: s.scripts.index, key: s.keys.index(tenant), args: append([]any{keep.Milliseconds()}, agents...)}
+	return call{script: s.scripts.index, key: s.keys.index(tenant), args: append([]any{s.indexKeep().Milliseconds()}, agents...)}
 }
+
+// indexKeep is how long what is kept of a tenant outlives its last change.
+func (s *Redis) indexKeep() time.Duration { return 2*s.config.Keep + time.Hour }
 
 // settle takes the directory's answer to one task. Its error says that there
 // was none.

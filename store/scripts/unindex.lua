@@ -1,13 +1,15 @@
 -- Takes agents without a record out of their tenant's index, KEYS[1], but for
 -- those added so recently that their record may be on its way.
--- ARGV: how recently (ms), then the names.
+-- ARGV: how recently (ms), then the names. Returns those that it has taken out.
 
 local time = redis.call('TIME')
 local before = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
+local out = {}
 for i = 2, #ARGV do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])
   if score and tonumber(score) < before then
     redis.call('ZREM', KEYS[1], ARGV[i])
+    out[#out + 1] = ARGV[i]
   end
 end
-return 1
+return out

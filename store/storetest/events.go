@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -32,7 +33,13 @@ func (e *Events) Callbacks() wire.StoreEvents {
 		Unheard:    func(to wire.ReplicaID) { e.add(UnheardOf(to)) },
 		Bus:        func(up bool) { e.add(BusIs(up)) },
 		Registered: func(link wire.LinkID, epoch uint64) { e.add(RegisteredAs(link)) },
-		Lost:       func(link wire.LinkID, why error) { e.add(LostTo(link, why)) },
+		Lost: func(link wire.LinkID, why error) {
+			if errors.As(why, new(*wire.LimitError)) {
+				e.add(OverLimit(link))
+				return
+			}
+			e.add(LostTo(link, why))
+		},
 	}
 }
 
@@ -41,6 +48,7 @@ func GapOf(from wire.ReplicaID) string          { return fmt.Sprintf("gap %s", f
 func UnheardOf(to wire.ReplicaID) string        { return fmt.Sprintf("unheard %s", to) }
 func BusIs(up bool) string                      { return fmt.Sprintf("bus %t", up) }
 func RegisteredAs(link wire.LinkID) string      { return fmt.Sprintf("registered %s", link) }
+func OverLimit(link wire.LinkID) string         { return fmt.Sprintf("over a limit %s", link) }
 func LostTo(link wire.LinkID, why error) string { return fmt.Sprintf("lost %s: %v", link, why) }
 
 func (e *Events) add(event string) {

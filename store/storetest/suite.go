@@ -29,8 +29,16 @@ type Store interface {
 // within bounds what a store does in the background.
 const within = 10 * time.Second
 
+// What one tenant may take in the stores of the suite.
+const (
+	TenantAgents  = 40
+	TenantTargets = 60
+	TenantBytes   = 40 << 10
+)
+
 // Run runs the suite. Open makes an empty store that keeps departed agents for
-// so long and is certain of what it holds; it does not run yet.
+// so long, has the limits above, and is certain of what it holds; it does not run
+// yet.
 func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 	cases := []struct {
 		name string
@@ -59,6 +67,9 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"an ephemeral agent that stopped is gone", time.Hour, testEphemeralStopped},
 		{"an ephemeral agent that was lost stays for now", time.Hour, testEphemeralLost},
 		{"a listing has all of the tenant's agents and no other", time.Hour, testList},
+		{"a tenant has no more agents than it may", time.Hour, testTenantAgents},
+		{"a tenant has no more targets than it may", time.Hour, testTenantTargets},
+		{"a tenant's targets take no more than they may", time.Hour, testTenantBytes},
 		{"only a departed agent can be forgotten", time.Hour, testForget},
 	}
 	for _, c := range cases {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
 )
 
 // config is the relay's environment; each name has FARSCRAPE_ before it.
@@ -47,6 +48,10 @@ type config struct {
 	AgentMaxTargets   int            `env:"AGENT_MAX_TARGETS" envDefault:"10000" help:"targets of an agent; one that declares more is not linked, and its log says why"`
 	AgentMaxLabels    int            `env:"AGENT_MAX_LABELS" envDefault:"32" help:"labels of a target, the same; at most 64"`
 	AgentMaxBytes     settings.Bytes `env:"AGENT_MAX_BYTES" envDefault:"2MiB" help:"an agent's targets, encoded, the same; at most 4MiB. In memory they take up to 13 times as much"`
+
+	TenantMaxAgents  int            `env:"TENANT_MAX_AGENTS" envDefault:"10000" help:"agents of a tenant, with those that departed and are listed; one more is refused by name. Of this and the next two, tokens for a pattern fill three quarters"`
+	TenantMaxTargets int            `env:"TENANT_MAX_TARGETS" envDefault:"100000" help:"targets of them all"`
+	TenantMaxBytes   settings.Bytes `env:"TENANT_MAX_BYTES" envDefault:"32MiB" help:"those targets, encoded: 100,000 with five labels have 19 MB. A listing takes 3.5 times as much memory while it is made, 13 times at worst"`
 
 	LinkMaxAge   time.Duration `env:"LINK_MAX_AGE" envDefault:"50m" help:"links are moved at this age, less up to 10 %; below what the platform cuts a WebSocket at"`
 	DrainTimeout time.Duration `env:"DRAIN_TIMEOUT" envDefault:"8s" help:"how long a stop may take: fits a grace period of 10 s"`
@@ -106,6 +111,7 @@ func (c *config) checkNumbers() error {
 	for name, n := range map[string]int64{
 		"SCRAPE_TIMEOUT": int64(c.ScrapeTimeout), "SCRAPE_MAX_TIMEOUT": int64(c.ScrapeMaxTimeout), "MAX_BODY": int64(c.MaxBody),
 		"MAX_INFLIGHT_TARGET": int64(c.MaxInflightTarget), "MAX_INFLIGHT_AGENT": int64(c.MaxInflightAgent),
+		"TENANT_MAX_AGENTS": int64(c.TenantMaxAgents), "TENANT_MAX_TARGETS": int64(c.TenantMaxTargets), "TENANT_MAX_BYTES": int64(c.TenantMaxBytes),
 		"LINK_MAX_AGE": int64(c.LinkMaxAge), "SD_KEEP": int64(c.SDKeep),
 	} {
 		if n <= 0 {
@@ -128,6 +134,10 @@ func (c *config) checkNumbers() error {
 		return fmt.Errorf("FARSCRAPE_DRAIN_TIMEOUT=%s: must be 2s or more", c.DrainTimeout)
 	}
 	return nil
+}
+
+func (c *config) tenantLimits() store.TenantLimits {
+	return store.TenantLimits{Agents: c.TenantMaxAgents, Targets: c.TenantMaxTargets, Bytes: int(c.TenantMaxBytes)}
 }
 
 func (c *config) checkURL() error {

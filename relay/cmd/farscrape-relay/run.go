@@ -125,7 +125,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		r.heard = make(chan struct{})
 		core.StoreUp = r.heard
 	} else {
-		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Grace: c.SDGrace, Registerer: r.metrics})
+		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Grace: c.SDGrace, TenantLimits: c.tenantLimits(), Registerer: r.metrics})
 		r.store, core.Directory, core.Bus = memory, memory, memory
 		log.Info("embedded store: exactly one replica; set FARSCRAPE_REDIS_URL to run more")
 	}
@@ -160,7 +160,7 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 		URL: string(url), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id,
 		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
 		Keys: func() store.Keyring { return r.keys.Current() }, SealedOnly: c.BusSeal == "always",
-		Logger: r.log, Registerer: r.metrics,
+		TenantLimits: c.tenantLimits(), Logger: r.log, Registerer: r.metrics,
 	})
 	switch {
 	case errors.Is(err, store.ErrLongPrefix):

@@ -1,0 +1,96 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// over registers a lease that there is no room for.
+func (b *bench) over(l wire.Lease, setting string) {
+	b.t.Helper()
+	_, err := b.Register(b.t.Context(), l)
+	var limit *wire.LimitError
+	if !errors.As(err, &limit) || limit.Setting != setting || limit.Value <= 0 {
+		b.t.Fatalf("register: got %v, want more than %s", err, setting)
+	}
+}
+
+// again makes a lease of a new link of the same instance.
+func again(l wire.Lease) wire.Lease {
+	l.Link = wire.NewID[wire.LinkID]()
+	return l
+}
+
+func targets(n int) (all []wire.Target) {
+	for i := range n {
+		all = append(all, wire.Target{Name: fmt.Sprint("t", i)})
+	}
+	return all
+}
+
+func testTenantAgents(t *testing.T, b *bench) {
+	var leases []wire.Lease
+	for i := range TenantAgents {
+		l := NewLease("t", fmt.Sprint("a", i))
+		l.Yielding = i < TenantAgents/4*3
+		b.register(l)
+		leases = append(leases, l)
+		if i == TenantAgents/4*3-1 { // there is room for tokens for a name only
+			l = NewLease("t", "pattern")
+			l.Yielding = true
+			b.over(l, "FARSCRAPE_TENANT_MAX_AGENTS")
+		}
+	}
+	late := NewLease("t", "late")
+	b.over(late, "FARSCRAPE_TENANT_MAX_AGENTS")
+	b.register(NewLease("other", "a")) // its tenant's room is its own
+	b.register(again(leases[0]))       // it is no more than before
+	if a := b.lookup(late.AgentKey); a != nil {
+		t.Errorf("who was refused is %+v", a)
+	}
+
+	b.Release(leases[1].Link, lost)
+	b.links(leases[1].AgentKey)
+	b.over(late, "FARSCRAPE_TENANT_MAX_AGENTS") // it is listed still
+	if err := b.Forget(t.Context(), leases[1].AgentKey); err != nil {
+		t.Fatal(err)
+	}
+	b.register(late)
+}
+
+func testTenantTargets(t *testing.T, b *bench) {
+	big, small := NewLease("t", "big"), NewLease("t", "small")
+	big.Targets, small.Targets = targets(TenantTargets-2), targets(1)
+	b.register(big)
+	small.Epoch = b.register(small)
+	late := NewLease("t", "late")
+	late.Targets = targets(2)
+	b.over(late, "FARSCRAPE_TENANT_MAX_TARGETS")
+
+	b.Update(small.Link, targets(3))
+	b.Await(t, within, OverLimit(small.Link))
+	if a := b.links(small.AgentKey, small.Link); len(a.Targets()) != 1 {
+		t.Errorf("targets are %v", a.Targets())
+	}
+	b.register(again(small))
+	b.Update(big.Link, targets(1))
+	WaitUntil(t, within, "there is room", func() bool {
+		_, err := b.Register(t.Context(), late)
+		return err == nil
+	})
+}
+
+func testTenantBytes(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	l.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes*3/4)}
+	b.register(l)
+	late := NewLease("t", "late")
+	late.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes/4)}
+	b.over(late, "FARSCRAPE_TENANT_MAX_BYTES")
+	late.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes/8)}
+	b.register(late)
+}
