@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -21,9 +20,9 @@ const missedFor = 2
 
 // noteAbsent returns who has gone: those who were alive once, and are not now.
 // r.mu is held.
-func (r *roster) noteAbsent(now living) (gone []wire.ReplicaID) {
+func (r *roster) noteAbsent() (gone []wire.ReplicaID) {
 	for id, o := range r.others {
-		if slices.Contains(now.replicas, id) {
+		if o.alive == r.counts {
 			continue
 		}
 		if o.dead++; o.dead >= missedFor {

@@ -51,7 +51,7 @@ func TestAKilledReplicaIsMissed(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	r := replicas(t, 1, RedisConfig{URL: server.URL()})[0]
-	d := newDouble(t, client(server), r, time.Hour)
+	d := newDouble(t, client(server), r, time.Minute)
 	if r.Has(storetest.UnheardOf(d.id)) {
 		t.Fatal("it is missed while it listens")
 	}
@@ -128,7 +128,7 @@ func testClusterKill(t *testing.T, cluster *storetest.RedisCluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDouble(t, redis.NewClusterClient(options), r, time.Hour)
+	d := newDouble(t, redis.NewClusterClient(options), r, time.Minute)
 	_ = d.sub.Close()
 	r.Await(t, 5*time.Second, storetest.UnheardOf(d.id))
 }

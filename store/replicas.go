@@ -18,6 +18,7 @@ type roster struct {
 
 	mu      sync.Mutex
 	living  living
+	counts  uint64                    // how often
 	others  map[wire.ReplicaID]*other // who was alive then, or may still be
 	allSeal time.Time                 // since when all of them say that they seal; zero: not all do
 	refused bool                      // an ACL forbids to ask who listens
@@ -26,7 +27,8 @@ type roster struct {
 
 // An other is what is known of another replica.
 type other struct {
-	dead, deaf int // for how many looks in a row it was not alive, or nobody listened to its inbox
+	alive      uint64 // the last count in which it was
+	dead, deaf int    // for how many looks in a row it was not alive, or nobody listened to its inbox
 	about      about
 	seals      time.Time // since when it says that it does; zero: not at all
 	mismatch   string    // the keys of its and ours that do not fit, as they were told
@@ -85,6 +87,7 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire
 	defer r.mu.Unlock()
 	r.first.Do(func() { close(r.counted) })
 	r.living = now
+	r.counts++
 	for _, id := range now.replicas {
 		if id == self {
 			continue
@@ -94,13 +97,13 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire
 			o = new(other)
 			r.others[id] = o
 		}
-		o.dead = 0
+		o.alive, o.dead = r.counts, 0
 		if about, said := now.about[id]; said {
 			o.says(about)
 		}
 	}
 	if steady {
-		gone = r.noteAbsent(now)
+		gone = r.noteAbsent()
 	}
 	r.noteSeals()
 	return gone

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store/storetest"
 )
 
@@ -27,6 +28,21 @@ func TestAloneIsKnownOrIsNot(t *testing.T) {
 	if second.Alone(ctx) {
 		t.Error("alone, as a Redis says that does not answer")
 	}
+}
+
+// TestNobodyLivesForEver: an entry that outlives every lease is not a replica's.
+func TestNobodyLivesForEver(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	server.Do("HSET", "p:replicas", string(wire.NewID[wire.ReplicaID]()), "9999999999999 1000")
+	server.Do("HSET", "p:replicas:about", string(wire.NewID[wire.ReplicaID]()), "9999999999999 {}")
+	r := replicas(t, 1, RedisConfig{URL: server.URL(), Prefix: "p:", Keys: ring(keyA)})[0]
+	if r.Replicas() != 1 || r.Links() != 0 {
+		t.Errorf("%d replicas, %d links", r.Replicas(), r.Links())
+	}
+	storetest.WaitUntil(t, within, "they are gone", func() bool {
+		return server.Do("HLEN", "p:replicas") == "1" && server.Do("HLEN", "p:replicas:about") == "1"
+	})
 }
 
 // TestWhatIsNoHashIsMended: nothing but the count would notice.

@@ -5,6 +5,7 @@
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local latest = now + tonumber(ARGV[2]) + 60000 -- no replica writes a later one
 local entry = string.format('%.0f %s', now + tonumber(ARGV[2]), ARGV[3])
 local set = redis.pcall('HSET', KEYS[1], ARGV[1], entry)
 if type(set) == 'table' and set.err then
@@ -18,7 +19,7 @@ local links, names = 0, {}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local expiry, held = string.match(all[i + 1], '^(%d+) (%d+)$')
-  if expiry and tonumber(expiry) >= now then
+  if expiry and tonumber(expiry) >= now and tonumber(expiry) <= latest then
     links = links + tonumber(held)
     names[#names + 1] = all[i]
   else
