@@ -21,9 +21,17 @@ const (
 	freshAbsent = 250 * time.Millisecond
 )
 
-// maxRoutes bounds the entries, and with them what a stranger who makes up
-// names can fill.
-const maxRoutes = 50_000
+const (
+	// maxRoutes bounds the entries, and with them what a stranger who makes up
+	// names can fill.
+	maxRoutes = 50_000
+	// maxRouteBytes bounds what the entries' target lists take in memory, by
+	// [wire.SizeOf]: enough for maxRoutes agents of a few targets each.
+	maxRouteBytes = 128 << 20
+	// heavyRoute is what an entry takes that is given up before any other: few
+	// agents have so many targets, and without them the others fit.
+	heavyRoute = 64 << 10
+)
 
 // expireStep bounds the entries that expire looks at, with each tick of the
 // heartbeat: some 50 µs, for which scrapes wait. Of a full cache, nine entries of
@@ -38,17 +46,20 @@ const lookupTimeout = time.Second
 type routeCache struct {
 	mu      sync.Mutex
 	entries map[wire.AgentKey]*routeEntry
+	heavy   map[wire.AgentKey]*routeEntry // those of them that are
+	bytes   int                           // of all entries
 }
 
 type routeEntry struct {
 	agent   *wire.Agent // nil: unknown
+	bytes   int         // that its target lists take
 	asked   time.Time   // when the directory said so
 	until   time.Time
 	lengths map[string]int64 // by target, in bytes
 }
 
 func newRouteCache() *routeCache {
-	return &routeCache{entries: make(map[wire.AgentKey]*routeEntry)}
+	return &routeCache{entries: make(map[wire.AgentKey]*routeEntry), heavy: make(map[wire.AgentKey]*routeEntry)}
 }
 
 // get returns what the directory said no longer ago than most.
@@ -84,20 +95,69 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 			fresh = freshShared
 		}
 	}
+	bytes := listBytes(agent)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
 	if e == nil {
-		if len(c.entries) >= maxRoutes {
-			for any := range c.entries { // as good as another
-				delete(c.entries, any)
-				break
-			}
-		}
 		e = &routeEntry{}
 		c.entries[k] = e
 	}
 	e.agent, e.asked, e.until = agent, now, now.Add(fresh)
+	c.bytes += bytes - e.bytes
+	if e.bytes = bytes; bytes >= heavyRoute {
+		c.heavy[k] = e
+	} else {
+		delete(c.heavy, k)
+	}
+	for len(c.entries) > 1 && (len(c.entries) > maxRoutes || c.bytes > maxRouteBytes) {
+		c.drop(c.other(k))
+	}
+}
+
+// other picks an entry to give up for k's: the heaviest, if memory is short.
+func (c *routeCache) other(k wire.AgentKey) (other wire.AgentKey) {
+	most := 0
+	if c.bytes > maxRouteBytes {
+		for h, e := range c.heavy {
+			if h != k && e.bytes > most {
+				other, most = h, e.bytes
+			}
+		}
+	}
+	if most > 0 {
+		return other
+	}
+	for other = range c.entries {
+		if other != k { // as good as another
+			break
+		}
+	}
+	return other
+}
+
+func (c *routeCache) drop(k wire.AgentKey) {
+	c.bytes -= c.entries[k].bytes
+	delete(c.entries, k)
+	delete(c.heavy, k)
+}
+
+// listBytes is what an agent's target lists take. Links that share one count it
+// once.
+func listBytes(agent *wire.Agent) (n int) {
+	if agent == nil {
+		return 0
+	}
+	n = wire.SizeOf(agent.Last.Targets)
+	var last *wire.Target
+	for i := range agent.Links {
+		targets := agent.Links[i].Targets
+		if len(targets) > 0 && &targets[0] != last {
+			last = &targets[0]
+			n += wire.SizeOf(targets)
+		}
+	}
+	return n
 }
 
 // forget makes the next scrape of the agent ask the directory. While that is
@@ -121,7 +181,7 @@ func (c *routeCache) expire(now time.Time) {
 			return
 		}
 		if now.Sub(e.until) > freshLinked || e.agent == nil && now.After(e.until) {
-			delete(c.entries, k)
+			c.drop(k)
 		}
 	}
 }

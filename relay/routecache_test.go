@@ -39,3 +39,39 @@ func TestExpirySparesWhatIsFresh(t *testing.T) {
 		t.Errorf("%d entries are left, the linked agent's: %t", len(c.entries), ok)
 	}
 }
+
+func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
+	c := newRouteCache()
+	now := time.Now()
+	linked := func(name string, targets int) wire.AgentKey {
+		k := wire.AgentKey{Tenant: "t", Agent: name}
+		list := make([]wire.Target, targets)
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Lease{{AgentKey: k, Targets: list}, {AgentKey: k, Targets: list}}}, now)
+		return k
+	}
+	for i := range 1000 {
+		linked(fmt.Sprint("small-", i), 5)
+	}
+	for round := range 5 {
+		for i := range 100 {
+			k := linked(fmt.Sprint("large-", i), 20_000)
+			if _, ok := c.get(k, now, freshLinked); !ok {
+				t.Fatalf("round %d: what was just asked for is given up", round)
+			}
+		}
+	}
+	if c.bytes > maxRouteBytes {
+		t.Errorf("%d bytes", c.bytes)
+	}
+	for i := range 1000 {
+		if _, ok := c.get(wire.AgentKey{Tenant: "t", Agent: fmt.Sprint("small-", i)}, now, freshLinked); !ok {
+			t.Fatal("a small route was given up for a large one")
+		}
+	}
+	for len(c.entries) > 0 {
+		c.expire(now.Add(time.Hour))
+	}
+	if c.bytes != 0 || len(c.heavy) != 0 {
+		t.Errorf("%d bytes and %d heavy routes are left of nothing", c.bytes, len(c.heavy))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"unsafe"
 )
 
 // MarshalTargets encodes a target list as TARGETS frames, each of which fits a
@@ -155,4 +156,19 @@ func (m interned) target(t *Target) {
 		labels[m.string(name)] = m.string(value)
 	}
 	t.Labels = labels
+}
+
+// SizeOf estimates what a decoded list takes in memory, in bytes, but for the text of
+// its labels, which is no longer than its encoding.
+func SizeOf(targets []Target) (n int) {
+	for i := range targets {
+		t := &targets[i]
+		n += int(unsafe.Sizeof(*t)) + len(t.Name) + len(t.Address) + len(t.Path)
+		if labels := len(t.Labels); labels > 8 {
+			n += 64 * labels // a table of up to twice as many places, of 33 bytes
+		} else if labels > 0 {
+			n += 320 // one group of eight places
+		}
+	}
+	return n
 }

@@ -93,6 +93,9 @@ func TestWhatATargetListCosts(t *testing.T) {
 		if heap > max(most*bytes, 512*len(decoded)) {
 			t.Errorf("%d labels a target: a list of %d bytes takes %d in memory", labels, bytes, heap)
 		}
+		if size := wire.SizeOf(decoded); size < heap*2/3 || size > heap*3/2 {
+			t.Errorf("%d labels a target: SizeOf is %d", labels, size)
+		}
 		runtime.KeepAlive(decoded)
 		runtime.KeepAlive(targets)
 	}
