@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -69,7 +70,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 // most of what an idle link costs. What does not fit passes them by.
 type hijacker struct {
 	http.ResponseWriter
-	socket net.Conn
+	socket *agentConn
 }
 
 // What a link's buffers hold, in bytes: most answers' frames up to their body,
@@ -87,11 +88,28 @@ func (h *hijacker) WriteHeader(status int) {
 	h.ResponseWriter.WriteHeader(status)
 }
 
-// A timedConn gives each write PeerTimeout: who has read nothing for so long is
-// dead.
-type timedConn struct{ net.Conn }
+// An agentConn bounds what its agent can do to a connection. It gives each write
+// PeerTimeout: who has read nothing for so long is dead. And it reads no more than
+// maxUnheard without a message's end: what is neither one's bytes nor, by far, its
+// framing.
+type agentConn struct {
+	net.Conn
+	unheard atomic.Int64 // bytes since the last message's end
+}
 
-func (c timedConn) Write(b []byte) (int, error) {
+const maxUnheard = 2 * wire.MaxMessage
+
+var errUnheard = errors.New("framing without messages")
+
+func (c *agentConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.unheard.Add(int64(n)) > maxUnheard {
+		return 0, errUnheard
+	}
+	return n, err
+}
+
+func (c *agentConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(wire.PeerTimeout)); err != nil {
 		return 0, err
 	}
@@ -104,13 +122,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.socket = conn
+	h.socket = &agentConn{Conn: conn}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what came with the request
-	in := io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	in := io.MultiReader(bytes.NewReader(bytes.Clone(early)), h.socket)
 	buffered := bufio.NewReaderSize(in, max(readAhead, len(early)))
 	_, _ = buffered.Peek(len(early))
-	timed := timedConn{conn}
-	return timed, bufio.NewReadWriter(buffered, bufio.NewWriterSize(timed, writeAhead)), nil
+	return h.socket, bufio.NewReadWriter(buffered, bufio.NewWriterSize(h.socket, writeAhead)), nil
 }
 
 // admitAgent decides from the request's head alone: nothing of an agent that

@@ -121,6 +121,31 @@ func TestAFloodOfWhatNobodyAskedForEndsTheLink(t *testing.T) {
 	}
 }
 
+func TestFramingWithoutMessagesEndsTheLink(t *testing.T) {
+	for name, c := range map[string]struct{ first, then []byte }{
+		"empty fragments": {[]byte{0x02, 0x80, 0, 0, 0, 0}, []byte{0x00, 0x80, 0, 0, 0, 0}},
+		"empty messages":  {nil, []byte{0x82, 0x80, 0, 0, 0, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newCluster(t, 1).replicas[0]
+				a := r.dial(dialOptions{})
+				a.silence()
+				_, _ = a.socket.Write(c.first)
+				n := 0
+				for start := time.Now(); time.Since(start) < 10*time.Second && n < 100_000; n++ {
+					if _, err := a.socket.Write(c.then); err != nil {
+						break
+					}
+				}
+				if n > 32<<10 {
+					t.Errorf("%d were read in 10 s", n)
+				}
+			})
+		})
+	}
+}
+
 func TestPingsOfTheLibraryAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCluster(t, 1).replicas[0]

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +19,8 @@ import (
 type link struct {
 	relay      *Relay
 	conn       *websocket.Conn
-	socket     net.Conn // beneath conn
-	visit      *visit   // owned by run
+	socket     *agentConn // beneath conn
+	visit      *visit     // owned by run
 	id         wire.LinkID
 	key        wire.AgentKey
 	claims     token.Claims
@@ -61,7 +60,7 @@ const (
 // as local only.
 const registerTimeout = time.Second
 
-func newLink(r *Relay, conn *websocket.Conn, socket net.Conn, v *visit, c token.Claims, remoteAddr string) *link {
+func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, c token.Claims, remoteAddr string) *link {
 	k := v.key
 	id := wire.NewID[wire.LinkID]()
 	l := &link{

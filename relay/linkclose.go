@@ -69,6 +69,9 @@ func (l *link) closeFor(err error) {
 	case errors.As(err, &refused):
 		l.log.Warn("agent refused", "err", refused)
 		l.closeSaying(wire.CauseRefused, refused.Error())
+	case errors.Is(err, errUnheard):
+		l.log.Warn("agent breaks the protocol", "err", errUnheard)
+		l.close(wire.CauseProtocol)
 	case errors.As(err, &protocol):
 		l.log.Warn("agent breaks the protocol", "err", protocol)
 		l.closeSaying(wire.CauseProtocol, protocol.Error())

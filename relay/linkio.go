@@ -37,6 +37,10 @@ func (l *link) read(handle func(wire.Frame) error) error {
 			return err
 		}
 	}
+	l.socket.unheard.Store(0)
+	if n == 0 {
+		l.owe(l.relay.arrivals.lists.idle())
+	}
 	for rest := buffer[:n]; len(rest) > 0; {
 		var f wire.Frame
 		if f, rest, err = wire.Next(rest); err == nil {
