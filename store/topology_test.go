@@ -8,6 +8,7 @@ import (
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -57,9 +58,12 @@ func TestCluster(t *testing.T) {
 		})
 	})
 	t.Run("bus", func(t *testing.T) {
-		all := replicas(t, 3, RedisConfig{URL: cluster.URL(), Prefix: "bus:"})
+		all := replicas(t, 3, RedisConfig{URL: cluster.URL(), Prefix: "bus:", Keys: ring(keyA)})
 		for _, to := range all[1:] {
 			exchange(t, all[0], to, 5000)
+		}
+		if n := testutil.ToFloat64(all[1].metrics.unsealing); n != 0 {
+			t.Errorf("%v replicas do not seal", n)
 		}
 	})
 	t.Run("kill", func(t *testing.T) { testClusterKill(t, cluster) })
