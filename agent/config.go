@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/farscrape/farscrape/relay/settings"
@@ -81,7 +80,7 @@ func (c *Config) headers() ([]wire.Field, error) {
 	if c.HeadersFile == "" {
 		return nil, nil
 	}
-	content, err := os.ReadFile(c.HeadersFile)
+	content, err := settings.ReadFile(c.HeadersFile)
 	if err != nil {
 		return nil, fmt.Errorf("FARSCRAPE_HEADERS_FILE: %w", err)
 	}

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"go.yaml.in/yaml/v2"
+
+	"github.com/farscrape/farscrape/relay/settings"
 )
 
 // declarations are the targets that the environment and the file declare, as
@@ -21,7 +22,7 @@ func (c *Config) declarations() ([]declaration, error) {
 	if c.TargetsFile == "" {
 		return all, nil
 	}
-	content, err := os.ReadFile(c.TargetsFile)
+	content, err := settings.ReadFile(c.TargetsFile)
 	if err != nil {
 		return nil, fmt.Errorf("FARSCRAPE_TARGETS_FILE: %w", err)
 	}

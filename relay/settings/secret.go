@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -17,7 +16,7 @@ func Secret(value, file, name string) ([]byte, error) {
 	case value != "" && file != "":
 		return nil, fmt.Errorf("%[1]s%[2]s and %[1]s%[2]s_FILE are both set: unset one", Prefix, name)
 	case file != "":
-		content, err := os.ReadFile(file)
+		content, err := ReadFile(file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && !filepath.IsAbs(file):
 			return nil, fmt.Errorf("%[1]s%[2]s_FILE: there is no such file. It is not shown, since it may be the secret itself, which belongs in the file or in %[1]s%[2]s", Prefix, name)

@@ -129,7 +129,7 @@ func (n *notices) errors() <-chan error {
 
 // fingerprint tells one content of a file from another, and from its absence.
 func fingerprint(file string) string {
-	content, err := os.ReadFile(file)
+	content, err := ReadFile(file)
 	if err != nil {
 		return "unreadable: " + err.Error()
 	}

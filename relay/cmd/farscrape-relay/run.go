@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 
@@ -231,7 +230,7 @@ func firstUp(bus func(up bool), up chan<- struct{}) func(bool) {
 // watchKeys takes new keys without a restart; bad ones it leaves alone.
 func (r *replica) watchKeys(ctx context.Context, c *config) {
 	settings.Watch(ctx, r.log, c.KeyFile, func() {
-		text, err := os.ReadFile(c.KeyFile)
+		text, err := settings.ReadFile(c.KeyFile)
 		if err == nil {
 			var ring *token.Keyring
 			if ring, err = token.ParseKeys(text); err == nil {
