@@ -31,7 +31,17 @@ func TestExportersThatAreToldWhomToAsk(t *testing.T) {
 	}
 	blackbox, blackboxPort := exporter("probe_success", "module")
 	snmp, snmpPort := exporter("ifHCInOctets", "module", "auth")
-	s.addAgent("edge-1", "FARSCRAPE_TARGETS=blackbox=http://"+blackbox+"/probe,snmp=http://"+snmp+"/snmp")
+	s.addAgent("edge-1", "FARSCRAPE_TARGETS_FILE="+writeFile(t, "targets.yaml", fmt.Sprintf(`targets:
+  - {name: blackbox, url: "http://%[1]s/probe", listed: false}
+  - {name: snmp, url: "http://%[2]s/snmp", listed: false}
+  - {name: snmp-own, url: "http://%[2]s/metrics"}
+`, blackbox, snmp)))
+	for _, mode := range []string{"path", "proxy"} {
+		list := get(t, s.edge().url("/sd?mode="+mode), "Authorization", "Bearer "+s.scraper)
+		if !strings.Contains(string(list.body), `"snmp-own"`) || strings.Contains(string(list.body), `"snmp"`) || strings.Contains(string(list.body), `"blackbox"`) {
+			t.Errorf("mode %s lists %s", mode, list.body)
+		}
+	}
 
 	jobs, err := os.ReadFile("../../deploy/prometheus/multi-target.yaml")
 	if err != nil {
