@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -17,8 +19,8 @@ import (
 // TenantLimits bound what the agents of one tenant take in the directory, those
 // that have departed with them for as long as they are listed. 0 is the default.
 //
-// An agent counts with one target list, whatever its links: the one that was
-// registered last. A list that is over is refused with a [wire.LimitError]; who
+// An agent counts with the target lists of its links, those that are the same as
+// one, and has no more than a quarter of the bytes. A list that is over is refused with a [wire.LimitError]; who
 // takes no more than before never is. A token for a pattern, which is good for
 // any number of names, gets no further than three quarters of each, so that
 // there is room for whoever has a token for its name.
@@ -62,7 +64,10 @@ func (l TenantLimits) over(what string, value int, yielding bool) error {
 	default:
 		e.Limit, e.Setting = l.Bytes, "FARSCRAPE_TENANT_MAX_BYTES"
 	}
-	if yielding {
+	switch {
+	case what == "lists":
+		e.What = "bytes of targets by all links (one agent fills 1/4)"
+	case yielding:
 		e.What += " (a pattern's token fills 3/4)"
 	}
 	return e
@@ -71,19 +76,34 @@ func (l TenantLimits) over(what string, value int, yielding bool) error {
 // A size is what a target list takes.
 type size struct{ targets, bytes int }
 
-func sizeOf(targets []wire.Target) size {
+// A sizedList is a target list as it is counted.
+type sizedList struct {
+	size
+	hash string
+}
+
+func sized(targets []wire.Target) sizedList {
 	b, err := json.Marshal(targets)
 	if err != nil {
 		panic(fmt.Sprintf("store: targets: %v", err)) // plain structs always marshal
 	}
-	return size{len(targets), len(b)}
+	return sizedList{size{len(targets), len(b)}, hashOf(b)}
 }
 
-// sizeIn is the size of a lease's targets, which end its details.
-func sizeIn(l *wire.Lease, details []byte) size {
-	const member = `,"targets":`
-	return size{len(l.Targets), len(details) - bytes.Index(details, []byte(member)) - len(member) - len("}")}
+// listIn is the JSON of a lease's targets, which end its details.
+func listIn(details []byte) []byte {
+	_, list, _ := bytes.Cut(details, []byte(`,"targets":`))
+	return list[:len(list)-len("}")]
 }
+
+// hashOf tells a list from others, at every replica.
+func hashOf(list []byte) string {
+	sum := sha256.Sum256(list)
+	return hex.EncodeToString(sum[:8])
+}
+
+// agentBytes is what the lists of one agent's links may take.
+func (l TenantLimits) agentBytes() int { return l.Bytes / 4 }
 
 // within reports whether s takes no more than other.
 func (s size) within(other size) bool { return s.targets <= other.targets && s.bytes <= other.bytes }
@@ -116,7 +136,7 @@ func (s *Redis) unaccountCall(tenant string, agents []any) call {
 func (s *Redis) admit(ctx context.Context, batch []task, events wire.StoreEvents) (admitted []task, whole bool) {
 	asking := make(map[account][]int) // places in batch
 	for i := range batch {
-		if t := &batch[i]; t.step == stepHold && !(t.told && t.size.within(t.counted)) {
+		if t := &batch[i]; t.step == stepHold && t.asks {
 			a := account{t.lease.Tenant, t.lease.Yielding}
 			asking[a] = append(asking[a], i)
 		}

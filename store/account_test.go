@@ -39,7 +39,7 @@ func TestAFullTenantIsTidied(t *testing.T) {
 		})
 	}
 	storetest.WaitUntil(t, within, "what they take is counted", func() bool {
-		n := sizeOf(storetest.NewLease("t", "a").Targets).bytes
+		n := sized(storetest.NewLease("t", "a").Targets).bytes
 		return server.Do("HGET", s.keys.usage("t"), "*") == fmt.Sprint(3, 3, 3*n)
 	})
 	if _, err := r.Register(t.Context(), storetest.NewLease("t", "more")); err == nil {

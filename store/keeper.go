@@ -40,8 +40,10 @@ type held struct {
 	cause  string    // of a release
 	sent   bool      // the directory may have an entry
 	due    time.Time // when to renew; zero: not in the directory
-	// written are the targets that the directory has, and counted what they take.
+	// written are the targets that the directory has, size what they take, and
+	// counted what all lists of the agent's links take.
 	written []wire.Target
+	size    size
 	counted size
 	told    uint64 // the epoch that the directory gave and the owner knows; 0: none
 	wait    chan<- outcome

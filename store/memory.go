@@ -51,7 +51,8 @@ type record struct {
 	cause   string       // and why
 	expires time.Time    // when a departed agent is forgotten
 	claims  claims
-	size    size // that it is counted with
+	lists   map[wire.LinkID]sizedList // of its leases
+	size    size                      // that it is counted with: all of them
 }
 
 // NewMemory makes a Memory.
@@ -83,7 +84,7 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := m.account(lease.AgentKey, r, sizeOf(lease.Targets), lease.Yielding); err != nil {
+	if err := m.account(r, &lease, lease.Targets, kept); err != nil {
 		return 0, err
 	}
 	if !known && (lease.Shared || lease.Yielding) {
@@ -183,7 +184,7 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 		if r.leases[i].Link != link {
 			continue
 		}
-		if err := m.account(r.leases[i].AgentKey, r, sizeOf(targets), r.leases[i].Yielding); err != nil {
+		if err := m.account(r, &r.leases[i], targets, r.leases); err != nil {
 			m.displace(loss{link, err})
 			return
 		}
@@ -208,6 +209,7 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 	i := slices.IndexFunc(r.leases, func(l wire.Lease) bool { return l.Link == link })
 	ephemeral := r.leases[i].Ephemeral
 	r.leases = slices.Delete(r.leases, i, i+1)
+	m.release(key, r, link)
 	if len(r.leases) > 0 {
 		return
 	}

@@ -16,9 +16,10 @@ type task struct {
 	cause string
 	call  call
 
-	claims  claims // of a hold
-	size    size   // of the targets
-	counted size   // of those that the directory has
+	claims claims // of a hold
+	size   size   // of the targets; of a renewal, of all lists of the agent's links
+	before size   // of those that the directory has
+	asks   bool   // there may be no room for it
 }
 
 // next takes the first task off the queue.
@@ -36,7 +37,7 @@ func (k *keeper) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, size: h.counted, counted: h.counted}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, size: h.counted, before: h.size}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -74,18 +75,18 @@ func (k *keeper) again(t *task) {
 }
 
 // renewed notes when to renew next.
-func (k *keeper) renewed(t *task, due time.Time) {
+func (k *keeper) renewed(t *task, taken size, due time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if h := k.current(t); h != nil {
-		h.due = due
+		h.due, h.counted = due, taken
 	}
 }
 
 // holding notes that the directory has the lease. It reports whether the owner
 // is to be told: its Register did not wait for the answer, or the epoch is
 // another.
-func (k *keeper) holding(t *task, epoch uint64, due time.Time) (tell bool) {
+func (k *keeper) holding(t *task, epoch uint64, taken size, due time.Time) (tell bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	h := k.current(t)
@@ -93,7 +94,7 @@ func (k *keeper) holding(t *task, epoch uint64, due time.Time) (tell bool) {
 		return false
 	}
 	h.lease.Epoch, h.due = epoch, due
-	h.counted, h.written = t.size, t.lease.Targets
+	h.written, h.size, h.counted = t.lease.Targets, t.size, taken
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch
 	k.answer(h, outcome{epoch: epoch})

@@ -88,11 +88,18 @@ func (s *Redis) encode(t *task) int {
 		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist}
 	default:
 		details := marshalLease(l)
-		t.size = sizeIn(l, details)
+		list := listIn(details)
+		t.size = size{len(l.Targets), len(list)}
+		t.asks = !(t.told && t.size.within(t.before))
+		most := 0
+		if t.asks {
+			most = s.config.TenantLimits.agentBytes()
+		}
 		t.call.script = s.scripts.hold
 		t.call.args = []any{
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
 			s.timing.lease.Milliseconds(), keep.Milliseconds(), details,
+			hashOf(list), t.size.targets, t.size.bytes, most,
 		}
 		return len(details) + len(t.claims)*claimSize
 	}
@@ -194,9 +201,10 @@ func (s *Redis) settle(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 	case stepRelease:
 		s.keeper.done(t)
 	case stepRenew:
-		switch reply, _ := cmd.Text(); reply {
+		reply, _ := cmd.Slice()
+		switch status, taken := parseRenewal(reply); status {
 		case "ok":
-			s.keeper.renewed(t, time.Now().Add(s.timing.renew))
+			s.keeper.renewed(t, taken, time.Now().Add(s.timing.renew))
 		case "gone":
 			s.log.Warn("a lease's record is gone from redis; writing all leases again", "agent", t.lease.AgentKey.String())
 			s.keeper.rewrite()
@@ -204,8 +212,11 @@ func (s *Redis) settle(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 			s.keeper.again(t)
 		}
 	case stepHold:
-		epoch, displaced, err := parseHold(cmd)
+		epoch, taken, displaced, err := parseHold(cmd)
 		switch {
+		case errors.Is(err, errOver):
+			s.refuse(t, "lists "+strconv.Itoa(taken.bytes), events)
+			return nil
 		case errors.Is(err, wire.ErrSuperseded), errors.Is(err, wire.ErrNameTaken):
 			if s.keeper.refused(t, err) {
 				events.Lost(t.lease.Link, err)
@@ -215,7 +226,7 @@ func (s *Redis) settle(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 			s.keeper.failed(t, err)
 			return err
 		}
-		if s.keeper.holding(t, epoch, time.Now().Add(s.timing.renew)) {
+		if s.keeper.holding(t, epoch, taken, time.Now().Add(s.timing.renew)) {
 			events.Registered(t.lease.Link, epoch)
 		}
 		for replica, links := range displaced {
@@ -247,29 +258,57 @@ func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
 	}
 }
 
+// errOver: the agent's lists would take more than they may.
+var errOver = errors.New("over")
+
+// parseRenewal reads renew.lua's reply.
+func parseRenewal(reply []any) (status string, taken size) {
+	if len(reply) == 0 {
+		return "", taken
+	}
+	status, _ = reply[0].(string)
+	if len(reply) == 3 {
+		taken, _ = parseSize(fmt.Sprint(reply[1]), fmt.Sprint(reply[2]))
+	}
+	return status, taken
+}
+
+func parseSize(targets, bytes string) (s size, err error) {
+	if s.targets, err = strconv.Atoi(targets); err == nil {
+		s.bytes, err = strconv.Atoi(bytes)
+	}
+	return s, err
+}
+
 // parseHold reads hold.lua's reply.
-func parseHold(cmd *redis.Cmd) (epoch uint64, displaced map[wire.ReplicaID][]wire.LinkID, err error) {
+func parseHold(cmd *redis.Cmd) (epoch uint64, taken size, displaced map[wire.ReplicaID][]wire.LinkID, err error) {
 	reply, err := cmd.StringSlice()
 	if err != nil {
-		return 0, nil, fmt.Errorf("hold: %w", err)
+		return 0, taken, nil, fmt.Errorf("hold: %w", err)
 	}
 	switch {
 	case len(reply) == 0:
-		return 0, nil, fmt.Errorf("hold: %w", errReply)
+		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
 	case reply[0] == "superseded":
-		return 0, nil, wire.ErrSuperseded
+		return 0, taken, nil, wire.ErrSuperseded
 	case reply[0] == "taken":
-		return 0, nil, wire.ErrNameTaken
-	case reply[0] != "ok" || len(reply)%2 != 0:
-		return 0, nil, fmt.Errorf("hold: %w", errReply)
+		return 0, taken, nil, wire.ErrNameTaken
+	case reply[0] == "over" && len(reply) == 2:
+		taken, _ = parseSize("0", reply[1])
+		return 0, taken, nil, errOver
+	case reply[0] != "ok" || len(reply) < 4 || len(reply)%2 != 0:
+		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
 	}
-	if epoch, err = strconv.ParseUint(reply[1], 10, 64); err != nil {
-		return 0, nil, fmt.Errorf("hold: %w", errReply)
+	if epoch, err = strconv.ParseUint(reply[1], 10, 64); err == nil {
+		taken, err = parseSize(reply[2], reply[3])
+	}
+	if err != nil {
+		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
 	}
 	displaced = make(map[wire.ReplicaID][]wire.LinkID)
-	for i := 2; i < len(reply); i += 2 {
+	for i := 4; i < len(reply); i += 2 {
 		replica := wire.ReplicaID(reply[i])
 		displaced[replica] = append(displaced[replica], wire.LinkID(reply[i+1]))
 	}
-	return epoch, displaced, nil
+	return epoch, taken, displaced, nil
 }

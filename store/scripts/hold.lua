@@ -11,13 +11,19 @@
 -- gives no place before others. An epoch that the directory has told, which the
 -- replica says and not the agent, stays.
 --
+-- An agent's links may have lists of their own: all together they take so much at
+-- the most.
+--
 -- ARGV: link, instance, epoch, whether the directory has told it (0: claimed),
--- replica, shared, yielding, lease (ms), keep after that (ms), the lease in JSON.
--- Returns {'ok', epoch, displaced replica, its link, …}, {'superseded'} or
--- {'taken'}.
+-- replica, shared, yielding, lease (ms), keep after that (ms), the lease in JSON,
+-- of its list a hash, the targets and the bytes, the most that the agent's lists may
+-- take (bytes; 0: anything).
+-- Returns {'ok', epoch, the targets and the bytes of the agent's lists, displaced
+-- replica, its link, …}, {'superseded'}, {'taken'} or {'over', bytes}.
 
 local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[5],
-  shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = now + tonumber(ARGV[8]), seen = now}
+  shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = now + tonumber(ARGV[8]), seen = now,
+  list = {hash = ARGV[11], targets = tonumber(ARGV[12]), bytes = tonumber(ARGV[13])}}
 local told = ARGV[4] == '1'
 local links = readLinks(true)
 
@@ -65,11 +71,16 @@ end
 if refusal then
   return {refusal}
 end
+local targets, bytes = taken(kept)
+local most = tonumber(ARGV[14])
+if most > 0 and bytes > most then
+  return {'over', number(bytes)}
+end
 if claimed and (me.shared or me.yielding) then
   me.epoch = fresh
 end
 
-local reply = {'ok', number(me.epoch)}
+local reply = {'ok', number(me.epoch), number(targets), number(bytes)}
 for _, l in ipairs(past) do redis.call('HDEL', KEYS[1], 'd:' .. l.link) end
 for _, l in ipairs(displaced) do
   redis.call('HDEL', KEYS[1], 'd:' .. l.link)

@@ -6,7 +6,8 @@
 --
 -- with times in milliseconds of Redis's clock. A link is live until its expiry.
 -- "d:" and the link's ID name the rest of its lease. "yielding" names the links
--- whose token is for a pattern, a space after each. "seen" and "close" say when
+-- whose token is for a pattern, a space after each, and "lists" has a line for
+-- each link, "link hash targets bytes", on its list of targets. "seen" and "close" say when
 -- and why the last live link was released.
 
 local time = redis.call('TIME')
@@ -14,7 +15,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function number(n) return string.format('%.0f', n) end
 
-local wasYielding = '' -- the field, as readLinks found it
+local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
 
 -- readLinks returns the record's links, and whether there is something under the
 -- key that is no record. It goes if the script is about to write one.
@@ -29,13 +30,18 @@ local function readLinks(toWrite)
     return links, true
   end
   wasYielding = field or ''
+  wasLists = redis.call('HGET', KEYS[1], 'lists') or ''
+  local lists = {}
+  for link, hash, targets, bytes in string.gmatch(wasLists, '(%S+) (%S+) (%d+) (%d+)\n') do
+    lists[link] = {hash = hash, targets = tonumber(targets), bytes = tonumber(bytes)}
+  end
   for line in string.gmatch(redis.call('HGET', KEYS[1], 'links') or '', '[^\n]+') do
     local link, epoch, expiry, seen, shared, instance, replica =
       string.match(line, '^(%S+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+)$')
     if link and tonumber(epoch) < 2^53 then
       links[#links + 1] = {link = link, epoch = tonumber(epoch), expiry = tonumber(expiry),
         seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica,
-        yielding = string.find(wasYielding, link .. ' ', 1, true) ~= nil}
+        list = lists[link], yielding = string.find(wasYielding, link .. ' ', 1, true) ~= nil}
     end
   end
   return links
@@ -44,6 +50,19 @@ end
 local function younger(a, b)
   if a.epoch ~= b.epoch then return a.epoch > b.epoch end
   return a.instance > b.instance
+end
+
+-- taken is how many targets, and bytes, the lists of live links have: the same list
+-- of several is one.
+local function taken(links)
+  local seen, targets, bytes = {}, 0, 0
+  for _, l in ipairs(links) do
+    if l.list and l.expiry > now and not seen[l.list.hash] then
+      seen[l.list.hash] = true
+      targets, bytes = targets + l.list.targets, bytes + l.list.bytes
+    end
+  end
+  return targets, bytes
 end
 
 -- writeLinks keeps the live links, and of the others only the newest of all, so
@@ -55,18 +74,22 @@ local function writeLinks(links)
       newest = l
     end
   end
-  local lines, yielding = {}, ''
+  local lines, yielding, lists = {}, '', ''
   for _, l in ipairs(links) do
     if l.expiry > now or l == newest then
       lines[#lines + 1] = table.concat({l.link, number(l.epoch), number(l.expiry), number(l.seen),
         l.shared and '1' or '0', l.instance, l.replica}, ' ')
       if l.yielding then yielding = yielding .. l.link .. ' ' end
+      if l.list then
+        lists = lists .. table.concat({l.link, l.list.hash, number(l.list.targets), number(l.list.bytes)}, ' ') .. '\n'
+      end
     else
       redis.call('HDEL', KEYS[1], 'd:' .. l.link)
     end
   end
   redis.call('HSET', KEYS[1], 'links', table.concat(lines, '\n'))
   if yielding ~= wasYielding then redis.call('HSET', KEYS[1], 'yielding', yielding) end
+  if lists ~= wasLists then redis.call('HSET', KEYS[1], 'lists', lists) end
 end
 
 -- keepFor lets the record go in so many milliseconds.

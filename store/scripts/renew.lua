@@ -2,8 +2,8 @@
 -- hold.lua, which looks for conflicts.
 --
 -- ARGV: link, instance, lease (ms), keep after that (ms).
--- Returns 'ok'; 'missing' if the record has no such live lease, or is none;
--- 'gone' if there is nothing.
+-- Returns {'ok', the targets and the bytes of the agent's lists}; {'missing'} if the record has no such live lease, or is none;
+-- {'gone'} if there is nothing.
 
 local links, foreign = readLinks()
 for _, l in ipairs(links) do
@@ -11,7 +11,8 @@ for _, l in ipairs(links) do
     l.expiry, l.seen = now + tonumber(ARGV[3]), now
     writeLinks(links)
     keepFor(tonumber(ARGV[3]) + tonumber(ARGV[4]))
-    return 'ok'
+    local targets, bytes = taken(links)
+    return {'ok', number(targets), number(bytes)}
   end
 end
-return (foreign or #links > 0) and 'missing' or 'gone'
+return {(foreign or #links > 0) and 'missing' or 'gone'}

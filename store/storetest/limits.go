@@ -85,12 +85,42 @@ func testTenantTargets(t *testing.T, b *bench) {
 }
 
 func testTenantBytes(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
-	l.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes*3/4)}
-	b.register(l)
+	list := func(bytes int) []wire.Target {
+		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat("x", bytes)}}}
+	}
+	for i := range 4 {
+		l := NewLease("t", fmt.Sprint("a", i))
+		l.Targets = list(TenantBytes / 5)
+		b.register(l)
+	}
 	late := NewLease("t", "late")
-	late.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes/4)}
+	late.Targets = list(TenantBytes / 5)
 	b.over(late, "FARSCRAPE_TENANT_MAX_BYTES")
-	late.Targets[0].Labels = map[string]string{"a": strings.Repeat("x", TenantBytes/8)}
+	late.Targets = list(TenantBytes / 10)
 	b.register(late)
+}
+
+// testAgentBytes: the same list by many links is one, and others add up.
+func testAgentBytes(t *testing.T, b *bench) {
+	l := NewLease("t", "a")
+	list := func(fill string) []wire.Target {
+		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat(fill, TenantBytes/10)}}}
+	}
+	l.Targets = list("x")
+	for range 4 {
+		l = again(l)
+		b.register(l)
+	}
+	other := again(l)
+	other.Targets = list("y")
+	b.register(other)
+	third := again(l)
+	third.Targets = list("z")
+	b.over(third, "FARSCRAPE_TENANT_MAX_BYTES")
+	b.Release(other.Link, drained)
+	WaitUntil(t, within, "there is room again", func() bool {
+		_, err := b.Register(t.Context(), third)
+		return err == nil
+	})
+	b.register(again(l))
 }

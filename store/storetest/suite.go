@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"a tenant has no more agents than it may", time.Hour, testTenantAgents},
 		{"a tenant has no more targets than it may", time.Hour, testTenantTargets},
 		{"a tenant's targets take no more than they may", time.Hour, testTenantBytes},
+		{"an agent takes no more by many links", time.Hour, testAgentBytes},
 		{"only a departed agent can be forgotten", time.Hour, testForget},
 	}
 	for _, c := range cases {
