@@ -71,7 +71,7 @@ func relayAsks() []attack {
 			}
 			return seen + "; the target got none of them"
 		}},
-		asks("time-none", "a REQUEST with a millisecond left", "END deadline"+"; targets asked 1 times", wire.Request{Target: slow, Remaining: time.Millisecond, Credit: 1}),
+		asks("time-none", "a REQUEST with 50 ms left", "END deadline; targets asked 1 times", wire.Request{Target: slow, Remaining: 50 * time.Millisecond, Credit: 1}),
 		says("text", "a text message", protocol, func(l *hostileLink) { _ = l.conn.Write(l.Ctx, websocket.MessageText, []byte("x")) }),
 		says("garbage", "a message that is no frame", protocol, func(l *hostileLink) { l.write([]byte("x")) }),
 		says("message-of-65537", "a message of 65,537 bytes", protocol, func(l *hostileLink) { l.write(make([]byte, 65_537)) }),
