@@ -153,9 +153,10 @@ func (l listLimits) takes(n float64) time.Duration {
 }
 
 const (
-	// maxRest is how long a link may have to wait for its turn: one that owes
-	// more is closed.
-	maxRest = wire.PeerTimeout
+	// maxRest is how long a link may have to wait for its turn, more than for a
+	// list of the largest size: one that owes more is closed. While it waits
+	// nobody would see that its agent is gone.
+	maxRest = 5 * time.Second
 	// maxDebt bounds how long an agent that was closed for it has to wait.
 	maxDebt = time.Minute
 )

@@ -22,28 +22,20 @@ func (l *link) unasked() {
 	}
 }
 
-// restFor is how long a link rests at a time: its agent, which may not speak, is
-// held alive.
-const restFor = 5 * time.Second
-
 // rest waits for the agent's turn, and reads nothing meanwhile: what comes waits
-// in the connection, and then the agent does. It fails if that would take too
-// long.
+// in the connection, and then the agent does. Its silence is ours. It fails if the
+// turn is too far off.
 func (l *link) rest() error {
 	if l.pause > maxRest {
 		return &protocolError{errors.New("more than an agent may send that no scrape has asked for")}
 	}
-	for l.pause > 0 {
-		d := min(l.pause, restFor)
-		turn := time.NewTimer(d)
-		select {
-		case <-turn.C:
-		case <-l.hungUp:
-			turn.Stop()
-			return nil // the next read fails
-		}
-		l.pause -= d
-		l.heard.Store(int64(l.relay.clock.now()))
+	turn := time.NewTimer(l.pause)
+	defer turn.Stop()
+	select {
+	case <-turn.C:
+	case <-l.hungUp: // the next read fails
 	}
+	l.pause = 0
+	l.heard.Store(int64(l.relay.clock.now()))
 	return nil
 }
