@@ -11,9 +11,10 @@
 // braces keep it in one slot of a Cluster. Its field "links" has a line for
 // each link with its epoch and expiry, and "d:" and a link's ID name the rest
 // of that lease, in JSON; "yielding" names the links whose token is for a
-// pattern, and "lists" has the hash and the size of each link's target list. All changes are made by the scripts in scripts/, which
-// judge expiry by Redis's own clock: the clocks of replicas do not count. A
-// departed agent keeps the line of its newest link, expired, until the key goes.
+// pattern, and "lists" has the hash and the size of each link's target list. All
+// changes are made by the scripts in scripts/, which judge expiry by Redis's own
+// clock: the clocks of replicas do not count. A departed agent keeps the line of its
+// newest link, expired, until the key goes.
 //
 // What could not be renewed is not known to be gone. While Redis takes no writes,
 // being full or away, the leases that run out count as live all the same, for an
