@@ -79,6 +79,17 @@ func answerAttacks() []attack {
 			return "over the bus " + t.scrape(1, attacker, small).String()
 		}},
 		never(),
+		{name: "answer-endless", sent: "a body without an end, within the credit", expected: "over the bus 200 cut, closed", run: func(t *trial) string {
+			t.link(0, guise{}).answers(endless)
+			return "over the bus " + t.scrape(1, attacker, small).String()
+		}},
+		{name: "answer-link-cut", sent: "HEAD, a part of the body, and then the link's end", expected: "503 agent_offline", run: func(t *trial) string {
+			t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
+				p.send(head(f, http.StatusOK), data(f, 10))
+				_ = p.socket.Close()
+			})
+			return t.scrape(0, attacker, small).String()
+		}},
 		answers("ack-only", "ACK, and no more", "504 deadline", func(p *peer, f wire.Frame) { p.send(reply(f, wire.TypeAck, nil)) }),
 		answers("drip", "a byte a second", "504 deadline", drip),
 		fieldAttack("hop-by-hop", "fields that Connection names, and other hop-by-hop ones",
@@ -98,6 +109,31 @@ func never() attack {
 		t.link(0, guise{}).answers(func(*peer, wire.Frame) {})
 		return t.both(attacker, small)
 	}}
+}
+
+// endless sends as much as it may, and goes on with every CREDIT.
+func endless(p *peer, f wire.Frame) {
+	q, err := wire.ParseRequest(f.Payload)
+	if err != nil {
+		return
+	}
+	p.send(head(f, http.StatusOK))
+	go func() {
+		for left := int64(q.Credit); ; {
+			for ; left > 0; left -= 32 << 10 {
+				p.send(reply(f, wire.TypeData, make([]byte, min(left, 32<<10))))
+			}
+			left = 0
+			select {
+			case more := <-p.credit:
+				left += more
+			case <-time.After(3 * time.Second):
+				return
+			case <-p.ended:
+				return
+			}
+		}
+	}()
 }
 
 // drip sends HEAD and a byte a second.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -46,6 +47,7 @@ func listAttacks() []attack {
 		lists("not-json", "a list that is no JSON", `{`),
 		lists("deep-json", "60,000 brackets", strings.Repeat("[", 60_000)),
 		lists("labels-65", "65 labels of a target", `{"name":"a","labels":{`+labels(65)+`}}`),
+		{name: "list-two-paths", sent: "two paths on one port; then /sd?mode=proxy", expected: "2 targets, 2 identities", run: twoPaths},
 		made("10001", "10,001 targets", "4008 refused", func() []wire.Target { return manyTargets(10_001, 0) }),
 		{name: "list-endless", sent: "a list that goes on for ever", expected: "4008 refused", run: func(t *trial) string {
 			p, seen := t.upgrade(0, guise{})
@@ -89,6 +91,33 @@ func listAttacks() []attack {
 				return t.timedPages()
 			}},
 	}
+}
+
+// twoPaths counts the series' identities that discovery gives two targets, which
+// Prometheus would mix up if they were one.
+func twoPaths(t *trial) string {
+	t.link(0, guise{targets: []wire.Target{{Name: "a", Scheme: "http", Port: 9100, Path: "/a"}, {Name: "b", Scheme: "http", Port: 9100, Path: "/b"}}})
+	t.Wait(listings)
+	var groups []struct {
+		Targets []string          `json:"targets"`
+		Labels  map[string]string `json:"labels"`
+	}
+	if err := json.Unmarshal(t.get("/sd?mode=proxy&agent="+attacker).body, &groups); err != nil {
+		return err.Error()
+	}
+	targets, identities := 0, make(map[string]bool)
+	for _, g := range groups {
+		if g.Labels["__metrics_path__"] != "/a" && g.Labels["__metrics_path__"] != "/b" {
+			continue
+		}
+		targets++
+		instance := g.Labels["instance"]
+		if instance == "" && len(g.Targets) == 1 {
+			instance = g.Targets[0]
+		}
+		identities[instance] = true
+	}
+	return fmt.Sprintf("%d targets, %d identities", targets, len(identities))
 }
 
 // labels are so many of one target's, as JSON has them.

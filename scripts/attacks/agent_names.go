@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -150,13 +151,7 @@ func afterFreeze(t *trial) string {
 // up whose it is.
 func whileRedisIsAway(t *trial) string {
 	t.stack.redis.Pause()
-	resumed := false
-	resume := func() {
-		if !resumed {
-			t.stack.redis.Resume()
-			resumed = true
-		}
-	}
+	resume := sync.OnceFunc(t.stack.redis.Resume)
 	t.Cleanup(resume)
 	t.Wait(3 * time.Second)
 	_, seen := t.tryLink(0, guise{name: "victim", pattern: "vic*"})

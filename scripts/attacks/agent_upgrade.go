@@ -49,6 +49,7 @@ func upgradeAttacks() []attack {
 		asking("upgrade-no-upgrade", "no Upgrade", "GET /agent/connect HTTP/1.1\nHost: x\nAuthorization: Bearer {agent}\nFarscrape-Agent: "+attacker+"\nSec-WebSocket-Protocol: farscrape.v1\n\n", "426 bad_request"),
 		asking("upgrade-post", "an upgrade by POST", strings.Replace(raw, "GET", "POST", 1)+key+"Sec-WebSocket-Version: 13\n\n", "405 method"),
 		asking("upgrade-body", "an upgrade with a body", raw+key+"Sec-WebSocket-Version: 13\nContent-Length: 5\n\nhello", "400 bad_request, closed"),
+		asking("upgrade-early-bytes", "an upgrade, and a text message before its 101", raw+key+"Sec-WebSocket-Version: 13\n\n{TEXT}", "101 -, closed"),
 		{name: "upgrade-bad-tokens", sent: "1,000 upgrades with a token that is none", expected: "1000 × 401 unauthorized", run: func(t *trial) string {
 			return t.many(1000, 4, func(int) string {
 				_, seen := t.upgrade(0, guise{token: "eyJub25l.none.none"})

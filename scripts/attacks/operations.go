@@ -57,6 +57,13 @@ func operationAttacks() []attack {
 		{name: "origin-form-alone", sent: "ORIGIN_FORM=addresses, and no host that is the relay's", expected: "exit 1, which names FARSCRAPE_OWN_HOSTS", run: func(t *trial) string {
 			return t.exits("FARSCRAPE_OWN_HOSTS", relay, "FARSCRAPE_LISTEN=127.0.0.1:0", "FARSCRAPE_ORIGIN_FORM=addresses")
 		}},
+		{name: "split-listeners", sent: "a scrape, /sd and /metrics where only agents come in", expected: "404 agent_unknown, 404 agent_unknown, 404 agent_unknown", plan: plan{split: true}, run: func(t *trial) string {
+			var all []string
+			for _, path := range []string{"/scrape/victim/t", "/sd", "/metrics"} {
+				all = append(all, t.raw(t.stack.replicas[0].addr, t.fill(request("GET "+path, "{auth}"))).String())
+			}
+			return strings.Join(all, ", ")
+		}},
 		{name: "sighup", sent: "SIGHUP to a replica and to an agent", expected: "both run; 200 victim/t", run: func(t *trial) string {
 			victim := t.stack.agents[2]
 			t.stack.replicas[0].Signal(syscall.SIGHUP)

@@ -51,6 +51,7 @@ type peer struct {
 	ended   chan struct{}
 	status  string        // why, once it has ended
 	over    chan struct{} // closed with the trial
+	credit  chan int64    // what came by CREDIT, of whatever scrape
 
 	mu     sync.Mutex
 	answer func(*peer, wire.Frame) // to a REQUEST; nil: a small body
@@ -85,7 +86,7 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 	for name, values := range g.fields {
 		header[name] = values
 	}
-	p = &peer{trial: t, guise: g, welcome: make(chan *wire.Welcome, 16), ended: make(chan struct{}), over: make(chan struct{})}
+	p = &peer{trial: t, guise: g, welcome: make(chan *wire.Welcome, 16), ended: make(chan struct{}), over: make(chan struct{}), credit: make(chan int64, 1000)}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
 		p.socket, err = new(net.Dialer).DialContext(ctx, network, addr)
 		return p.socket, err
@@ -221,6 +222,13 @@ func (p *peer) take(f wire.Frame) {
 		if w, err := wire.ParseWelcome(f.Payload); err == nil {
 			select {
 			case p.welcome <- w:
+			default:
+			}
+		}
+	case wire.TypeCredit:
+		if n, err := wire.ParseCredit(f.Payload); err == nil {
+			select {
+			case p.credit <- int64(n):
 			default:
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -55,7 +56,8 @@ func redisAttacks() []attack {
 				publish(e.Append(nil))
 			}
 		}),
-		{name: "bus-request", sent: "a REQUEST for an agent, in a replica's name, by one without the key", expected: "the target was asked 0 times", run: forgeRequest},
+		{name: "bus-request", sent: "a REQUEST for an agent, in a replica's name, by one without the key", expected: "the target was asked 0 times", run: func(t *trial) string { return t.forgeRequest(wire.DefaultTenant) }},
+		{name: "bus-request-of-tenant", sent: "the same, of another tenant", expected: "the target was asked 0 times", run: func(t *trial) string { return t.forgeRequest(otherTenant) }},
 		{name: "bus-replayed", sent: "each envelope of a second once more, to its receiver and to the other", expected: "200 victim/t; over the bus 200 victim/t", run: replay},
 		writes("wrong-type", "a string where an agent's record is", listed("named in the log"), func(t *trial, c *redis.Client) string {
 			t.Must(c.Set(t.Ctx, "farscrape:agent:{default/wrong}", "x", 0).Err())
@@ -137,6 +139,17 @@ func redisAttacks() []attack {
 			}
 			return "all listed again within 3 s"
 		}},
+		{name: "redis-hangs-open", sent: "Redis hangs for 6 s, where scrapers need no token and there is no PUBLIC_URL", expected: "20 × 200 victim/t", plan: plan{split: true, noAuth: true, apart: true}, breaks: true, bound: bound{pages: true}, run: func(t *trial) string {
+			t.stack.redis.Pause()
+			resume := sync.OnceFunc(t.stack.redis.Resume)
+			t.Cleanup(resume)
+			seen := t.many(20, 1, func(int) string {
+				t.Wait(300 * time.Millisecond)
+				return t.scrape(0, "victim", small).String()
+			})
+			resume()
+			return seen
+		}},
 		{name: "redis-out-of-memory", sent: "Redis takes no writes for 19 s", expected: "named in the log; 200 victim/t; over the bus 200 victim/t", breaks: true, run: func(t *trial) string {
 			c := t.redis()
 			t.Must(c.ConfigSet(t.Ctx, "maxmemory", "1").Err())
@@ -200,7 +213,7 @@ func (t *trial) record(c *redis.Client, agent string, targets []wire.Target) {
 
 // forgeRequest takes from Redis all that a REQUEST needs, and sends it to the
 // replica that holds the agent, in the other's name.
-func forgeRequest(t *trial) string {
+func (t *trial) forgeRequest(tenant string) string {
 	c := t.redis()
 	fields := c.HGetAll(t.Ctx, "farscrape:agent:{default/mate}").Val()
 	line := strings.Fields(fields["links"])
@@ -212,7 +225,7 @@ func forgeRequest(t *trial) string {
 		if from == owner {
 			continue
 		}
-		q := wire.Request{Remaining: 5 * time.Second, Credit: 1 << 14, Link: wire.LinkID(line[0]), Tenant: wire.DefaultTenant, Agent: "mate", Target: subtree, Rest: "forged"}
+		q := wire.Request{Remaining: 5 * time.Second, Credit: 1 << 14, Link: wire.LinkID(line[0]), Tenant: tenant, Agent: "mate", Target: subtree, Rest: "forged"}
 		f := wire.Frame{Type: wire.TypeRequest, Attempt: 1, Scrape: wire.NewScrapeID(), Payload: q.Append(nil)}
 		for seq := range uint64(3) {
 			e := wire.Envelope{Kind: wire.EnvelopeFrames, Stream: uint64(time.Now().UnixNano()) + seq, Seq: 1, From: from, Frames: f.Append(nil)}

@@ -158,7 +158,7 @@ func readAnswer(reader *bufio.Reader, method string) (o outcome) {
 func (t *trial) fill(request string) string {
 	r := t.stack.replicas[0]
 	return strings.NewReplacer(
-		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r", "{TLS}", "\x16\x03\x01\x00\xff",
+		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r", "{TLS}", "\x16\x03\x01\x00\xff", "{TEXT}", "\x81\x82\x00\x00\x00\x00hi",
 		"{auth}", "Authorization: Bearer "+t.token, "{token}", t.token,
 		"{other}", t.stack.scraperToken(otherTenant), "{relay}", r.edge,
 		"{port}", t.stack.targets.port(), "{agent}", t.stack.mint(token.Claims{Role: token.Agent, Name: attacker}), "{relay-port}", r.edge[strings.LastIndexByte(r.edge, ':')+1:],

@@ -49,6 +49,7 @@ func tokenAttacks() []attack {
 		shown("token-other-audience", "another's aud", no, func(t *trial) string {
 			return t.forge(jwt.SigningMethodHS256, []byte(rig.Key), claims(jwt.MapClaims{"aud": "grafana"}))
 		}),
+		shown("token-in-two-parts", "two tokens in one field", no, func(t *trial) string { return t.token + ", " + t.token }),
 		shown("token-expired", "an expired one", no, func(t *trial) string {
 			return t.forge(jwt.SigningMethodHS256, []byte(rig.Key), claims(jwt.MapClaims{"exp": float64(time.Now().Add(-time.Minute).Unix())}))
 		}),
@@ -67,6 +68,11 @@ func tokenAttacks() []attack {
 		shown("token-of-other-agents", "a token for other agents", "404 agent_unknown", func(t *trial) string {
 			return t.stack.mint(token.Claims{Role: token.Scraper, Name: "attacks", Agents: "edge-*"})
 		}),
+		{name: "token-as-basic-user", sent: "a token as Basic's user, in both modes, as scrapers have it that hide passwords", expected: "200 victim/t; 200 victim/t", run: func(t *trial) string {
+			user := "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(t.token+":<secret>"))
+			return t.send("GET /scrape/victim/t HTTP/1.1\nHost: x\n"+user+"\n\n").String() + "; " +
+				t.send("GET http://victim:{port}/victim/t HTTP/1.1\nHost: x\nProxy-"+user+"\n\n").String()
+		}},
 		asking("metrics-elsewhere", "/metrics by nobody, where OPS_LISTEN has it", "GET /metrics HTTP/1.1\nHost: {relay}\n\n", "404 agent_unknown"),
 		asking("pprof", "/debug/pprof/ where scrapers come in", "GET /debug/pprof/ HTTP/1.1\nHost: {relay}\n{auth}\n\n", "404 agent_unknown"),
 		asking("sd-without-token", "/sd by nobody", "GET /sd HTTP/1.1\nHost: {relay}\n\n", no),
@@ -112,6 +118,10 @@ func leakAttacks() []attack {
 			return o.String() + "; " + leaked(t.stack.targets.got("victim", small).Header)
 		}})
 	}
+	all = append(all, attack{name: "leak-proxy-authorization", sent: "as Proxy-Authorization, which admits", expected: "200 victim/t; no token at the target", run: func(t *trial) string {
+		o := t.send("GET http://victim:{port}/victim/t HTTP/1.1\nHost: x\nProxy-Authorization: Bearer {token}\n\n")
+		return o.String() + "; " + leaked(t.stack.targets.got("victim", small).Header)
+	}})
 	return append(all, attack{name: "leak-foreign", sent: "a password of the target's own", expected: "200 victim/t; Basic dXNlcjpwYXNz at the target", run: func(t *trial) string {
 		o := t.send("GET http://victim:{port}/victim/t HTTP/1.1\nHost: x\nFarscrape-Token: {token}\nAuthorization: Basic dXNlcjpwYXNz\n\n")
 		return o.String() + "; " + t.stack.targets.got("victim", small).Header.Get("Authorization") + " at the target"

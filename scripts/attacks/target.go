@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -98,6 +99,7 @@ func targetAttacks() []attack {
 			_ = c.SetLinger(0)
 		}),
 		{name: "target-gzip-1000", sent: "100 kB of gzip that is 100 MB", expected: "200, the very bytes", run: gzipBomb},
+		{name: "target-of-200MB", sent: "200 MB, where that is allowed", expected: "200, 209715200 bytes", plan: plan{env: "FARSCRAPE_MAX_BODY=256MiB"}, run: sizable},
 		{name: "target-fields", sent: "hop-by-hop fields, fields that hold for our origin, and ours", expected: "200 mallory; passed: none", run: targetFields},
 		{name: "target-redirect-port", sent: "302 with a slash more, to another port", expected: "502 target_redirect; the other was asked 0 times", run: redirectElsewhere},
 		reaching("refused", "nobody listens", "502 target_refused", "http://127.0.0.1:1/"),
@@ -178,6 +180,28 @@ func gzipBomb(t *trial) string {
 		return fmt.Sprintf("%s, %d of %d bytes", o, len(o.body), b.Len())
 	}
 	return "200, the very bytes"
+}
+
+// sizable scrapes a large body and counts it, by a reader that keeps up.
+func sizable(t *trial) string {
+	block := make([]byte, 1<<20)
+	t.agentAt(site, t.stack.replicas[0].addr, "FARSCRAPE_TARGETS=x=http://"+t.listen(func(c *net.TCPConn) {
+		say(c, "HTTP/1.1 200 OK\nContent-Length: 209715200\n\n")
+		for range 200 {
+			if _, err := c.Write(block); err != nil {
+				return
+			}
+		}
+	})+"/x")
+	req, err := http.NewRequestWithContext(t.Ctx, "GET", "http://"+t.stack.replicas[1].edge+"/scrape/"+site+"/x", nil)
+	t.Must(err)
+	req.Header.Set("Authorization", "Bearer "+t.token)
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "25")
+	resp, err := http.DefaultClient.Do(req)
+	t.Must(err)
+	defer resp.Body.Close()
+	n, _ := io.Copy(io.Discard, resp.Body)
+	return fmt.Sprintf("%d, %d bytes", resp.StatusCode, n)
 }
 
 // targetFields are those that concern the connection, our origin or us.

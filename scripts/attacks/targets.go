@@ -29,8 +29,9 @@ const (
 // what all of it adds up to.
 func body(agent, name string, sequence uint64, size int) []byte {
 	b := fmt.Appendf(make([]byte, 0, size+256), "# whose %s/%s %d\n", agent, name, sequence)
-	for i := 0; len(b) < size; i++ {
-		b = fmt.Appendf(b, "attack_sample{agent=%q,target=%q,n=\"%d\"} %d\n", agent, name, i, sequence)
+	sample := fmt.Appendf(nil, "attack_sample{agent=%q,target=%q} %d\n", agent, name, sequence)
+	for len(b) < size {
+		b = append(b, sample...)
 	}
 	return fmt.Appendf(b, "# sum %08x\n", crc32.ChecksumIEEE(b))
 }
