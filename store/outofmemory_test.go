@@ -65,3 +65,16 @@ func TestLeasesOutliveARedisThatTakesNoWrites(t *testing.T) {
 	storetest.WaitUntil(t, within, "the lease of a dead replica is not believed for ever", func() bool { return len(other.links(t, live.AgentKey)) == 0 })
 	server.Do("CONFIG", "SET", "maxmemory", "0")
 }
+
+// A replica that starts meanwhile reaches the others.
+func TestAReplicaStartsWithARedisThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := replicas(t, 1, RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
+	live := owner.register(t, "t", "live")
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	late := run(t, open(t, RedisConfig{URL: server.URL(), Keep: time.Hour}))
+	late.Await(t, within, storetest.BusIs(true))
+	storetest.WaitUntil(t, within, "it knows who is linked", late.linked(t, live))
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+}

@@ -56,6 +56,9 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if denial, isNew := s.roster.denied(err, s.config.Prefix); isNew && !refusesWrites(err) {
 		s.log.Warn("redis refuses the list of replicas", denial.attrs(err)...)
 	}
+	if denied(err, "").code != "" && refusesWrites(err) {
+		s.roster.first.Do(func() { close(s.roster.counted) }) // who comes cannot be counted, and is not waited for
+	}
 	if err != nil {
 		return // the last count stands
 	}
