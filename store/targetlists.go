@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// maxLists bounds the target lists that are kept decoded, by their JSON in
-	// bytes; decoded they take up to four times as much. A record that is in a
-	// listing has them anyway.
-	maxLists = 32 << 20
+	// maxLists bounds the target lists that are kept decoded, by what they take in
+	// memory, in bytes ([wire.SizeOf]): some five times their JSON as people write
+	// it, and up to 13 times for one that is made to. A record that is in a listing
+	// has them anyway.
+	maxLists = 128 << 20
 	// keepList is how long one is kept that no record has had since.
 	keepList = time.Minute
 )
@@ -27,12 +28,12 @@ type targetLists struct {
 
 	mu    sync.Mutex
 	lists map[uint64]*targetList
-	bytes int // of their JSON
+	bytes int // that they take
 }
 
 type targetList struct {
 	targets []wire.Target // never written
-	bytes   int           // of its JSON
+	bytes   int           // that it takes
 	used    time.Time
 }
 
@@ -53,7 +54,7 @@ func (l *targetLists) read(list json.RawMessage) ([]wire.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.put(hash, &targetList{targets: targets, bytes: len(list), used: time.Now()})
+	l.put(hash, &targetList{targets: targets, bytes: wire.SizeOf(targets), used: time.Now()})
 	return targets, nil
 }
 

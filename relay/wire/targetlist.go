@@ -158,8 +158,8 @@ func (m interned) target(t *Target) {
 	t.Labels = labels
 }
 
-// SizeOf estimates what a decoded list takes in memory, in bytes, but for the text of
-// its labels, which is no longer than its encoding.
+// SizeOf estimates what a decoded list takes in memory, in bytes, as if it shared no
+// text with itself or another.
 func SizeOf(targets []Target) (n int) {
 	for i := range targets {
 		t := &targets[i]
@@ -168,6 +168,9 @@ func SizeOf(targets []Target) (n int) {
 			n += 64 * labels // a table of up to twice as many places, of 33 bytes
 		} else if labels > 0 {
 			n += 320 // one group of eight places
+		}
+		for name, value := range t.Labels {
+			n += len(name) + len(value)
 		}
 	}
 	return n

@@ -100,3 +100,14 @@ func TestWhatATargetListCosts(t *testing.T) {
 		runtime.KeepAlive(targets)
 	}
 }
+
+func TestSizeOfCountsAllText(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for name, target := range map[string]wire.Target{
+		"path": {Path: long}, "address": {Address: long}, "value": {Labels: map[string]string{"a": long}}, "name": {Labels: map[string]string{long: ""}},
+	} {
+		if n := wire.SizeOf([]wire.Target{target}); n < len(long) {
+			t.Errorf("a %s of %d bytes counts for %d", name, len(long), n)
+		}
+	}
+}
