@@ -172,6 +172,39 @@ func TestAListOverALimitClosesTheLinkAndSaysWhich(t *testing.T) {
 	}
 }
 
+// full is a directory whose tenant is full.
+type full struct{ counted }
+
+var errFull = &wire.LimitError{What: "agents of tenant default", Value: 11, Limit: 10, Setting: "FARSCRAPE_TENANT_MAX_AGENTS"}
+
+func (full) Register(context.Context, wire.Lease) (uint64, error) {
+	return 0, fmt.Errorf("register: %w", errFull)
+}
+
+func TestWhatTheDirectoryDoesNotTakeIsToldToTheAgent(t *testing.T) {
+	check := func(t *testing.T, a *agent) {
+		t.Helper()
+		a.closedWith(wire.CauseRefused)
+		if got := wire.CloseDetail(a.reason); !strings.Contains(got, errFull.Error()) {
+			t.Errorf("closed with %q", a.reason)
+		}
+	}
+	t.Run("when it links", func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.Directory = full{c.Directory.(counted)} }).replicas[0]
+		a, _, err := r.tryDial(dialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, a)
+	})
+	t.Run("while it is linked", func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		r.Events().Lost(a.welcome.Link, errFull)
+		check(t, a)
+	})
+}
+
 func TestTargetsMayChangeWhileLinked(t *testing.T) {
 	both(t, func(t *testing.T, _ *cluster, owner, edge *replica) {
 		a := owner.dial(dialOptions{})

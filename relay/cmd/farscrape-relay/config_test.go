@@ -41,3 +41,16 @@ func TestBusSealIsAutoOrAlways(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAgentsLimitsAreWithinTheProtocols(t *testing.T) {
+	for setting, good := range map[string]bool{
+		"AGENT_MAX_TARGETS=10000": true, "AGENT_MAX_TARGETS=10001": false, "AGENT_MAX_TARGETS=0": false,
+		"AGENT_MAX_LABELS=64": true, "AGENT_MAX_LABELS=65": false, "AGENT_MAX_LABELS=-1": false,
+		"AGENT_MAX_BYTES=4MiB": true, "AGENT_MAX_BYTES=5MiB": false, "AGENT_MAX_BYTES=0": false,
+	} {
+		name, _, _ := strings.Cut(setting, "=")
+		if _, err := loadConfig([]string{"FARSCRAPE_" + setting}); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "FARSCRAPE_"+name) {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
+}
