@@ -88,13 +88,14 @@ func (h *hijacker) WriteHeader(status int) {
 	h.ResponseWriter.WriteHeader(status)
 }
 
-// An agentConn bounds what its agent can do to a connection. It gives each write
-// PeerTimeout: who has read nothing for so long is dead. And it reads no more than
-// maxUnheard without a message's end: what is neither one's bytes nor, by far, its
-// framing.
+// An agentConn bounds what its agent can do to a connection. Each write has
+// PeerTimeout, or a second more: who has read nothing for so long is dead. And no
+// more than maxUnheard is read without a message's end: what is neither its bytes
+// nor, by far, its framing.
 type agentConn struct {
 	net.Conn
 	unheard atomic.Int64 // bytes since the last message's end
+	timed   time.Time    // when the deadline was set; the library writes one frame at a time
 }
 
 const maxUnheard = 2 * wire.MaxMessage
@@ -110,8 +111,11 @@ func (c *agentConn) Read(b []byte) (int, error) {
 }
 
 func (c *agentConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(wire.PeerTimeout)); err != nil {
-		return 0, err
+	if now := time.Now(); now.Sub(c.timed) > time.Second { // one serves all writes of a second
+		if err := c.SetWriteDeadline(now.Add(wire.PeerTimeout + time.Second)); err != nil {
+			return 0, err
+		}
+		c.timed = now
 	}
 	return c.Conn.Write(b)
 }
