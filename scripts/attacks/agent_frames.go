@@ -84,10 +84,6 @@ func frameAttacks() []attack {
 	}
 }
 
-func nack(request wire.Frame, reason wire.Reason) wire.Frame {
-	return reply(request, wire.TypeNack, (&wire.Nack{Error: wire.Error{Reason: reason, Detail: "says the agent"}}).Append(nil))
-}
-
 // closed is how many links the first replica has closed for that cause.
 func (t *trial) closed(cause string) int {
 	return int(rig.Metric(t.stack.replicas[0].ops, "farscrape_relay_links_closed_total", `cause="`+cause+`"`))

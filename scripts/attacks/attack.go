@@ -21,6 +21,7 @@ type attack struct {
 // is 0 is as in standard.
 type bound struct {
 	memory int           // megabytes of any one replica at its peak, beyond what it had
+	left   int           // megabytes of live heap that it may leave: what is remembered of agents that have gone
 	lines  int           // in the logs of all replicas
 	delay  time.Duration // the 99th percentile of any bystander
 	pages  bool          // pages may say that Redis is away
@@ -31,7 +32,7 @@ type bound struct {
 // memory: a replica that does nothing has about 45 MB, and 256 MiB is the limit
 // that we ship. A few attacks are measured by nothing else, since there is no room
 // for anybody's beyond it.
-var standard = bound{memory: 64, lines: 40, delay: 250 * time.Millisecond}
+var standard = bound{memory: 64, left: 12, lines: 40, delay: 250 * time.Millisecond}
 
 // most is what no replica may come to, whatever an attack's own bound is.
 const most = 256
@@ -39,6 +40,9 @@ const most = 256
 func (b bound) orStandard() bound {
 	if b.memory == 0 {
 		b.memory = standard.memory
+	}
+	if b.left == 0 {
+		b.left = standard.left
 	}
 	if b.lines == 0 {
 		b.lines = standard.lines

@@ -32,19 +32,18 @@ func (s *stack) usage() (u usage) {
 	return u
 }
 
-// What may be left of an attack: connections that bystanders keep come and go, a
-// replica's pool of connections to Redis has grown (by 20 a client, where two
-// processors are), and what is remembered of departed agents is bounded apart.
+// What else may be left of an attack: connections that bystanders keep come and
+// go, and a replica's pool of connections to Redis has grown (by 20 a client, where
+// two processors are).
 const (
 	spareGoroutines  = 12
 	spareDescriptors = 80
-	spareLive        = 12 << 20
 )
 
 // back reports whether all is as it was before.
-func (u usage) back(before usage) bool {
+func (u usage) back(before usage, b bound) bool {
 	return u.goroutines <= before.goroutines+spareGoroutines &&
-		u.descriptors <= before.descriptors+spareDescriptors && u.live <= before.live+spareLive
+		u.descriptors <= before.descriptors+spareDescriptors && u.live <= before.live+b.left<<20
 }
 
 // peak is the most that any one replica has had in memory since it was reset.

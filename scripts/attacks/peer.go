@@ -133,9 +133,14 @@ func (p *peer) hello(name string) {
 		Agent: name, Instance: p.instance, Epoch: p.epoch, Shared: p.shared, Version: "attacks"})})
 }
 
-// link links a hostile agent, which must succeed.
+// link links a hostile agent, which must succeed, if not at once: an agent that
+// has come and gone has to wait for a while.
 func (t *trial) link(replica int, g guise) *peer {
 	p, seen := t.tryLink(replica, g)
+	for until := time.Now().Add(15 * time.Second); p == nil && seen == "503 overloaded" && time.Now().Before(until); {
+		t.Wait(500 * time.Millisecond)
+		p, seen = t.tryLink(replica, g)
+	}
 	if p == nil {
 		t.Fatalf("no link: %s", seen)
 	}
@@ -259,23 +264,6 @@ func (p *peer) requests() int {
 	defer p.mu.Unlock()
 	return p.asked
 }
-
-// reply is a frame that belongs to a request's scrape.
-func reply(request wire.Frame, is wire.Type, payload []byte) wire.Frame {
-	return wire.Frame{Type: is, Attempt: request.Attempt, Scrape: request.Scrape, Payload: payload}
-}
-
-// head is a HEAD with those fields, Name: value.
-func head(request wire.Frame, status int, fields ...string) wire.Frame {
-	h := wire.Head{Status: status, Header: []wire.Field{{Name: "Content-Type", Value: "text/plain"}}}
-	for _, f := range fields {
-		name, value, _ := strings.Cut(f, ": ")
-		h.Header = append(h.Header, wire.Field{Name: name, Value: value})
-	}
-	return reply(request, wire.TypeHead, h.Append(nil))
-}
-
-func end(request wire.Frame) wire.Frame { return reply(request, wire.TypeEnd, wire.End{}.Append(nil)) }
 
 // closing is how a link ended: the WebSocket status and the word before any
 // further text.

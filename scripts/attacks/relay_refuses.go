@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -55,6 +57,9 @@ func relayRefuses() []attack {
 				select {
 				case l = <-r.links:
 				case <-until:
+					if log, err := os.ReadFile(a.Log); err != nil || bytes.ContainsRune(log, 0x1b) {
+						return "control characters in the agent's log"
+					}
 					if n := r.dials.Load(); n > int64(most) || !a.Runs() {
 						return fmt.Sprintf("%d dials in 5 s; runs: %v", n, a.Runs())
 					}

@@ -89,7 +89,7 @@ func (s *stack) try(a *attack) (r row) {
 	r.notes = t.notes
 	s.Poll(cooling, func() bool {
 		r.after = s.usage()
-		return r.after.back(r.before)
+		return r.after.back(r.before, r.bound)
 	})
 	r.judge()
 	for _, p := range s.processes() {
@@ -138,7 +138,7 @@ func (r *row) judge() {
 	if r.lines > r.bound.lines {
 		r.miss("%d log lines, the bound is %d", r.lines, r.bound.lines)
 	}
-	if !r.after.back(r.before) {
+	if !r.after.back(r.before, r.bound) {
 		r.miss("not back: goroutines %d, were %d; descriptors %d, were %d; live heap %.1f MB, was %.1f", r.after.goroutines, r.before.goroutines,
 			r.after.descriptors, r.before.descriptors, float64(r.after.live)/1e6, float64(r.before.live)/1e6)
 	}
