@@ -153,10 +153,11 @@ func (l listLimits) takes(n float64) time.Duration {
 }
 
 const (
-	// maxRest is how long a link may have to wait for its turn, more than for a
-	// list of the largest size: one that owes more is closed. While it waits
-	// nobody would see that its agent is gone.
-	maxRest = 5 * time.Second
+	// maxRest is how long a link may wait for its turn, at once or message after
+	// message: for two lists of the largest size and some. One that owes more is
+	// closed. While it waits nobody sees that its agent is gone, and what such an
+	// agent has left behind in the connection is read at the same pace.
+	maxRest = 10 * time.Second
 	// maxDebt bounds how long an agent that was closed for it has to wait.
 	maxDebt = time.Minute
 )

@@ -87,8 +87,22 @@ func TestAFloodOfListsWaitsForItsTurn(t *testing.T) {
 			t.Errorf("%d lists were taken in 10 s", n)
 		}
 		wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { s.Agent = "neighbour" }), "up 1\n")
-		_ = a.conn.CloseNow()
+		a.closedWith(wire.CauseProtocol) // it does not stop
 		<-flooded
+	})
+}
+
+// Whoever sends in bursts waits, and keeps its link.
+func TestBurstsOfListsAreTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		a := r.dial(dialOptions{})
+		a.serve("up 1\n")
+		for range 10 {
+			a.declare(256+40, []wire.Target{{Name: "node"}}, []wire.Target{{Name: "app"}, {Name: "node"}})
+			time.Sleep(time.Minute)
+		}
+		wantBody(t, <-r.scrape(time.Second), "up 1\n")
 	})
 }
 

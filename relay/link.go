@@ -33,7 +33,11 @@ type link struct {
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
 	list      wire.TargetList // owned by run: one that is not yet whole
-	pause     time.Duration   // owned by run: before anything more is read
+
+	// Owned by run: how long to rest before anything more is read, for how long it
+	// has rested without catching up, and when it last did.
+	pause, rested time.Duration
+	lastRest      time.Time
 
 	hungUp chan struct{} // closed when the close that was begun is over
 

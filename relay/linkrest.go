@@ -22,11 +22,18 @@ func (l *link) unasked() {
 	}
 }
 
+// caughtUp is how long a link must have read on without a rest, so that the next is
+// not counted with the last.
+const caughtUp = time.Second
+
 // rest waits for the agent's turn, and reads nothing meanwhile: what comes waits
 // in the connection, and then the agent does. Its silence is ours. It fails if the
 // turn is too far off.
 func (l *link) rest() error {
-	if l.pause > maxRest {
+	if time.Since(l.lastRest) > caughtUp {
+		l.rested = 0
+	}
+	if l.rested += l.pause; l.rested > maxRest {
 		return &protocolError{errors.New("more than an agent may send that no scrape has asked for")}
 	}
 	turn := time.NewTimer(l.pause)
@@ -35,7 +42,7 @@ func (l *link) rest() error {
 	case <-turn.C:
 	case <-l.hungUp: // the next read fails
 	}
-	l.pause = 0
+	l.pause, l.lastRest = 0, time.Now()
 	l.heard.Store(int64(l.relay.clock.now()))
 	return nil
 }
