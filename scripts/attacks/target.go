@@ -55,7 +55,7 @@ func targetAttacks() []attack {
 		says("chunk-extensions", "chunks of one byte with 1 kB of extension", bad, ok+"Transfer-Encoding: chunked\n\n"+strings.Repeat("1;"+strings.Repeat("e", 1000)+"\nx\n", 20_000)+"0\n\n"),
 		says("chunk-cut", "a chunked body that breaks off", bad, ok+"Transfer-Encoding: chunked\n\n5\nhello\n"),
 		says("large-cut", "a body that breaks off after 5 MB", "200 cut, closed", ok+"Content-Length: 30000000\n\n"+strings.Repeat(megabyte, 5)[:5<<20]),
-		answering("length-1TB", "Content-Length: 1 TB", "502 body_too_large", func(c *net.TCPConn) {
+		answering("length-1TB", "Content-Length: 1 TB, of which 5 bytes come", "504 deadline", func(c *net.TCPConn) {
 			say(c, ok+"Content-Length: 1099511627776\n\nhello")
 			_, _ = c.Read(make([]byte, 1))
 		}),
