@@ -152,7 +152,7 @@ func hostPort(s string) (address, host string) {
 		port = "80"
 	}
 	address = net.JoinHostPort(host, port)
-	if len(host) > 253 || wire.CheckAddress(address) != nil {
+	if wire.CheckAddress(address) != nil {
 		return "", ""
 	}
 	return address, host

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -91,11 +92,27 @@ func closeCause(err error) wire.Cause {
 }
 
 // A protocolError is a message that no agent of this version sends. Its text goes
-// to the agent.
+// to the agent and into our log.
 type protocolError struct{ error }
 
 func (e *protocolError) Unwrap() error { return e.error }
 
+func (e *protocolError) Error() string { return clipped(e.error) }
+
 // A refusedError is a HELLO or a target list that is understood and not taken. Its
-// text goes to the agent.
+// text goes to the agent and into our log.
 type refusedError struct{ error }
+
+func (e *refusedError) Error() string { return clipped(e.error) }
+
+// maxReproach bounds what is said of a link's end, in bytes: it may quote what the
+// agent has sent.
+const maxReproach = 512
+
+func clipped(err error) string {
+	text := err.Error()
+	if len(text) > maxReproach {
+		return strings.ToValidUTF8(text[:maxReproach], "") + "…"
+	}
+	return text
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/wire"
 )
 
 // A journal is what was logged.
@@ -84,6 +85,30 @@ func TestTheLogOfOneBadMemberIsBounded(t *testing.T) {
 				}
 				if len(j.lines("were left out", "lines=")) == 0 {
 					t.Error("no word of those that were left out")
+				}
+			})
+		})
+	}
+}
+
+// What an agent sends is quoted where it says what is wrong, and no further.
+func TestALineOfTheLogIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 60_000)
+	for name, list := range map[string]string{
+		"name":   `{"targets":[{"name":"` + long + `"}]}`,
+		"path":   `{"targets":[{"name":"a","path":"` + long + `"}]}`,
+		"number": `{"targets":[{"name":"a","port":1` + strings.Repeat("0", 60_000) + `}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log journal
+				a := newCluster(t, 1, log.keep).replicas[0].dial(dialOptions{})
+				a.send(wire.Frame{Type: wire.TypeTargets, Payload: []byte(list)})
+				a.closedWith(wire.CauseRefused)
+				synctest.Wait()
+				lines := log.lines("agent refused")
+				if len(lines) != 1 || len(lines[0]) > 1024 {
+					t.Errorf("%d lines, of %d bytes", len(lines), len(strings.Join(lines, "")))
 				}
 			})
 		})

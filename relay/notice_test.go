@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,28 @@ func TestNobodySquatsOnAnAddress(t *testing.T) {
 			t.Errorf("the squatter is told %+v when the victim is forgotten", n)
 		}
 	})
+}
+
+// An address as long as a target list has room for would make a NOTICE that no
+// message holds, which ended the process.
+func TestALongAddressEndsOnlyItsAgentsLink(t *testing.T) {
+	long := strings.Repeat("a.", 15<<10)
+	for name, address := range map[string]string{
+		"host": long + "localhost:80",
+		"port": "localhost:" + strings.Repeat("0", 30<<10) + "80",
+		"zone": "[::1%" + strings.Repeat("a", 30<<10) + "]:80",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 1, func(c *relay.Config) { c.OwnHosts = wire.NewHosts("localhost", "::1%"+strings.Repeat("a", 30<<10)) })
+				a, _, err := c.replicas[0].tryDial(dialOptions{name: "long", targets: []wire.Target{declaring("a", address), declaring("b", address), declaring("c", address)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.closedWith(wire.CauseRefused)
+			})
+		})
+	}
 }
 
 // A token that is bound to addresses goes before whoever came earlier.

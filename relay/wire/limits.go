@@ -31,6 +31,11 @@ const (
 	MaxTargets = 10_000
 	// MaxLabels bounds the labels of one target.
 	MaxLabels = 64
+	// MaxHost bounds a host's name, as DNS does.
+	MaxHost = 253
+	// MaxAddress bounds a target's address in proxy mode: a host, a colon and a
+	// port of five digits.
+	MaxAddress = MaxHost + 1 + 5
 )
 
 // Credit windows, in bytes: how much of an answer may be on its way, unread by

@@ -132,13 +132,14 @@ func TestTargetListsAreChecked(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, good := range []string{"host:80", "H1.internal:9100", "10.0.0.1:1", "[::1]:65535", "[fe80::1%eth0.1]:80", "[fe80::1%a_b~c-D]:80"} {
+	for _, good := range []string{"host:80", strings.Repeat("a.", 126) + "a:80", "H1.internal:9100", "10.0.0.1:1", "[::1]:65535", "[fe80::1%eth0.1]:80", "[fe80::1%a_b~c-D]:80"} {
 		if err := wire.CheckAddress(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
 	for _, bad := range []string{
 		"host", "host:", "host:0", "host:65536", "host:http", ":80", "h/x:80", "h x:80", "a..b:80",
+		strings.Repeat("a.", 126) + "aa:80", "host:000080", "[::1%" + strings.Repeat("a", 255) + "]:80",
 		"[::1%x \"y/..]:80", "[::1%a/b]:80", "[::1%é]:80", "[::1%\n]:80", "[::1%]:80", "[host]:80", "[10.0.0.1]:80", "::1:80",
 	} {
 		if err := wire.CheckAddress(bad); err == nil {

@@ -17,7 +17,7 @@ const DefaultTenant = "default"
 // resolver takes for one, and localhost are refused: a request with such a Host
 // is for the relay itself.
 func CheckAgentName(name string) error {
-	if name == "" || len(name) > 253 {
+	if name == "" || len(name) > MaxHost {
 		return fmt.Errorf("agent name of %d bytes: must have 1 to 253", len(name))
 	}
 	var last string
@@ -150,7 +150,10 @@ func (t *Target) check() error {
 // mode: the host must be a name or an IP address, the port a number.
 func CheckAddress(address string) error {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil {
+	switch {
+	case len(address) > MaxAddress || len(host) > MaxHost || len(port) > 5:
+		return fmt.Errorf("address of %d bytes: %w", len(address), ErrTooLarge)
+	case err != nil:
 		return fmt.Errorf("address %q: must be host:port", address)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

@@ -43,7 +43,7 @@ func ParseNotice(payload []byte) (*Notice, error) {
 	}
 	for i := range n.Refused {
 		r := &n.Refused[i]
-		r.Target, r.Address, r.Why = clipTo(r.Target, 64), clipTo(r.Address, 320), clipTo(r.Why, maxWhy)
+		r.Target, r.Address, r.Why = clipTo(r.Target, 64), clipTo(r.Address, MaxAddress), clipTo(r.Why, maxWhy)
 	}
 	return n, nil
 }

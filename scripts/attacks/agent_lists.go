@@ -48,6 +48,7 @@ func listAttacks() []attack {
 		lists("deep-json", "60,000 brackets", strings.Repeat("[", 60_000)),
 		lists("labels-65", "65 labels of a target", `{"name":"a","labels":{`+labels(65)+`}}`),
 		{name: "list-two-paths", sent: "two paths on one port; then /sd?mode=proxy", expected: "2 targets, 2 identities", run: twoPaths},
+		made("addresses-of-30kB", "three addresses of 30 kB on localhost", "4008 refused", longAddresses),
 		made("10001", "10,001 targets", "4008 refused", func() []wire.Target { return manyTargets(10_001, 0) }),
 		{name: "list-endless", sent: "a list that goes on for ever", expected: "4008 refused", run: func(t *trial) string {
 			p, seen := t.upgrade(0, guise{})
@@ -118,6 +119,16 @@ func twoPaths(t *trial) string {
 		identities[instance] = true
 	}
 	return fmt.Sprintf("%d targets, %d identities", targets, len(identities))
+}
+
+// longAddresses would be refused for whose they are, were they not for their
+// length: together they are more than one message could tell.
+func longAddresses() []wire.Target {
+	targets := manyTargets(3, 0)
+	for i := range targets {
+		targets[i].Address = strings.Repeat("a.", 15<<10) + "localhost:80"
+	}
+	return targets
 }
 
 // labels are so many of one target's, as JSON has them.
