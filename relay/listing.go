@@ -210,7 +210,9 @@ func held(l *wire.Listing, s *wire.Scrape) (agent string, failure *wire.Error, f
 	if len(holders) == 0 {
 		return "", nil, false
 	}
-	holders = slices.DeleteFunc(holders, func(a *wire.Agent) bool { return s.Allow != "" && !wire.MatchGlob(s.Allow, a.Agent) })
+	if s.Allow != "" {
+		holders = slices.DeleteFunc(slices.Clone(holders), func(a *wire.Agent) bool { return !wire.MatchGlob(s.Allow, a.Agent) })
+	}
 	switch len(holders) {
 	case 0:
 		return "", wire.Errorf(wire.AgentUnknown, "no agent is known at %s", s.Host), true

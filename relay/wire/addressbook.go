@@ -32,10 +32,10 @@ const simultaneous = time.Second
 // ambiguous: to hold all for ambiguous would let the later one end the
 // earlier's.
 type AddressBook struct {
-	agents []Agent
-	names  map[string]int            // place in agents
-	claims map[string][]addressClaim // by address in lower case
-	hosts  map[string]bool           // of the claims
+	agents  []Agent
+	names   map[string]int      // place in agents
+	holders map[string][]*Agent // of each declared address, in lower case; in the order of agents
+	hosts   map[string]bool     // of these
 }
 
 // An addressClaim is one agent's claim to one address.
@@ -49,7 +49,8 @@ type addressClaim struct {
 // keeps them, and they must not change.
 func NewAddressBook(agents []Agent) *AddressBook {
 	b := &AddressBook{agents: agents, names: make(map[string]int, len(agents)),
-		claims: make(map[string][]addressClaim), hosts: make(map[string]bool)}
+		holders: make(map[string][]*Agent), hosts: make(map[string]bool)}
+	claims := make(map[string][]addressClaim) // by address
 	for i := range agents {
 		a := &agents[i]
 		b.names[a.Agent] = i
@@ -58,35 +59,59 @@ func NewAddressBook(agents []Agent) *AddressBook {
 				continue
 			}
 			address := strings.ToLower(t.Address)
-			of := b.claims[address]
+			of := claims[address]
 			if n := len(of); n > 0 && of[n-1].agent == i || !a.mayClaim(address) {
 				continue // an agent may have several paths there
 			}
-			b.claims[address] = append(of, addressClaim{i, a.Claims[address], a.bound()})
-			b.hosts[HostOf(address)] = true
+			claims[address] = append(of, addressClaim{i, a.claimedSince(address), a.bound()})
 		}
+	}
+	for address, of := range claims {
+		host := HostOf(address)
+		b.hosts[host] = true
+		if i, ok := b.names[host]; ok && !slices.ContainsFunc(of, func(c addressClaim) bool { return c.agent == i }) {
+			at, _ := slices.BinarySearchFunc(of, i, func(c addressClaim, agent int) int { return cmp.Compare(c.agent, agent) })
+			of = slices.Insert(of, at, addressClaim{agent: i, since: agents[i].Since})
+		}
+		b.holders[address] = b.strongest(of)
 	}
 	return b
 }
 
-// Holders are the agents that a request to address, host:port in lower case, may
-// be for: none, one, or several whose claims are as strong.
-func (b *AddressBook) Holders(address string) []*Agent {
-	claims := b.claims[address]
-	if i, ok := b.names[HostOf(address)]; ok && !slices.ContainsFunc(claims, func(c addressClaim) bool { return c.agent == i }) {
-		claims = append(slices.Clip(claims), addressClaim{agent: i, since: b.agents[i].Since})
+// claimedSince is since when the agent has claimed an address that it declares:
+// one at its own name it had before it declared it.
+func (a *Agent) claimedSince(address string) time.Time {
+	since := a.Claims[address]
+	if HostOf(address) == a.Agent && !a.Since.IsZero() && (since.IsZero() || a.Since.Before(since)) {
+		return a.Since
 	}
-	if len(claims) == 0 {
-		return nil
-	}
+	return since
+}
+
+// strongest are the agents whose claim to an address stands, or whose claims are
+// as strong.
+func (b *AddressBook) strongest(claims []addressClaim) []*Agent {
 	best := slices.MinFunc(claims, byStrength)
-	holders := make([]*Agent, 0, 1)
+	var holders []*Agent
 	for _, c := range claims {
 		if c.bound == best.bound && c.since.IsZero() == best.since.IsZero() && c.since.Sub(best.since) < simultaneous {
 			holders = append(holders, &b.agents[c.agent])
 		}
 	}
 	return holders
+}
+
+// Holders are the agents that a request to address, host:port in lower case, may
+// be for: none, one, or several whose claims are as strong. They are the caller's
+// to read only.
+func (b *AddressBook) Holders(address string) []*Agent {
+	if holders, ok := b.holders[address]; ok {
+		return holders
+	}
+	if i, ok := b.names[HostOf(address)]; ok {
+		return []*Agent{&b.agents[i]}
+	}
+	return nil
 }
 
 // byStrength puts the stronger claim first. One whose time is not known was
@@ -104,7 +129,8 @@ func byStrength(a, b addressClaim) int {
 // Refused reports whether the agent's claim to address does not stand: another's
 // does, or its token is bound to others.
 func (b *AddressBook) Refused(a *Agent, address string) bool {
-	return !slices.ContainsFunc(b.Holders(address), func(h *Agent) bool { return h.Agent == a.Agent })
+	_, holds := slices.BinarySearchFunc(b.Holders(address), b.names[a.Agent], func(h *Agent, i int) int { return cmp.Compare(b.names[h.Agent], i) })
+	return !holds
 }
 
 // Refusals are the addresses of an agent's targets whose claims do not stand.
@@ -146,7 +172,7 @@ func (b *AddressBook) Claimed(address string) Claim {
 	if i, ok := b.names[HostOf(address)]; ok {
 		return b.agents[i].NameClaim()
 	}
-	if len(b.claims[address]) > 0 {
+	if len(b.holders[address]) > 0 {
 		return DeclaredAddress
 	}
 	return Unclaimed

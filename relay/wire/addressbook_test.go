@@ -48,7 +48,7 @@ func TestTheEarlierClaimStands(t *testing.T) {
 		"two tokens bound to it":        {[]wire.Agent{listed("a db:*", at(1), addresses{"db:1": at(5)}), listed("b *:1", at(1), addresses{"db:1": at(99)})}, "db:1", "a"},
 		"one of an earlier version":     {[]wire.Agent{listed("a", at(1), addresses{"db:1": {}}), listed("b", at(1), addresses{"db:1": at(99)})}, "db:1", "b"},
 		"two of an earlier version":     {[]wire.Agent{listed("a", at(1), addresses{"db:1": {}}), listed("b", at(1), addresses{"db:1": {}})}, "db:1", "a b"},
-		"its own name as its address":   {[]wire.Agent{listed("db", at(1), addresses{"db:9100": at(50)}), listed("b", at(1), addresses{"db:9100": at(5)})}, "db:9100", "b"},
+		"its own name as its address":   {[]wire.Agent{listed("db", at(1), addresses{"db:9100": at(50)}), listed("b", at(1), addresses{"db:9100": at(5)})}, "db:9100", "db"},
 		"in any case":                   {[]wire.Agent{listed("a", at(1), addresses{"DB:1": at(5)})}, "db:1", "a"},
 		"an address without a port":     {[]wire.Agent{listed("edge", at(5), nil)}, "edge", "edge"},
 		"an IPv6 address":               {[]wire.Agent{listed("a", at(1), addresses{"[fd00::1]:9100": at(5)})}, "[fd00::1]:9100", "a"},
@@ -62,6 +62,36 @@ func TestTheEarlierClaimStands(t *testing.T) {
 		if strings.Join(got, " ") != test.want {
 			t.Errorf("%s: %s is %q's, want %q", name, test.address, got, test.want)
 		}
+	}
+}
+
+// One token for a pattern makes up as many agents as its tenant may have, and all
+// may declare the same.
+func TestACrowdAtOneAddressIsLinear(t *testing.T) {
+	crowd := func(n int) []wire.Agent {
+		agents := make([]wire.Agent, n)
+		for i := range agents {
+			a := listed(fmt.Sprintf("agent-%05d", i), at(1), addresses{"db:1": at(1)})
+			for p := range 10 {
+				a.Last.Targets = append(a.Last.Targets, wire.Target{Name: fmt.Sprint("p", p), Address: "db:1", Path: fmt.Sprint("/", p)})
+			}
+			agents[i] = a
+		}
+		return agents
+	}
+	took := func(agents []wire.Agent) time.Duration {
+		start := time.Now()
+		book := wire.NewAddressBook(agents)
+		for i := range agents {
+			if n := book.Refusals(agents[i].Agent, nil); len(n.Refused) != 0 {
+				t.Fatalf("%s is refused %v", agents[i].Agent, n)
+			}
+		}
+		return time.Since(start)
+	}
+	few, many := took(crowd(250)), took(crowd(4000))
+	if many > 64*few {
+		t.Errorf("16 times the agents take %v, and not %v", many, few)
 	}
 }
 
