@@ -55,7 +55,7 @@ type routeEntry struct {
 	bytes   int         // that its target lists take
 	asked   time.Time   // when the directory said so
 	until   time.Time
-	lengths map[string]int64 // by target, in bytes
+	lengths map[string]int64 // of answers over the bus, by target, in bytes
 }
 
 func newRouteCache() *routeCache {
@@ -104,6 +104,9 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 		c.entries[k] = e
 	}
 	e.agent, e.asked, e.until = agent, now, now.Add(fresh)
+	if agent != nil && len(e.lengths) > 1 && len(e.lengths) > 1+len(agent.Targets()) { // its own among them
+		e.lengths = nil // some are of targets that are no more
+	}
 	c.bytes += bytes - e.bytes
 	if e.bytes = bytes; bytes >= heavyRoute {
 		c.heavy[k] = e
@@ -195,7 +198,8 @@ func (c *routeCache) lastLength(k wire.AgentKey, target string) int64 {
 	return 0
 }
 
-// setLength notes how long a target's answer was.
+// setLength notes how long a target's answer over the bus was. It is of a target
+// that the directory has told of: put sees to it that there are no more.
 func (c *routeCache) setLength(k wire.AgentKey, target string, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -75,3 +75,26 @@ func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
 		t.Errorf("%d bytes and %d heavy routes are left of nothing", c.bytes, len(c.heavy))
 	}
 }
+
+// An agent's targets may have other names every few seconds, and all be scraped.
+func TestLengthsOfTargetsThatAreNoMoreAreForgotten(t *testing.T) {
+	c := newRouteCache()
+	now := time.Now()
+	k := wire.AgentKey{Tenant: "t", Agent: "a"}
+	for round := range 100 {
+		list := make([]wire.Target, 10)
+		for i := range list {
+			list[i].Name = fmt.Sprintf("target-%d-%d", round, i)
+		}
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Lease{{AgentKey: k, Targets: list}}}, now)
+		for i := range list {
+			c.setLength(k, list[i].Name, 1<<20)
+		}
+		if n := c.lastLength(k, list[0].Name); n != 1<<20 {
+			t.Fatalf("the length of what there is: %d", n)
+		}
+	}
+	if n := len(c.entries[k].lengths); n > 30 {
+		t.Errorf("the lengths of %d targets are remembered, of an agent that has 10", n)
+	}
+}

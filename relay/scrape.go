@@ -219,7 +219,7 @@ func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	a := &x.delivered
 	if a.Whole {
 		a.Length = x.window.received
-		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+		x.noteLength()
 	}
 	return a
 }
@@ -319,9 +319,16 @@ func (x *exchange) end() (nack *wire.Nack, over bool) {
 		return nil, false
 	}
 	if x.over && x.failure == nil {
-		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+		x.noteLength()
 	}
 	return x.failure, x.over
+}
+
+// noteLength remembers how long the answer was, for the next window over the bus.
+func (x *exchange) noteLength() {
+	if x.route.local == nil {
+		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+	}
 }
 
 // ended says why ctx ended: the scrape's time was up, or nobody waits for it.
