@@ -24,11 +24,17 @@ const (
 	// shared by tenant and token: one tenant alone has 128, one token for a
 	// pattern 96, of which an agent has maxArrivals.
 	maxHandshakes = 192
+	// maxUnfinished bounds the target lists that are not yet whole, which are as
+	// long as a list may be: 64 MiB by default. One token alone has 16, so that
+	// names made up for a pattern's take no more than one agent may. A list that
+	// fits one message needs no place.
+	maxUnfinished = 32
 )
 
 // arrivals count the connections of agents, and what comes over them.
 type arrivals struct {
 	handshakes *shares // by token
+	unfinished *shares // lists, by token
 	lists      listLimits
 
 	mu     sync.Mutex
@@ -46,8 +52,8 @@ type attendance struct {
 
 func newArrivals(maxListBytes int) *arrivals {
 	return &arrivals{
-		handshakes: newShares(maxHandshakes, maxHandshakes), lists: listLimits{maxListBytes},
-		agents: make(map[wire.AgentKey]*attendance),
+		handshakes: newShares(maxHandshakes, maxHandshakes), unfinished: newShares(maxUnfinished, maxUnfinished),
+		lists: listLimits{maxListBytes}, agents: make(map[wire.AgentKey]*attendance),
 	}
 }
 
@@ -60,6 +66,7 @@ type visit struct {
 	began    time.Time
 	arrived  bool
 	list     *declaredList // of its link; nil before
+	halfway  bool          // has a place for a list that is not yet whole
 }
 
 // enter gives a connection its place, or says why there is none.
@@ -108,6 +115,7 @@ func (v *visit) arrive() {
 // leave gives the connection's place back: it is closed.
 func (v *visit) leave() {
 	v.arrive()
+	v.finish()
 	v.drop()
 	v.arrivals.part(v.key, 1, 0)
 }

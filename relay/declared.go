@@ -130,6 +130,21 @@ func (v *visit) drop() {
 	v.dropLocked(&v.arrivals.agents[v.key].declared)
 }
 
+// begin takes a place for a list that is not yet whole, and reports whether the
+// visit has one.
+func (v *visit) begin() bool {
+	v.halfway = v.halfway || v.arrivals.unfinished.take(v.token, 1)
+	return v.halfway
+}
+
+// finish gives the place back, if there is one.
+func (v *visit) finish() {
+	if v.halfway {
+		v.halfway = false
+		v.arrivals.unfinished.give(v.token, 1)
+	}
+}
+
 // listLimits are what an agent may send besides the answers to scrapes, in bytes,
 // by the size of the largest list it may have: eight of these at once, and one
 // more in four seconds. By default that is 16 MiB and 512 KiB/s, which is one

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -238,5 +242,43 @@ func TestAnAgentsListsTogetherAreBounded(t *testing.T) {
 			t.Errorf("a list in place of another is not taken: %s", in[1].reason)
 		default:
 		}
+	})
+}
+
+// One token for a pattern makes up names, and each agent's lists are bounded: so
+// must be all of them that are never whole.
+func TestListsThatAreNeverWholeAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		frames, err := wire.MarshalTargets(large("x"))
+		if err != nil || len(frames) < 8 {
+			t.Fatal(len(frames), err)
+		}
+		pattern := r.mint(token.Agent, "x-*")
+		var read atomic.Int64
+		var sending sync.WaitGroup
+		hostile := r.mum(40, func(i int) dialOptions { return dialOptions{name: fmt.Sprint("x-", i), token: pattern} })
+		for i, a := range hostile {
+			sending.Go(func() {
+				a.send(hello(dialOptions{name: fmt.Sprint("x-", i), instance: a.instance}))
+				for _, f := range frames[:len(frames)-1] {
+					if a.conn.Write(context.Background(), websocket.MessageBinary, f.Append(nil)) != nil {
+						return
+					}
+					read.Add(1)
+				}
+			})
+		}
+		time.Sleep(4 * time.Second)
+		if n, most := read.Load(), int64(16*len(frames)+24*2); len(hostile) != 40 || n > most {
+			t.Errorf("%d frames of %d lists that are not whole were read, of one token; want %d at most", n, len(hostile), most)
+		}
+		r.dial(dialOptions{name: "neighbour", targets: large("n")})
+		r.dial(dialOptions{name: "stranger", tenant: "another", targets: large("s")})
+		for _, a := range hostile {
+			<-a.closed
+		}
+		sending.Wait()
+		r.dial(dialOptions{name: "x-1", token: pattern, targets: large("x")})
 	})
 }

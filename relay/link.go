@@ -125,9 +125,13 @@ func (l *link) introduce() error {
 func (l *link) declare(payload []byte) (whole, changed bool, err error) {
 	l.owe(max(float64(len(payload)), l.relay.arrivals.lists.idle()))
 	whole, err = l.list.Add(payload)
-	if err == nil && whole {
+	switch {
+	case err == nil && whole:
 		l.owe(l.relay.arrivals.lists.least() - float64(l.list.Bytes()))
 		changed, err = l.visit.declare(&l.list)
+		l.visit.finish()
+	case err == nil:
+		l.awaitPlace()
 	}
 	if err != nil {
 		return false, false, &refusedError{err}

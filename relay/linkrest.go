@@ -3,6 +3,8 @@ package relay
 import (
 	"errors"
 	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
 )
 
 // owe notes what an agent has sent that no scrape has asked for, in bytes. What is
@@ -45,4 +47,31 @@ func (l *link) rest() error {
 	l.pause, l.lastRest = 0, time.Now()
 	l.heard.Store(int64(l.relay.clock.now()))
 	return nil
+}
+
+// lookForPlace is how often a link looks whether there is a place for its list.
+const lookForPlace = 20 * time.Millisecond
+
+// awaitPlace waits until there is a place for a list of which more is to come, and
+// reads nothing meanwhile. If none is free for as long as a handshake may take, the
+// link closes, for its agent to dial again.
+func (l *link) awaitPlace() {
+	if l.visit.begin() {
+		return
+	}
+	late := time.NewTimer(handshakeTimeout)
+	defer late.Stop()
+	look := time.NewTicker(lookForPlace)
+	defer look.Stop()
+	for !l.visit.begin() {
+		select {
+		case <-look.C:
+		case <-late.C:
+			l.log.Warn("too many long target lists are on their way")
+			l.close(wire.CauseTimeout)
+		case <-l.hungUp: // the next read fails
+			return
+		}
+	}
+	l.heard.Store(int64(l.relay.clock.now()))
 }
