@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -18,38 +19,26 @@ type attack struct {
 }
 
 // A bound is what an attack may cost those who have nothing to do with it; what
-// is 0 is as in standard.
+// is 0 is as in orStandard.
 type bound struct {
 	memory int           // megabytes of any one replica at its peak, beyond what it had
 	left   int           // megabytes of live heap that it may leave: what is remembered of agents that have gone
 	lines  int           // in the logs of all replicas
 	delay  time.Duration // the 99th percentile of any bystander
 	pages  bool          // pages may say that Redis is away
-	blind  bool          // it is what bystanders lose that the attack is about: run looks itself
 }
 
-// standard bounds are generous to a busy machine of two processors, but for the
-// memory: a replica that does nothing has about 45 MB, and 256 MiB is the limit
-// that we ship. A few attacks are measured by nothing else, since there is no room
-// for anybody's beyond it.
-var standard = bound{memory: 64, left: 12, lines: 40, delay: 250 * time.Millisecond}
-
-// most is what no replica may come to, whatever an attack's own bound is.
+// most is what no replica may come to, in megabytes, whatever an attack's own
+// bound is: the limit that we ship.
 const most = 256
 
+// orStandard fills in what holds for most attacks. It is generous to a busy machine
+// of two processors. A replica that does nothing has some 25 MB.
 func (b bound) orStandard() bound {
-	if b.memory == 0 {
-		b.memory = standard.memory
-	}
-	if b.left == 0 {
-		b.left = standard.left
-	}
-	if b.lines == 0 {
-		b.lines = standard.lines
-	}
-	if b.delay == 0 {
-		b.delay = standard.delay
-	}
+	b.memory = cmp.Or(b.memory, 64)
+	b.left = cmp.Or(b.left, 12)
+	b.lines = cmp.Or(b.lines, 40)
+	b.delay = cmp.Or(b.delay, 250*time.Millisecond)
 	return b
 }
 

@@ -91,7 +91,11 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func campaign(ctx context.Context, chosen []attack, dir string, stderr io.Writer) []row {
 	var rows []row
 	var s *stack
-	defer func() { s.Clear() }()
+	defer func() {
+		if s != nil {
+			s.Clear()
+		}
+	}()
 	for i := range chosen {
 		if ctx.Err() != nil {
 			break

@@ -41,12 +41,8 @@ func print(w io.Writer, rows []row) {
 	failed := 0
 	for i := range rows {
 		r := &rows[i]
-		lost := fmt.Sprint(r.during.failed)
-		if r.bound.blind {
-			lost = "–"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s→%s\t%d→%d (%d)\t%d→%d\t%d (%d)\t%s\n",
-			r.attack.side, r.attack.name, r.attack.sent, r.seen, r.during.fewest, lost,
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\t%s→%s\t%d→%d (%d)\t%d→%d\t%d (%d)\t%s\n",
+			r.attack.side, r.attack.name, r.attack.sent, r.seen, r.during.fewest, r.during.failed,
 			plain(r.calm.slowest), plain(r.during.slowest), r.before.resident>>20, r.peak>>20, r.limit(),
 			r.before.goroutines, r.after.goroutines, r.lines, r.bound.lines, r.verdict())
 		if !r.ok() {

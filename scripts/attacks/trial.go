@@ -121,16 +121,14 @@ func (r *row) judge() {
 	if r.seen != r.attack.expected {
 		r.miss("expected %q, seen %q", r.attack.expected, r.seen)
 	}
-	if !r.bound.blind {
-		if r.during.failed > 0 {
-			r.miss("bystanders lost %d of %d: %s", r.during.failed, r.during.asked, reasons(r.during.why))
-		}
-		if r.during.fewest < scrapeLeast {
-			r.miss("a bystander got %d scrapes in, of %d", r.during.fewest, scrapeLeast)
-		}
-		if r.during.slowest > r.bound.delay {
-			r.miss("bystanders waited %s (99th percentile), the bound is %s", milliseconds(r.during.slowest), milliseconds(r.bound.delay))
-		}
+	if r.during.failed > 0 {
+		r.miss("bystanders lost %d of %d: %s", r.during.failed, r.during.asked, reasons(r.during.why))
+	}
+	if r.during.fewest < scrapeLeast {
+		r.miss("a bystander got %d scrapes in, of %d", r.during.fewest, scrapeLeast)
+	}
+	if r.during.slowest > r.bound.delay {
+		r.miss("bystanders waited %s (99th percentile), the bound is %s", milliseconds(r.during.slowest), milliseconds(r.bound.delay))
 	}
 	if limit := r.limit(); r.peak>>20 > limit {
 		r.miss("a replica took %d MB, the bound is %d", r.peak>>20, limit)
