@@ -78,3 +78,30 @@ func TestAReplicaStartsWithARedisThatTakesNoWrites(t *testing.T) {
 	storetest.WaitUntil(t, within, "it knows who is linked", late.linked(t, live))
 	server.Do("CONFIG", "SET", "maxmemory", "0")
 }
+
+// What is refused to this replica alone says nothing of the others' leases.
+func TestARightThatIsMissingIsNoStandstill(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	brief := func() *replica {
+		s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour})
+		s.timing.lease, s.timing.renew, s.timing.pulse = 800*time.Millisecond, 200*time.Millisecond, 100*time.Millisecond
+		r := run(t, s)
+		r.Await(t, within, storetest.BusIs(true))
+		return r
+	}
+	owner, other := brief(), brief()
+	live := owner.register(t, "t", "live")
+	storetest.WaitUntil(t, within, "it is linked", other.linked(t, live))
+	server.Do("ACL", "SETUSER", "default", "resetkeys", "~agent:*", "~index:*", "~usage:*", "~generation:*")
+	storetest.WaitUntil(t, within, "it is noticed", func() bool {
+		other.roster.mu.Lock()
+		defer other.roster.mu.Unlock()
+		return other.roster.told != grievance{}
+	})
+	owner.stop()
+	storetest.WaitUntil(t, within, "the lease of a dead replica runs out", func() bool { return len(other.links(t, live.AgentKey)) == 0 })
+	if testutil.ToFloat64(other.metrics.writable) != 1 {
+		t.Error("redis takes writes, and the metric says that it does not")
+	}
+}

@@ -69,10 +69,11 @@ func (s *Redis) standstill() time.Duration {
 	return 0
 }
 
-// noteWrite takes what came of a write that began then.
+// noteWrite takes what came of a write that began then. One that failed for
+// another reason, such as a right that is missing, says nothing of others' writes.
 func (s *Redis) noteWrite(ctx context.Context, source writeSource, began time.Time, err error) {
-	if ctx.Err() != nil {
-		return // says nothing about Redis
+	if ctx.Err() != nil || err != nil && !refusesWrites(err) {
+		return
 	}
 	stopped, resumed := s.writes.note(source, began, err, s.timing.lease)
 	switch {
