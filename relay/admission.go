@@ -9,9 +9,9 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// maxInflight bounds the scrapes of a replica. With each one's first window it
-// is what a replica's memory can be filled with at the worst: 2 GiB, were all
-// of them local and none of them read.
+// maxInflight bounds the scrapes of a replica. With each one's base window and the
+// pools it is what a replica's memory can be filled with by bodies: 200 MiB, were
+// none of them read.
 const maxInflight = 8192
 
 // gates bound the scrapes in flight: of an agent, of a target, and of all. The

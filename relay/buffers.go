@@ -28,7 +28,12 @@ func (p *bufferPool) put(b []byte) { p.pool.Put((*buffer)(b)) }
 // that it came in.
 type segment []byte
 
-type room [64 << 10]byte
+// What a segment has room for, in bytes. A small one holds what a window has that
+// was lent nothing.
+const (
+	largeSegment = 64 << 10
+	smallSegment = wire.BusWindow
+)
 
 // fill copies what fits, and returns the rest.
 func (s *segment) fill(from []byte) (rest []byte) {
@@ -38,18 +43,28 @@ func (s *segment) fill(from []byte) (rest []byte) {
 }
 
 // A segmentPool lends segments. The zero value is ready.
-type segmentPool struct{ pool sync.Pool }
+type segmentPool struct{ large, small sync.Pool }
 
 // get returns an empty segment.
-func (p *segmentPool) get() segment {
-	if r, ok := p.pool.Get().(*room); ok {
+func (p *segmentPool) get(large bool) segment {
+	if !large {
+		if r, ok := p.small.Get().(*[smallSegment]byte); ok {
+			return r[:0]
+		}
+		return new([smallSegment]byte)[:0]
+	}
+	if r, ok := p.large.Get().(*[largeSegment]byte); ok {
 		return r[:0]
 	}
-	return new(room)[:0]
+	return new([largeSegment]byte)[:0]
 }
 
 func (p *segmentPool) put(all ...segment) {
 	for _, s := range all {
-		p.pool.Put((*room)(s[:cap(s)]))
+		if cap(s) == smallSegment {
+			p.small.Put((*[smallSegment]byte)(s[:cap(s)]))
+		} else {
+			p.large.Put((*[largeSegment]byte)(s[:cap(s)]))
+		}
 	}
 }

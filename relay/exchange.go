@@ -129,17 +129,20 @@ func (x *exchange) receiveData(payload []byte) {
 	for len(payload) > 0 {
 		last := len(x.segments) - 1
 		if last < 0 || len(x.segments[last]) == cap(x.segments[last]) {
-			x.segments = append(x.segments, x.relay.segments.get())
+			x.segments = append(x.segments, x.relay.segments.get(x.window.wide()))
 			last++
 		}
 		payload = x.segments[last].fill(payload)
 	}
 }
 
-// finish ends the attempt; nothing more is expected from the other end.
+// finish ends the attempt; nothing more is expected from the other end. What was
+// lent for a body that is here is held for as long as that is.
 func (x *exchange) finish(n *wire.Nack) {
 	x.over, x.failure = true, n
-	x.window.close()
+	if x.canceled || n != nil {
+		x.window.close()
+	}
 	if x.route.local == nil {
 		x.relay.pending.remove(x)
 	}
@@ -163,14 +166,17 @@ func (x *exchange) fail(e *wire.Error) {
 	}
 }
 
-// cancel tells the other end, once, that nobody reads any more. The attempt
-// stays in the table, and keeps its share of the pool, until that is confirmed:
-// frames that are on their way still fill a queue somewhere.
+// cancel lets go of the body and tells the other end, once, that nobody reads any
+// more. One over the bus stays in the table, and keeps its share of the pool, until
+// that is confirmed: frames that are on their way still fill a queue somewhere.
 func (x *exchange) cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.relay.segments.put(x.segments...)
 	x.segments, x.buffered = nil, 0
+	if x.over || x.route.local != nil {
+		x.window.close()
+	}
 	if x.over || x.canceled {
 		return
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 	r := New(Config{Registerer: prometheus.NewRegistry()})
 	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
-	x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(&r.growth, k)}
+	x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(&r.local, k)}
 	frame := func(t wire.Type, payload []byte) { x.receive(wire.Frame{Type: t, Payload: payload}) }
 	head := wire.Head{Status: 200}
 	frame(wire.TypeHead, head.Append(nil))
@@ -41,7 +42,7 @@ func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 	head := wire.Head{Status: 200}
 	x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
 	var sent []byte
-	for i, n := range []int{1, len(room{}) / 2, len(room{})/2 - 1, 2, len(room{})/2 + 9, len(room{}) / 2, len(room{}) - 1, 3} {
+	for i, n := range []int{1, largeSegment / 2, largeSegment/2 - 1, 2, largeSegment/2 + 9, largeSegment / 2, largeSegment - 1, 3} {
 		piece := bytes.Repeat([]byte{byte(i)}, n)
 		sent = append(sent, piece...)
 		x.receive(wire.Frame{Type: wire.TypeData, Payload: piece})
@@ -68,3 +69,45 @@ type noHop struct{}
 
 func (noHop) request(legKey, *wire.Request, receiver) {}
 func (noHop) pass(wire.Frame) error                   { return nil }
+
+// Agents of one tenant begin answers, as many and as much of each as they may, and
+// end some of them, which nobody reads. What all hold is bounded, another tenant's
+// answer has a window, and nothing is lent once nobody waits.
+func TestWhatAnswersHoldIsBounded(t *testing.T) {
+	const agents, each = 16, 256
+	r := New(Config{Registerer: prometheus.NewRegistry()})
+	var all []*exchange
+	begin := func(tenant, agent string) *exchange {
+		k := wire.AgentKey{Tenant: tenant, Agent: agent}
+		x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(&r.local, k)}
+		head := wire.Head{Status: 200}
+		x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
+		all = append(all, x)
+		return x
+	}
+	held := 0
+	for i := range agents * each {
+		x := begin("bad", fmt.Sprint(i%agents))
+		for x.window.received < x.window.granted {
+			x.receive(wire.Frame{Type: wire.TypeData, Payload: make([]byte, min(4<<10, x.window.granted-x.window.received))})
+		}
+		if i%2 == 0 {
+			x.receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
+		}
+		for _, s := range x.segments {
+			held += cap(s)
+		}
+	}
+	if most := localPool + agents*each*wire.BusWindow; held > most {
+		t.Errorf("%d MiB are held, of %d", held>>20, most>>20)
+	}
+	if x := begin("good", "edge"); x.window.size < wire.LocalWindow {
+		t.Errorf("another tenant's answer begins with %d KiB", x.window.size>>10)
+	}
+	for _, x := range all {
+		x.cancel()
+	}
+	if lent := r.local.borrowed(); lent != 0 {
+		t.Errorf("%d bytes are lent when nobody waits", lent)
+	}
+}

@@ -75,7 +75,7 @@ type Relay struct {
 	gates    gates
 	retries  retryBudget
 	pool     creditPool   // of all bus scrapes
-	growth   creditPool   // of local windows, beyond their first size
+	local    creditPool   // of local windows, beyond their base
 	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
@@ -111,7 +111,7 @@ func New(c Config) *Relay {
 		Config:   c,
 		clock:    clock{time.Now()},
 		pool:     creditPool{size: busPool},
-		growth:   creditPool{size: growthPool},
+		local:    creditPool{size: localPool},
 		routes:   newRouteCache(),
 		retries:  newRetryBudget(),
 		arrivals: newArrivals(c.TargetLimits.Bytes),

@@ -117,7 +117,7 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) *exchange {
 	x := &exchange{relay: r, key: k, route: rt, hop: rt.hop(r), changed: make(chan struct{}, 1)}
 	if rt.local != nil {
-		x.window = localWindow(&r.growth, rt.key)
+		x.window = localWindow(&r.local, rt.key)
 	} else {
 		x.window = busWindow(&r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
 	}

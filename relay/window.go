@@ -15,9 +15,9 @@ const (
 	// quarter of what it lets one queue at all (client-output-buffer-limit pubsub
 	// 32mb 8mb 60); relay/decisions/credit-pool.md.
 	busPool = 8 << 20
-	// growthPool is shared by the local windows for what they grow beyond
-	// LocalWindow.
-	growthPool = 32 << 20
+	// localPool is shared by the local windows for all beyond their base: as many
+	// begin with LocalWindow as it has room for, and grow from there.
+	localPool = 64 << 20
 	// holdWindow is the window that an answer over the bus asks for: as much
 	// as a local one has.
 	holdWindow = wire.LocalWindow
@@ -38,9 +38,14 @@ type window struct {
 	length   int64 // of the body; -1 while unknown
 }
 
-// localWindow is for a link held here.
+// localWindow is for a link held here. It begins with LocalWindow, unless the
+// answers of others fill the pool that moment: agents that begin answers and end
+// none must not fill the memory.
 func localWindow(pool *creditPool, k wire.AgentKey) window {
-	return window{pool: pool, key: k, base: wire.LocalWindow, size: wire.LocalWindow, most: wire.MaxWindow, granted: wire.LocalWindow, length: -1}
+	w := window{pool: pool, key: k, base: wire.BusWindow, size: wire.BusWindow, most: wire.MaxWindow, length: -1}
+	w.borrow(wire.LocalWindow - w.size)
+	w.granted = int64(w.size)
+	return w
 }
 
 // busWindow is for a link on another replica. If the target's last answer was
@@ -55,7 +60,7 @@ func busWindow(pool *creditPool, k wire.AgentKey, lastLength int64) window {
 }
 
 // answerBegins takes note of the body's length, if it is known, and returns the
-// credit to grant now: none to a local one, which has it from the start.
+// credit to grant now: none to one that had enough from the start.
 func (w *window) answerBegins(length int64) int {
 	w.length = length
 	want := int64(holdWindow)
@@ -108,6 +113,9 @@ func (w *window) widen(n int) int {
 	w.granted += int64(n)
 	return n
 }
+
+// wide reports whether the window was lent so much that it fills large segments.
+func (w *window) wide() bool { return w.size >= largeSegment/2 }
 
 func (w *window) borrow(n int) int {
 	n = w.pool.borrow(w.key, n)

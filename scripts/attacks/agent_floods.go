@@ -70,6 +70,8 @@ func floodAttacks() []attack {
 			}))
 			return "flapped"
 		}},
+		{name: "stalled-answers", sent: "12 agents of one token, each with 240 scrapes in flight, which answer 190 kB and no more", expected: "stalled",
+			bound: bound{memory: 170, lines: 80, delay: time.Second}, run: stalledAnswers},
 		{name: "nacks", sent: "an agent that sends each of 3,000 scrapes elsewhere", expected: "elsewhere", run: func(t *trial) string {
 			t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
 				p.send(reply(f, wire.TypeNack, (&wire.Nack{Error: wire.Error{Reason: wire.Draining}, Elsewhere: true}).Append(nil)))
@@ -88,4 +90,26 @@ func message(b []byte) []byte {
 		header[9-i] = byte(len(b) >> (8 * i))
 	}
 	return append(header, b...)
+}
+
+// stalledAnswers has each of many scrapes hold as much of an answer as it can: a
+// little less than what is delivered before the answer is whole.
+func stalledAnswers(t *trial) string {
+	const agents, targets, each = 12, 6, 40
+	for i := range agents {
+		t.link(0, guise{name: fmt.Sprintf("stall-%d", i), pattern: "stall-*", targets: manyTargets(targets, 0)}).answers(func(p *peer, f wire.Frame) {
+			q, err := wire.ParseRequest(f.Payload)
+			if err != nil {
+				return
+			}
+			p.send(head(f, 200))
+			for left := min(int(q.Credit), 190_000); left > 0; left -= 10_000 {
+				p.send(reply(f, wire.TypeData, make([]byte, min(left, 10_000))))
+			}
+		})
+	}
+	t.note("%s", t.many(agents*targets*each, agents*targets*each, func(i int) string {
+		return t.get(fmt.Sprintf("/scrape/stall-%d/t%05d", i%agents, i/agents%targets), seconds+"5").String()
+	}))
+	return "stalled"
 }
