@@ -100,8 +100,8 @@ func (r *Relay) ClaimToName(ctx context.Context, tenant, host string) wire.Claim
 		return wire.BoundName
 	}
 	known, ask := r.names.get(k, time.Now())
-	if ask {
-		r.active.Go(func() { r.learnName(k, known) })
+	if ask && !r.errand(func() { r.learnName(k, known) }) {
+		r.names.set(k, known, wire.Unclaimed, true)
 	}
 	select {
 	case <-known.first:

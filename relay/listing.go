@@ -149,6 +149,14 @@ func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wi
 	return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 }
 
+// refresh has a tenant's listing renewed: whoever wants it next has it, or asks
+// again.
+func (r *Relay) refresh(tenant string) {
+	ctx, cancel := context.WithTimeout(r.ended, listTimeout)
+	defer cancel()
+	_, _ = r.listAnew(ctx, tenant)
+}
+
 // addresses is the tenant's listing for a scrape in proxy mode: one that is at
 // most staleListing old, and while it is not fresh the next one is fetched
 // behind it. Without one, a scrape that can be routed without does not wait.
@@ -158,11 +166,9 @@ func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.
 		return l, nil
 	}
 	if l != nil && age < staleListing || !wait {
-		r.active.Go(func() {
-			ctx, cancel := context.WithTimeout(r.ended, listTimeout)
-			defer cancel()
-			_, _ = r.listAnew(ctx, tenant) // the next scrape has it, or asks again
-		})
+		if !r.listings.flights.Underway(tenant) {
+			r.errand(func() { r.refresh(tenant) })
+		}
 		return l, nil
 	}
 	return r.listAnew(ctx, tenant)

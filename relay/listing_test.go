@@ -2,6 +2,8 @@ package relay_test
 
 import (
 	"context"
+	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -173,4 +175,41 @@ func TestAListingsVersion(t *testing.T) {
 			t.Error("the same version with one agent more")
 		}
 	})
+}
+
+// Scrapes that can do without a listing do not each leave somebody behind who
+// waits for the next one.
+func TestOneWaitsForTheListingBehindAllScrapes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d hanging
+		r := newCluster(t, 1, withHanging(&d)).replicas[0]
+		r.dial(dialOptions{}).serve("up 1\n")
+		defer d.shut()()
+		before := runtime.NumGoroutine()
+		for range 200 {
+			wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { *s = wire.Scrape{Tenant: s.Tenant, Host: "edge:9100", Path: "/metrics"} }), "up 1\n")
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 50 {
+			t.Errorf("%d goroutines more after 200 scrapes", n)
+		}
+	})
+}
+
+// Requests may outlive the relay: what they ask behind themselves is not waited for
+// then, and not begun.
+func TestRequestsMayOutliveTheRelay(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	var asking sync.WaitGroup
+	for i := range 8 {
+		asking.Go(func() {
+			for n := range 2000 {
+				r.ClaimToName(t.Context(), wire.DefaultTenant, fmt.Sprintf("host-%d-%d", i, n))
+				if i == 0 && n == 100 {
+					r.end()
+				}
+			}
+		})
+	}
+	asking.Wait()
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -63,11 +62,7 @@ func (n *notices) take(now time.Time) (tenants []string) {
 // lookForRefusals lists the tenants that are due, upon which their links are told.
 func (r *Relay) lookForRefusals(now time.Time) {
 	for _, tenant := range r.notices.take(now) {
-		r.active.Go(func() {
-			ctx, cancel := context.WithTimeout(r.ended, listTimeout)
-			defer cancel()
-			_, _ = r.listAnew(ctx, tenant) // else the next listing will do
-		})
+		r.errand(func() { r.refresh(tenant) })
 	}
 }
 

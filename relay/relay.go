@@ -62,7 +62,8 @@ type Relay struct {
 	metrics *metrics
 	ended   context.Context // of every link; ends after the drain
 	end     context.CancelFunc
-	active  sync.WaitGroup // goroutines of links
+	active  sync.WaitGroup // goroutines of links, and those that requests leave behind
+	errands errands
 
 	links    linkTable
 	pending  exchangeTable // edge end: attempts that are not over
@@ -131,6 +132,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	for _, l := range r.links.all() {
 		l.close(wire.CauseDrainTimeout)
 	}
+	r.errands.end()
 	parted := make(chan struct{})
 	go func() { r.active.Wait(); close(parted) }()
 	select { // agents that still listen are told why

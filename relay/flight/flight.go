@@ -49,6 +49,13 @@ func (g *Group[T]) Do(ctx, base context.Context, key string, compute func(contex
 	return none, context.Cause(ctx)
 }
 
+// Underway reports whether somebody waits for a computation of that key.
+func (g *Group[T]) Underway(key string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.flights[key] != nil
+}
+
 // start begins a computation. g.mu is held.
 func (g *Group[T]) start(base context.Context, key string, compute func(context.Context) (T, error)) *flight[T] {
 	ctx, cancel := context.WithCancel(base)
