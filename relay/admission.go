@@ -14,12 +14,18 @@ import (
 // none of them read.
 const maxInflight = 8192
 
-// gates bound the scrapes in flight: of an agent, of a target, and of all. The
-// zero value is open.
+// gates bound the scrapes in flight: of an agent, of a target, and of all. An
+// agent whose scrapes all hang must not keep those of others out, nor may all that
+// a token for a pattern makes up: so an agent never has more of a replica's places
+// than are free, the agents of a tenant whose tokens are for patterns together no
+// more than half as many again, and a tenant no more than twice as many. The zero
+// value is open.
 type gates struct {
-	mu    sync.Mutex
-	count int
-	byKey map[gateKey]*gate
+	mu       sync.Mutex
+	count    int // scrapes
+	byKey    map[gateKey]*gate
+	tenants  map[string]int
+	patterns map[string]int // of the tenants' agents whose tokens are for patterns
 }
 
 // A gateKey names a target, or with an empty target all of an agent's.
@@ -35,20 +41,14 @@ type gate struct {
 
 // admit waits for a place until half of the scrape's time is gone. It says
 // whether it had to wait; done gives the place back.
-func (r *Relay) admit(ctx context.Context, k wire.AgentKey, target string) (done func(), waited bool, failure *wire.Error) {
-	agent, ok := r.gates.open(gateKey{agent: k}, int64(r.MaxInflightAgent))
-	if !ok {
-		return nil, false, wire.Errorf(wire.Overloaded, "%d scrapes are in flight at this replica", maxInflight)
+func (r *Relay) admit(ctx context.Context, rt *route) (done func(), waited bool, failure *wire.Error) {
+	k, target := rt.key, rt.target
+	agent, one := r.gates.enter(rt, int64(r.MaxInflightAgent), int64(r.MaxInflightTarget))
+	if agent == nil {
+		return nil, false, wire.Errorf(wire.Overloaded, "more scrapes of agent %s, or of its tenant, are in flight at this replica than their share of %d", k.Agent, maxInflight)
 	}
-	one, ok := r.gates.open(gateKey{k, target}, int64(r.MaxInflightTarget))
-	if !ok {
-		r.gates.leave(gateKey{agent: k})
-		return nil, false, wire.Errorf(wire.Overloaded, "%d scrapes are in flight at this replica", maxInflight)
-	}
-	leave := func() {
-		r.gates.leave(gateKey{k, target})
-		r.gates.leave(gateKey{agent: k})
-	}
+	pattern := rt.pattern // of the route that comes after the wait it may differ
+	leave := func() { r.gates.leave(k, target, pattern) }
 	if one.places.TryAcquire(1) {
 		if agent.places.TryAcquire(1) {
 			return func() { agent.places.Release(1); one.places.Release(1); leave() }, false, nil
@@ -76,34 +76,67 @@ func tooMany(ctx context.Context, k wire.AgentKey, what string, limit int) *wire
 	return wire.Errorf(wire.TooManyScrapes, "%d scrapes of %s on agent %s are in flight, and none ended in time", limit, what, k.Agent)
 }
 
-// open returns the gate of a key, made if need be; false if the replica is
-// full.
-func (g *gates) open(k gateKey, places int64) (*gate, bool) {
+// enter takes a scrape's place, and returns the gates of its agent and its target,
+// made if need be; nil if it has no place.
+func (g *gates) enter(rt *route, ofAgent, ofTarget int64) (agent, one *gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.count >= 2*maxInflight { // a scrape passes two gates
-		return nil, false
+	if !g.fitsLocked(rt) {
+		return nil, nil
 	}
 	if g.byKey == nil {
-		g.byKey = make(map[gateKey]*gate)
+		g.byKey, g.tenants, g.patterns = make(map[gateKey]*gate), make(map[string]int), make(map[string]int)
 	}
+	g.count++
+	g.tenants[rt.key.Tenant]++
+	if rt.pattern {
+		g.patterns[rt.key.Tenant]++
+	}
+	return g.openLocked(gateKey{agent: rt.key}, ofAgent), g.openLocked(gateKey{rt.key, rt.target}, ofTarget)
+}
+
+func (g *gates) fitsLocked(rt *route) bool {
+	free := maxInflight - g.count
+	users := 0
+	if e := g.byKey[gateKey{agent: rt.key}]; e != nil {
+		users = e.users
+	}
+	return users < free && g.tenants[rt.key.Tenant] < 2*free && (!rt.pattern || 2*g.patterns[rt.key.Tenant] < 3*free)
+}
+
+func (g *gates) openLocked(k gateKey, places int64) *gate {
 	e := g.byKey[k]
 	if e == nil {
 		e = &gate{places: semaphore.NewWeighted(places)}
 		g.byKey[k] = e
 	}
 	e.users++
-	g.count++
-	return e, true
+	return e
 }
 
-func (g *gates) leave(k gateKey) {
+// leave gives a scrape's place back.
+func (g *gates) leave(k wire.AgentKey, target string, pattern bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.count--
+	less(g.tenants, k.Tenant)
+	if pattern {
+		less(g.patterns, k.Tenant)
+	}
+	g.closeLocked(gateKey{agent: k})
+	g.closeLocked(gateKey{k, target})
+}
+
+func (g *gates) closeLocked(k gateKey) {
 	e := g.byKey[k]
 	if e.users--; e.users == 0 {
 		delete(g.byKey, k)
+	}
+}
+
+func less(counts map[string]int, tenant string) {
+	if counts[tenant]--; counts[tenant] == 0 {
+		delete(counts, tenant)
 	}
 }
 
@@ -111,5 +144,5 @@ func (g *gates) leave(k gateKey) {
 func (g *gates) inflight() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.count / 2
+	return g.count
 }

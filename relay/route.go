@@ -17,6 +17,7 @@ type route struct {
 	link    wire.LinkID
 	replica wire.ReplicaID // that holds the link
 	local   *link          // the link, if it is held here
+	pattern bool           // the agent's token is for a pattern
 }
 
 // name is the route's metric label.
@@ -191,7 +192,7 @@ func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *w
 		target, rest, err := match(k, c.targets, s)
 		if err == nil {
 			rt := c.route
-			rt.target, rt.rest = target.Name, rest
+			rt.target, rt.rest, rt.pattern = target.Name, rest, c.yielding
 			return &rt, nil
 		}
 		if failure == nil {

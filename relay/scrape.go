@@ -31,7 +31,7 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 	if failure != nil {
 		return r.aimed(k, s), failure
 	}
-	done, waited, failure := r.admit(ctx, k, rt.target)
+	done, waited, failure := r.admit(ctx, rt)
 	if failure != nil {
 		return r.aimed(k, s), failure
 	}
