@@ -208,7 +208,8 @@ func (s *Redis) refuse(t *task, verdict string, events wire.StoreEvents) {
 	}
 }
 
-// tidy counts a tenant's agents no longer that are not listed.
+// tidy counts a tenant's agents no longer that are not listed, neither now nor
+// when one that is being registered would be: it is counted before it is listed.
 func (s *Redis) tidy(ctx context.Context, tenant string) {
 	if _, err := s.list(ctx, tenant); err != nil {
 		return // it is not known who is
@@ -217,19 +218,30 @@ func (s *Redis) tidy(ctx context.Context, tenant string) {
 	if err != nil {
 		return
 	}
-	names, err := s.clients.directory.ZRange(ctx, s.keys.index(tenant), 0, -1).Result()
-	if err != nil {
+	delete(counted, "*")
+	if s.leaveOut(ctx, counted, tenant) != nil || len(counted) == 0 {
 		return
 	}
-	delete(counted, "*")
-	for _, name := range names {
-		delete(counted, name)
+	select {
+	case <-time.After(s.timing.registering):
+	case <-ctx.Done():
+		return
+	}
+	if s.leaveOut(ctx, counted, tenant) != nil || len(counted) == 0 {
+		return
 	}
 	var gone []any
 	for name := range counted {
 		gone = append(gone, name)
 	}
-	if len(gone) > 0 {
-		_ = runCall(ctx, s.clients.directory, s.unaccountCall(tenant, gone)).Err() // best effort
+	_ = runCall(ctx, s.clients.directory, s.unaccountCall(tenant, gone)).Err() // best effort
+}
+
+// leaveOut takes the names that are listed out of counted.
+func (s *Redis) leaveOut(ctx context.Context, counted map[string]string, tenant string) error {
+	names, err := s.clients.directory.ZRange(ctx, s.keys.index(tenant), 0, -1).Result()
+	for _, name := range names {
+		delete(counted, name)
 	}
+	return err
 }

@@ -15,7 +15,7 @@ func TestAFullTenantIsTidied(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	s := open(t, RedisConfig{URL: server.URL(), Keep: time.Hour, TenantLimits: TenantLimits{Agents: 3}})
-	s.timing.refresh = 50 * time.Millisecond
+	s.timing.refresh, s.timing.registering = 50*time.Millisecond, 50*time.Millisecond
 	r := run(t, s)
 	storetest.WaitUntil(t, within, "the directory answers", func() bool { return !s.pulse.isAway() })
 	for i := range 2 {

@@ -66,6 +66,8 @@ type timing struct {
 	refresh, asked time.Duration
 	// standstill is for how long leases that nobody could renew count as live.
 	standstill time.Duration
+	// registering is how long an agent may be counted before it is listed.
+	registering time.Duration
 	// flush bounds what Run does after its ctx has ended.
 	flush time.Duration
 }
@@ -111,8 +113,8 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			pulse: 500 * time.Millisecond, settle: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
-			standstill: maxStandstill,
-			flush:      time.Second,
+			standstill: maxStandstill, registering: 2 * commandTimeout,
+			flush: time.Second,
 		},
 	}
 	s.keeper.init()

@@ -175,6 +175,8 @@ func (s *Redis) runListings(ctx context.Context) {
 	defer refresh.Stop()
 	var linked <-chan time.Time
 	tidied := make(map[string]time.Time)
+	var tidying sync.WaitGroup
+	defer tidying.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -194,7 +196,7 @@ func (s *Redis) runListings(ctx context.Context) {
 					clear(tidied)
 				}
 				tidied[tenant] = time.Now()
-				s.tidy(ctx, tenant)
+				tidying.Go(func() { s.tidy(ctx, tenant) })
 			}
 		}
 	}
