@@ -89,13 +89,14 @@ func redisAttacks() []attack {
 			t.index(c, "forged")
 			return "/sd " + t.get("/sd").String()
 		}),
-		writes("index-wrong-type", "a string where the tenant's index was", "mended within 10 s", func(t *trial, c *redis.Client) string {
+		{name: "redis-index-wrong-type", sent: "a string where the tenant's index was: until it is mended nobody knows the whole list", expected: "mended within 10 s", breaks: true, bound: bound{pages: true}, run: func(t *trial) string {
+			c := t.redis()
 			t.Must(c.Set(t.Ctx, "farscrape:index:default", "x", 0).Err())
 			if _, ok := t.Poll(10*time.Second, func() bool { return c.Type(t.Ctx, "farscrape:index:default").Val() == "zset" }); !ok {
 				return "not mended"
 			}
 			return "mended within 10 s"
-		}),
+		}},
 		writes("index-of-50000", "50,000 names in the index that have no record", "/sd 200 list within 2 s", func(t *trial, c *redis.Client) string {
 			for i := range 50 {
 				var all []redis.Z
