@@ -2,6 +2,7 @@ package relay
 
 import (
 	"sync"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -104,7 +105,7 @@ func (r *Relay) busUnheard(to wire.ReplicaID) {
 // there is nothing to do: the next scrape finds out.
 func (r *Relay) busChanged(up bool) {
 	if !up {
-		r.listings.drop("") // discovery says so, too
+		r.listings.stale(time.Now()) // discovery says so, too
 		r.failThrough("", wire.Errorf(wire.BusUnavailable, "the bus went down"))
 		r.dropForwards("")
 	}

@@ -19,6 +19,19 @@ const (
 	// staleListing is how old a listing may be for a scrape in proxy mode to be
 	// routed by it while the next one is fetched: warm scrapes wait for none.
 	staleListing = 10 * time.Second
+	// oldListing is the same where the scrape's agent is held here, and could be
+	// had without any.
+	oldListing = time.Minute
+	// keepListing is how long one is kept that nobody has asked for since. While
+	// there is one a name that equals another agent's address is told from it, so
+	// that is longer than targets are usually scraped apart.
+	keepListing = 5 * time.Minute
+	// deadListing is how old one may be that cannot be fetched anew: the directory
+	// is away, and who had an address then has it.
+	deadListing = time.Hour
+	// firstListing is how long such a scrape waits if there is none, or an older
+	// one only.
+	firstListing = 250 * time.Millisecond
 	// listTimeout bounds the fetching of one.
 	listTimeout = 10 * time.Second
 )
@@ -40,7 +53,8 @@ type listings struct {
 // A kept is one tenant's listing.
 type kept struct {
 	*wire.Listing
-	at time.Time // when it was asked for
+	at   time.Time // when the directory was asked for it
+	used time.Time // when somebody last wanted it here
 }
 
 // get returns the tenant's listing and how old it is; nil if there is none.
@@ -51,6 +65,7 @@ func (c *listings) get(tenant string, now time.Time) (*wire.Listing, time.Durati
 	if k == nil {
 		return nil, 0
 	}
+	k.used = now
 	return k.Listing, now.Sub(k.at)
 }
 
@@ -73,7 +88,7 @@ func (c *listings) put(tenant string, l *wire.Listing, at time.Time) *wire.Listi
 	if before != nil {
 		c.targets -= before.Targets()
 	}
-	c.tenants[tenant] = &kept{l, at}
+	c.tenants[tenant] = &kept{l, at, at}
 	c.targets += l.Targets()
 	for c.targets > maxListed && len(c.tenants) > 1 {
 		c.dropOldest(tenant)
@@ -89,30 +104,42 @@ func (c *listings) dropOldest(but string) {
 			oldest = name
 		}
 	}
-	c.targets -= c.tenants[oldest].Targets()
-	delete(c.tenants, oldest)
+	c.dropLocked(oldest)
 }
 
-// drop forgets a tenant's listing, or all if tenant is empty.
+// drop forgets a tenant's listing.
 func (c *listings) drop(tenant string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, k := range c.tenants {
-		if tenant == "" || name == tenant {
-			c.targets -= k.Targets()
-			delete(c.tenants, name)
+	c.dropLocked(tenant)
+}
+
+func (c *listings) dropLocked(tenant string) {
+	if k := c.tenants[tenant]; k != nil {
+		c.targets -= k.Targets()
+		delete(c.tenants, tenant)
+	}
+}
+
+// stale makes all listings too old for discovery: the directory may be away.
+func (c *listings) stale(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.tenants {
+		if now.Sub(k.at) < staleListing {
+			k.at = now.Add(-staleListing)
 		}
 	}
 }
 
-// expire drops the listings that nobody has asked for since they went stale.
+// expire drops the listings that nobody asks for any longer, and those that are
+// too old for anything.
 func (c *listings) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, k := range c.tenants {
-		if now.Sub(k.at) > 6*staleListing {
-			c.targets -= k.Targets()
-			delete(c.tenants, name)
+	for tenant, k := range c.tenants {
+		if now.Sub(k.used) > keepListing || now.Sub(k.at) > deadListing {
+			c.dropLocked(tenant)
 		}
 	}
 }
@@ -159,15 +186,23 @@ func (r *Relay) refresh(tenant string) {
 
 // addresses is the tenant's listing for a scrape in proxy mode: one that is at
 // most staleListing old, and while it is not fresh the next one is fetched
-// behind it. Without one, a scrape that can be routed without does not wait.
+// behind it. A scrape that can be routed without does not wait for long, and takes
+// what there is.
 func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.Listing, *wire.Error) {
 	l, age := r.listings.get(tenant, time.Now())
-	if l != nil && age < freshListing {
+	switch {
+	case l != nil && age < freshListing:
 		return l, nil
-	}
-	if l != nil && age < staleListing || !wait {
+	case l != nil && (age < staleListing || !wait && age < oldListing):
 		if !r.listings.flights.Underway(tenant) {
 			r.errand(func() { r.refresh(tenant) })
+		}
+		return l, nil
+	case !wait:
+		ctx, cancel := context.WithTimeout(ctx, firstListing)
+		defer cancel()
+		if anew, failure := r.listAnew(ctx, tenant); failure == nil {
+			l = anew
 		}
 		return l, nil
 	}

@@ -213,3 +213,42 @@ func TestRequestsMayOutliveTheRelay(t *testing.T) {
 	}
 	asking.Wait()
 }
+
+// An agent named like an address that another declared earlier gets none of its
+// scrapes: not before the replica that holds it has a listing, nor when the
+// directory has gone.
+func TestANameNeverTakesAnEarlierAddress(t *testing.T) {
+	declared := dialOptions{name: "site", targets: []wire.Target{{Name: "db", Scheme: "http", Address: "db:9100", Port: 1, Path: "/metrics"}}}
+	squatter := dialOptions{name: "db", pattern: "d*"}
+	ask := func(r *replica) result {
+		return <-r.scrape(time.Second, func(s *wire.Scrape) { *s = wire.Scrape{Tenant: s.Tenant, Host: "db:9100", Path: "/metrics"} })
+	}
+	t.Run("without a listing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newCluster(t, 1).replicas[0]
+			r.dial(declared).serve("up 1\n")
+			time.Sleep(2 * time.Minute) // no listing is kept for so long
+			r.dial(squatter).serve("evil 1\n")
+			wantBody(t, ask(r), "up 1\n")
+		})
+	})
+	t.Run("without a directory", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var d hanging
+			r := newCluster(t, 1, withHanging(&d)).replicas[0]
+			r.dial(declared).serve("up 1\n")
+			time.Sleep(2 * time.Second)
+			r.dial(squatter).serve("evil 1\n")
+			wantBody(t, ask(r), "up 1\n")
+			defer d.shut()()
+			r.Events().Bus(false)
+			for range 10 {
+				wantBody(t, ask(r), "up 1\n")
+				time.Sleep(time.Minute)
+			}
+			if _, failure := r.Listing(t.Context(), wire.DefaultTenant); failure == nil || failure.Reason != wire.BusUnavailable {
+				t.Errorf("discovery says %v", failure)
+			}
+		})
+	})
+}
