@@ -42,8 +42,9 @@ type arrivals struct {
 }
 
 // An attendance is what an agent has open, and what it owes. Guarded by
-// arrivals.mu.
+// arrivals.mu, but for decoding.
 type attendance struct {
+	decoding sync.Mutex // held while a list of the agent's is: what all declare is decoded once
 	links    int
 	arriving int // handshakes under way, or begun in the last second
 	declared declaredLists

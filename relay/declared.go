@@ -18,7 +18,7 @@ type declaredList struct {
 // declaredLists are the lists of one agent. Guarded by arrivals.mu.
 type declaredLists struct {
 	all   []*declaredList // no more than it has links
-	bytes int             // of all of them, and of those being decoded
+	bytes int             // of all of them, and of the one being decoded
 }
 
 func (d *declaredLists) find(hash wire.ListHash) *declaredList {
@@ -44,6 +44,12 @@ func (v *visit) declare(list *wire.TargetList) (changed bool, err error) {
 		list.Drop()
 		return false, nil
 	}
+	a := v.arrivals
+	a.mu.Lock()
+	decoding := &a.agents[v.key].decoding
+	a.mu.Unlock()
+	decoding.Lock()
+	defer decoding.Unlock()
 	if v.share(hash) {
 		list.Drop()
 		return true, nil
@@ -52,7 +58,6 @@ func (v *visit) declare(list *wire.TargetList) (changed bool, err error) {
 		return false, err
 	}
 	targets, err := list.Take()
-	a := v.arrivals
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	d := &a.agents[v.key].declared
@@ -60,13 +65,8 @@ func (v *visit) declare(list *wire.TargetList) (changed bool, err error) {
 		d.bytes -= bytes
 		return false, err
 	}
-	one := d.find(hash)
-	if one != nil { // another link was as quick
-		d.bytes -= bytes
-	} else {
-		one = &declaredList{hash: hash, targets: targets, bytes: bytes}
-		d.all = append(d.all, one)
-	}
+	one := &declaredList{hash: hash, targets: targets, bytes: bytes}
+	d.all = append(d.all, one)
 	v.takeLocked(d, one)
 	return true, nil
 }

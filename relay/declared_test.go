@@ -245,6 +245,29 @@ func TestAnAgentsListsTogetherAreBounded(t *testing.T) {
 	})
 }
 
+// A new list that all links declare at the same time counts once, whichever of them
+// is the first to have it decoded.
+func TestLinksThatChangeTogetherShareIt(t *testing.T) {
+	r := newCluster(t, 1, func(c *relay.Config) { c.TargetLimits.Bytes = 800_000 }).replicas[0]
+	first := r.dial(dialOptions{targets: large("x")})
+	links := []*agent{first}
+	for range 2 {
+		links = append(links, r.dial(dialOptions{targets: large("x"), instance: first.instance, epoch: first.welcome.Epoch}))
+	}
+	list := large("y")
+	var all sync.WaitGroup
+	for _, a := range links {
+		all.Go(func() {
+			a.declare(1, list)
+			a.send(wire.Frame{Type: wire.TypeDrain, Payload: []byte("no")}) // which ends the link, after the list
+		})
+	}
+	all.Wait()
+	for _, a := range links {
+		a.closedWith(wire.CauseProtocol)
+	}
+}
+
 // One token for a pattern makes up names, and each agent's lists are bounded: so
 // must be all of them that are never whole.
 func TestListsThatAreNeverWholeAreBoundedTogether(t *testing.T) {
