@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"bytes"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -34,11 +36,28 @@ func (e *Edge) serveAgentMetrics(w http.ResponseWriter, r *http.Request, who cal
 	if failure != nil {
 		return failure
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(directoryCollector{e.directory, agents})
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
-	return nil
+	status, header := http.StatusOK, make(http.Header)
+	return e.answerOnce(r, who, func(b *bytes.Buffer) error {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(directoryCollector{e.directory, agents})
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(&written{b, header, &status}, r)
+		return nil
+	}, func(body []byte) {
+		maps.Copy(w.Header(), header)
+		w.WriteHeader(status)
+		_, _ = w.Write(body) // whoever does not read it is gone
+	})
 }
+
+// A written is an answer that is sent later.
+type written struct {
+	*bytes.Buffer
+	header http.Header
+	status *int
+}
+
+func (w *written) Header() http.Header    { return w.header }
+func (w *written) WriteHeader(status int) { *w.status = status }
 
 // A directoryCollector collects one listing.
 type directoryCollector struct {

@@ -73,13 +73,15 @@ func (e *Edge) serveClients(w http.ResponseWriter, r *http.Request, who caller) 
 		Targets []string          `json:"targets"`
 		Labels  map[string]string `json:"labels"` // null, always
 	}
-	clients := []client{}
-	for i := range agents {
-		if agents[i].Connected() {
-			clients = append(clients, client{Targets: []string{agents[i].Agent}})
+	return e.answerJSON(w, r, who, func() any {
+		clients := []client{}
+		for i := range agents {
+			if agents[i].Connected() {
+				clients = append(clients, client{Targets: []string{agents[i].Agent}})
+			}
 		}
-	}
-	return answerJSON(w, clients)
+		return clients
+	})
 }
 
 // An agentView is one agent in /api/v1/agents.
@@ -101,6 +103,10 @@ func (e *Edge) serveAgents(w http.ResponseWriter, r *http.Request, who caller) *
 	if failure != nil {
 		return failure
 	}
+	return e.answerJSON(w, r, who, func() any { return map[string][]agentView{"agents": viewsOf(agents)} })
+}
+
+func viewsOf(agents []wire.Agent) []agentView {
 	views := make([]agentView, len(agents))
 	for i := range agents {
 		a, lease := &agents[i], newest(&agents[i])
@@ -114,7 +120,7 @@ func (e *Edge) serveAgents(w http.ResponseWriter, r *http.Request, who caller) *
 			views[i].Replicas[j] = a.Links[j].Replica
 		}
 	}
-	return answerJSON(w, map[string][]agentView{"agents": views})
+	return views
 }
 
 // forgetAgent takes a departed agent off the list.
@@ -134,15 +140,26 @@ func (e *Edge) forgetAgent(w http.ResponseWriter, r *http.Request, who caller) *
 	return nil
 }
 
-// answerJSON encodes all of v before anything of it is sent.
-func answerJSON(w http.ResponseWriter, v any) *wire.Error {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(v); err != nil {
-		return wire.Errorf(wire.Internal, "%v", err)
+// answerJSON encodes all of what make returns before anything of it is sent.
+func (e *Edge) answerJSON(w http.ResponseWriter, r *http.Request, who caller, make func() any) *wire.Error {
+	return e.answerOnce(r, who, func(b *bytes.Buffer) error {
+		encoder := json.NewEncoder(b)
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(make())
+	}, func(body []byte) { sendJSON(w, body) })
+}
+
+// answerOnce sends a page that is nobody else's, and that write writes.
+func (e *Edge) answerOnce(r *http.Request, who caller, write func(*bytes.Buffer) error, send func([]byte)) *wire.Error {
+	nothing := func() *answer { return nil }
+	err := e.room.serve(r.Context(), who.tenant, nothing, func() (*answer, error) {
+		var b bytes.Buffer
+		err := write(&b)
+		return &answer{body: b.Bytes()}, err
+	}, send)
+	if err != nil {
+		return failureOf(r.Context(), err)
 	}
-	sendJSON(w, b.Bytes())
 	return nil
 }
 

@@ -87,6 +87,7 @@ type Edge struct {
 	directory directoryDescs
 	quiet     *quiet
 	lists     lists     // of discovery
+	room      pageRoom  // of pages
 	repeats   sync.Once // was told
 }
 

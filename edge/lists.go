@@ -20,7 +20,7 @@ type lists struct {
 	kept    map[listKey]*keptList
 	bytes   map[string]int // by tenant
 	total   int
-	flights flight.Group[[]byte]
+	flights flight.Group[*answer]
 }
 
 // A listKey is all that a list depends on, but the listing.
@@ -31,29 +31,37 @@ type listKey struct {
 
 type keptList struct {
 	version uint64 // of the listing
-	json    []byte
+	json    *answer
 	used    time.Time
 }
 
+// leastList is what a list counts for at least, in bytes: it bounds how many there
+// are, among which the least used one is looked for.
+const leastList = 4 << 10
+
 // size is what a list takes, in bytes, with its key and its places in the maps.
-func (k *keptList) size(key listKey) int { return len(k.json) + len(key.query) + 512 }
+func (k *keptList) size(key listKey) int {
+	return max(len(k.json.body)+len(key.query)+512, leastList)
+}
 
 // get returns the list of that version. make makes it, once for all who ask at
 // the same time, and is stopped if nobody waits any more.
-func (l *lists) get(ctx context.Context, key listKey, version uint64, make func(context.Context) ([]byte, error)) ([]byte, error) {
+func (l *lists) get(ctx context.Context, key listKey, version uint64, make func(context.Context) ([]byte, error)) (*answer, error) {
 	if json := l.find(key, version); json != nil {
 		return json, nil
 	}
-	return l.flights.Do(ctx, context.WithoutCancel(ctx), fmt.Sprintf("%q %d", key, version), func(ctx context.Context) ([]byte, error) {
+	return l.flights.Do(ctx, context.WithoutCancel(ctx), fmt.Sprintf("%q %d", key, version), func(ctx context.Context) (*answer, error) {
 		json, err := make(ctx)
-		if err == nil {
-			l.put(key, version, json)
+		if err != nil {
+			return nil, err
 		}
-		return json, err
+		a := &answer{body: json}
+		l.put(key, version, a)
+		return a, nil
 	})
 }
 
-func (l *lists) find(key listKey, version uint64) []byte {
+func (l *lists) find(key listKey, version uint64) *answer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := l.kept[key]
@@ -66,7 +74,7 @@ func (l *lists) find(key listKey, version uint64) []byte {
 
 // put keeps a list. If there are too many, the tenant that has the most gives up
 // the one that it has not used for longest.
-func (l *lists) put(key listKey, version uint64, json []byte) {
+func (l *lists) put(key listKey, version uint64, json *answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.kept == nil {

@@ -45,13 +45,16 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 		return failure
 	}
 	key := listKey{who.tenant, who.allow, r.URL.RawQuery, at}
-	list, err := e.lists.get(r.Context(), key, l.Version, func(ctx context.Context) ([]byte, error) {
-		return e.list(ctx, l, who, f, at)
-	})
+	find := func() *answer { return e.lists.find(key, l.Version) }
+	compute := func() (*answer, error) {
+		return e.lists.get(r.Context(), key, l.Version, func(ctx context.Context) ([]byte, error) {
+			return e.list(ctx, l, who, f, at)
+		})
+	}
+	err := e.room.serve(r.Context(), who.tenant, find, compute, func(list []byte) { sendJSON(w, list) })
 	if err != nil {
 		return failureOf(r.Context(), err)
 	}
-	sendJSON(w, list)
 	return nil
 }
 

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -82,6 +84,8 @@ func listAttacks() []attack {
 				}
 				return t.timedPages()
 			}},
+		{name: "lists-unread", sent: "a tenant of 50,000 targets, and 100 who ask for its lists, each for another one, and read nothing for 10 s", expected: "asked",
+			bound: bound{memory: 170, left: 80, lines: 60, delay: time.Second}, run: listsUnread},
 		{name: "sd-of-one-address", sent: "10,000 targets at one address; then the same", expected: "/sd 200 within 1 s, /sd?mode=proxy 200 within 1 s, nobody 404 within 1 s",
 			bound: bound{memory: 170, left: 80}, run: func(t *trial) string {
 				targets := manyTargets(10_000, 0)
@@ -92,6 +96,27 @@ func listAttacks() []attack {
 				return t.timedPages()
 			}},
 	}
+}
+
+// listsUnread asks for pages that are long, and each another one: what was made for
+// one cannot be sent to the next.
+func listsUnread(t *trial) string {
+	for i := range 5 {
+		t.link(i%2, guise{name: fmt.Sprintf("fat-%d", i), pattern: "fat-*", targets: manyTargets(10_000, 1)})
+	}
+	t.Wait(listings)
+	for i := range 100 {
+		conn := t.dial().(*net.TCPConn)
+		defer conn.Close()
+		_ = conn.SetReadBuffer(4 << 10)
+		path := fmt.Sprintf("/sd?target=*&target=x%d", i)
+		if i%2 == 0 {
+			path = "/api/v1/agents"
+		}
+		_, _ = io.WriteString(conn, t.fill(request("GET "+path, "{auth}")))
+	}
+	t.Wait(10 * time.Second)
+	return "asked"
 }
 
 // twoPaths counts the series' identities that discovery gives two targets, which
