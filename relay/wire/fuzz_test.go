@@ -110,6 +110,9 @@ func FuzzMatchTarget(f *testing.F) {
 		if err == nil && got.Path+rest != path {
 			t.Errorf("%q is taken for %q and %q", path, got.Path, rest)
 		}
+		if err == nil && got.ProxyAddress("edge") != address {
+			t.Errorf("%q is taken for %q", address, got.ProxyAddress("edge"))
+		}
 	})
 }
 

@@ -65,6 +65,26 @@ func FindTarget(targets []Target, name string) *Target {
 	return nil
 }
 
+// isAt reports whether proxy mode knows the target by an address, in lower case,
+// which is that port of its agent's name; 0 if it is not.
+func (t *Target) isAt(address string, port uint16) bool {
+	if t.Address != "" {
+		return len(t.Address) == len(address) && strings.EqualFold(t.Address, address)
+	}
+	return t.Port != 0 && t.Port == port
+}
+
+// portAt is the port of an address at an agent's name, as [Target.ProxyAddress] has
+// it; 0 if it is another host's.
+func portAt(agent, address string) uint16 {
+	host, port, ok := strings.Cut(address, ":")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if !ok || err != nil || host != agent || port[0] < '1' {
+		return 0
+	}
+	return uint16(n)
+}
+
 // MatchTarget finds the one target of an agent that a proxy-mode request for
 // address (host:port, in lower case) and the escaped path means, and what of
 // the path follows a subtree's. An exact path goes before a subtree, a longer
@@ -72,10 +92,11 @@ func FindTarget(targets []Target, name string) *Target {
 func MatchTarget(agent string, targets []Target, address, path string) (target *Target, rest string, err *Error) {
 	best := -1
 	twice := false
+	port := portAt(agent, address)
 	for i := range targets {
 		t := &targets[i]
 		r, ok := t.covers(path)
-		if !ok || t.ProxyAddress(agent) != address {
+		if !ok || !t.isAt(address, port) {
 			continue
 		}
 		rank := len(t.Path)
