@@ -71,6 +71,7 @@ func NewMemory(config MemoryConfig) *Memory {
 
 // Register takes the lease; see [Redis.Register]. It never waits.
 func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
+	list := sized(lease.Targets) // a long one takes its time, for which nobody else shall wait
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -84,7 +85,7 @@ func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := m.account(r, &lease, lease.Targets, kept); err != nil {
+	if err := m.account(r, &lease, list, kept); err != nil {
 		return 0, err
 	}
 	if !known && (lease.Shared || lease.Yielding) {
@@ -174,6 +175,7 @@ func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
 
 // Update changes the link's targets.
 func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
+	list := sized(targets)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.agents[m.links[link]]
@@ -184,7 +186,7 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 		if r.leases[i].Link != link {
 			continue
 		}
-		if err := m.account(r, &r.leases[i], targets, r.leases); err != nil {
+		if err := m.account(r, &r.leases[i], list, r.leases); err != nil {
 			m.displace(loss{link, err})
 			return
 		}

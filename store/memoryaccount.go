@@ -31,8 +31,8 @@ func (r *record) taken(leases []wire.Lease, link wire.LinkID, list sizedList) (s
 // account counts an agent with a lease's target list beside those of other leases,
 // unless that is more than it had and more than it, or its tenant, may take. m.mu
 // is held.
-func (m *Memory) account(r *record, l *wire.Lease, targets []wire.Target, others []wire.Lease) error {
-	key, yielding, list := l.AgentKey, l.Yielding, sized(targets)
+func (m *Memory) account(r *record, l *wire.Lease, list sizedList, others []wire.Lease) error {
+	key, yielding := l.AgentKey, l.Yielding
 	s := r.taken(others, l.Link, list)
 	if s.bytes > r.size.bytes && s.bytes > m.config.TenantLimits.agentBytes() {
 		return m.config.TenantLimits.over("lists", s.bytes, yielding)
