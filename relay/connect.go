@@ -59,10 +59,14 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 	}
 	conn.SetReadLimit(wire.MaxMessage)
 	l = newLink(r, conn, hijacking.socket, visit, claims, req.RemoteAddr)
-	r.active.Go(func() {
+	runs := r.errand(func() {
 		defer visit.leave()
 		l.run()
 	})
+	if !runs {
+		_ = conn.CloseNow()
+		visit.leave()
+	}
 }
 
 // A hijacker keeps the connection that is taken from an HTTP server, and gives

@@ -2,8 +2,8 @@ package relay
 
 import "sync"
 
-// errands are goroutines that requests leave behind, to find out what the next ones
-// will want to know. Requests may outlive the relay, so it takes none once it is
+// errands are goroutines that requests leave behind: links, and questions whose
+// answers the next ones will want. Requests may outlive the relay, so it takes none once it is
 // ending: Run could not wait for them. The zero value is ready.
 type errands struct {
 	mu   sync.Mutex
