@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -42,8 +40,8 @@ type pageRoom struct {
 // readings are one tenant's.
 type readings struct {
 	bytes  int
-	makers *semaphore.Weighted
-	users  int // of the readings: they are forgotten after the last
+	makers chan struct{} // holds one for each that is made
+	users  int           // of the readings: they are forgotten after the last
 }
 
 // of returns the tenant's readings, for the caller to leave.
@@ -55,7 +53,7 @@ func (r *pageRoom) of(tenant string) *readings {
 	}
 	t := r.tenants[tenant]
 	if t == nil {
-		t = &readings{makers: semaphore.NewWeighted(makersEach)}
+		t = &readings{makers: make(chan struct{}, makersEach)}
 		r.tenants[tenant] = t
 	}
 	t.users++
@@ -91,10 +89,12 @@ func (r *pageRoom) serve(ctx context.Context, tenant string, find func() *answer
 
 // inTurn makes an answer and holds it, when the tenant's turn has come.
 func (r *pageRoom) inTurn(ctx context.Context, t *readings, find func() *answer, compute func() (*answer, error)) (*answer, error) {
-	if t.makers.Acquire(ctx, 1) != nil {
+	select {
+	case t.makers <- struct{}{}:
+	case <-ctx.Done():
 		return nil, noRoom(ctx)
 	}
-	defer t.makers.Release(1)
+	defer func() { <-t.makers }()
 	a := find() // somebody may have made it meanwhile
 	if a == nil {
 		var err error
