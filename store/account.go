@@ -92,7 +92,7 @@ func sized(targets []wire.Target) sizedList {
 
 // listIn is the JSON of a lease's targets, which end its details.
 func listIn(details []byte) []byte {
-	_, list, _ := bytes.Cut(details, []byte(`,"targets":`))
+	_, list, _ := bytes.Cut(details, []byte(targetsMember))
 	return list[:len(list)-len("}")]
 }
 

@@ -44,23 +44,33 @@ func parseLine(s string) (l line, ok bool) {
 // of an epoch given later. Details that are not as replicas write them leave
 // what the line says, since the link still works, and err says what is wrong.
 func (l *line) lease(key wire.AgentKey, details string, lists *targetLists) (lease wire.Lease, err error) {
-	var d struct {
-		wire.Lease
-		Targets json.RawMessage `json:"targets"`
-	}
-	err = json.Unmarshal([]byte(details), &d)
-	if err == nil && d.AgentKey != key {
-		err = fmt.Errorf("it is of agent %q", d.AgentKey)
+	var read wire.Lease
+	details, list := splitDetails(details)
+	err = json.Unmarshal([]byte(details), &read)
+	if err == nil && read.AgentKey != key {
+		err = fmt.Errorf("it is of agent %q", read.AgentKey)
 	}
 	if err == nil {
-		d.Lease.Targets, err = lists.read(d.Targets)
+		read.Targets, err = lists.read(list)
 	}
 	if err == nil {
-		lease = d.Lease
+		lease = read
 	}
 	lease.AgentKey, lease.Link, lease.Epoch = key, l.link, l.epoch
 	lease.Instance, lease.Replica, lease.Shared = l.instance, l.replica, l.shared
 	return lease, err
+}
+
+// targetsMember is what comes before the target list in a lease's details.
+const targetsMember = `,"targets":`
+
+// splitDetails takes the target list out of a lease's details, which end with it:
+// it may have megabytes, and is mostly known. What is not so is left as it is.
+func splitDetails(details string) (rest, list string) {
+	if i := strings.Index(details, targetsMember); i >= 0 && strings.HasSuffix(details, "}") {
+		return details[:i] + "}", details[i+len(targetsMember) : len(details)-1]
+	}
+	return details, ""
 }
 
 // parseRecord reads lookup.lua's reply; nil if there is no record. For so long

@@ -144,11 +144,50 @@ func TestTargetListsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := lists.read(list); err != nil || !reflect.DeepEqual(got, targets) {
+		if got, err := lists.read(string(list)); err != nil || !reflect.DeepEqual(got, targets) {
 			t.Fatalf("read as %d targets, %v", len(got), err)
 		}
 		if lists.bytes > maxLists || len(lists.lists) > maxLists>>20 {
 			t.Fatalf("%d bytes in %d lists", lists.bytes, len(lists.lists))
 		}
 	}
+}
+
+// What it takes to read the record of an agent with two links and 10,000 targets,
+// the first time and again:
+//
+//	go test -run - -bench Record ./store
+func BenchmarkRecord(b *testing.B) {
+	first := storetest.NewLease("t", "a")
+	first.Targets = nil
+	for i := range 10_000 {
+		first.Targets = append(first.Targets, wire.Target{Name: fmt.Sprintf("target-%05d", i), Scheme: "http", Port: 9100, Path: "/metrics",
+			Address: fmt.Sprintf("10.1.%d.%d:9100", i/250, i%250),
+			Labels:  map[string]string{"job": "node", "site": "berlin", "rack": fmt.Sprint(i % 40), "team": "storage", "env": "production"}})
+	}
+	second := first
+	second.Link = wire.NewID[wire.LinkID]()
+	line := func(l *wire.Lease) string { return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica) }
+	fields := map[string]string{
+		"links":                    line(&first) + "\n" + line(&second),
+		"d:" + string(first.Link):  string(marshalLease(&first)),
+		"d:" + string(second.Link): string(marshalLease(&second)),
+	}
+	lists := newTargetLists()
+	read := func(b *testing.B) {
+		if a, flaws := decodeRecord(first.AgentKey, 15, 0, fields, lists); len(flaws) > 0 || len(a.Links) != 2 {
+			b.Fatal(flaws)
+		}
+	}
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			lists = newTargetLists()
+			read(b)
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			read(b)
+		}
+	})
 }
