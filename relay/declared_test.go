@@ -248,24 +248,26 @@ func TestAnAgentsListsTogetherAreBounded(t *testing.T) {
 // A new list that all links declare at the same time counts once, whichever of them
 // is the first to have it decoded.
 func TestLinksThatChangeTogetherShareIt(t *testing.T) {
-	r := newCluster(t, 1, func(c *relay.Config) { c.TargetLimits.Bytes = 800_000 }).replicas[0]
-	first := r.dial(dialOptions{targets: large("x")})
-	links := []*agent{first}
-	for range 2 {
-		links = append(links, r.dial(dialOptions{targets: large("x"), instance: first.instance, epoch: first.welcome.Epoch}))
-	}
-	list := large("y")
-	var all sync.WaitGroup
-	for _, a := range links {
-		all.Go(func() {
-			a.declare(1, list)
-			a.send(wire.Frame{Type: wire.TypeDrain, Payload: []byte("no")}) // which ends the link, after the list
-		})
-	}
-	all.Wait()
-	for _, a := range links {
-		a.closedWith(wire.CauseProtocol)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.TargetLimits.Bytes = 800_000 }).replicas[0]
+		first := r.dial(dialOptions{targets: large("x")})
+		links := []*agent{first}
+		for range 2 {
+			links = append(links, r.dial(dialOptions{targets: large("x"), instance: first.instance, epoch: first.welcome.Epoch}))
+		}
+		list := large("y")
+		for _, a := range links {
+			go a.declare(1, list)
+		}
+		synctest.Wait()
+		for _, a := range links {
+			select {
+			case <-a.closed:
+				t.Errorf("a link is closed: %s", a.reason)
+			default:
+			}
+		}
+	})
 }
 
 // One token for a pattern makes up names, and each agent's lists are bounded: so
