@@ -152,6 +152,19 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 		}
 	}), most)
 	srv.Listener = Listener(srv.Listener)
+	// Who waits for how long is the server's view: a connection is idle, or new,
+	// a little later than its client believes.
+	changed, seen := srv.Config.ConnState, make(chan http.ConnState, 1000)
+	srv.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		changed(c, state)
+		if state == http.StateNew || state == http.StateIdle {
+			seen <- state
+		}
+	}
+	await := func(state http.ConnState) {
+		for <-seen != state {
+		}
+	}
 	srv.Start()
 	defer srv.Close()
 	dial := func() (net.Conn, *bufio.Reader) {
@@ -159,6 +172,7 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		await(http.StateNew)
 		t.Cleanup(func() { conn.Close() })
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		return conn, bufio.NewReader(conn)
@@ -186,11 +200,13 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 			if err := ask(conn, r, "/"); err != nil {
 				t.Fatal(err)
 			}
+			await(http.StateIdle)
 		}
 		waiting = append(waiting, r)
 		if err := ask(kept, keptReader, "/"); err != nil { // in use: never the oldest
 			t.Fatalf("a connection that is in use was closed: %v", err)
 		}
+		await(http.StateIdle)
 	}
 	for i, r := range waiting[:more] {
 		if _, err := r.ReadByte(); !errors.Is(err, io.EOF) {
