@@ -65,10 +65,12 @@ func TestTheEarlierClaimStands(t *testing.T) {
 	}
 }
 
-// One token for a pattern makes up as many agents as its tenant may have, and all
-// may declare the same.
-func TestACrowdAtOneAddressIsLinear(t *testing.T) {
-	crowd := func(n int) []wire.Agent {
+// What the agents of a tenant cost that all declare one address: sixteen times as
+// many must take about sixteen times as long.
+//
+//	go test -run - -bench Crowd ./relay/wire
+func BenchmarkCrowdAtOneAddress(b *testing.B) {
+	for _, n := range []int{250, 4000} {
 		agents := make([]wire.Agent, n)
 		for i := range agents {
 			a := listed(fmt.Sprintf("agent-%05d", i), at(1), addresses{"db:1": at(1)})
@@ -77,21 +79,16 @@ func TestACrowdAtOneAddressIsLinear(t *testing.T) {
 			}
 			agents[i] = a
 		}
-		return agents
-	}
-	took := func(agents []wire.Agent) time.Duration {
-		start := time.Now()
-		book := wire.NewAddressBook(agents)
-		for i := range agents {
-			if n := book.Refusals(agents[i].Agent, nil); len(n.Refused) != 0 {
-				t.Fatalf("%s is refused %v", agents[i].Agent, n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				book := wire.NewAddressBook(agents)
+				for i := range agents {
+					if n := book.Refusals(agents[i].Agent, nil); len(n.Refused) != 0 {
+						b.Fatalf("%s is refused %v", agents[i].Agent, n)
+					}
+				}
 			}
-		}
-		return time.Since(start)
-	}
-	few, many := took(crowd(250)), took(crowd(4000))
-	if many > 64*few {
-		t.Errorf("16 times the agents take %v, and not %v", many, few)
+		})
 	}
 }
 
