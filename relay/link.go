@@ -184,7 +184,7 @@ func (l *link) register() error {
 	case err != nil:
 		l.log.Warn("linked, but local only until the directory is back", "err", err)
 	}
-	l.relay.routes.forget(l.key)
+	l.relay.changed(l.key)
 	l.welcome(epoch, err == nil)
 	l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
 	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
@@ -250,7 +250,7 @@ func (l *link) retarget(payload []byte) error {
 	if err == nil && changed {
 		l.relay.Directory.Update(l.id, l.targets)
 		l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
-		l.relay.routes.forget(l.key)
+		l.relay.changed(l.key)
 		l.log.Info("targets changed", "targets", len(l.targets))
 	}
 	return err
@@ -273,6 +273,7 @@ func (l *link) leave(cause string) {
 		released = wire.CauseAgentStopped
 	}
 	l.relay.Directory.Release(l.id, released.String())
+	l.relay.changed(l.key)
 	l.log.Debug("link leaves", "cause", cause)
 	if idle {
 		l.close(released)

@@ -54,7 +54,7 @@ func (l *link) depart() {
 		if !left {
 			l.relay.Directory.Release(l.id, cause.String())
 		}
-		l.relay.routes.forget(l.key)
+		l.relay.changed(l.key)
 	}
 	l.abandonLegs()
 	<-l.hungUp

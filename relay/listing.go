@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +44,9 @@ const maxListed = 200_000
 type listings struct {
 	mu      sync.Mutex
 	tenants map[string]*kept
-	targets int    // in all of them
-	version uint64 // the last one given
+	targets int                  // in all of them
+	version uint64               // the last one given
+	changed map[string]time.Time // when links held here last changed what a tenant's listing shows
 	flights flight.Group[*wire.Listing]
 }
 
@@ -67,6 +67,29 @@ func (c *listings) get(tenant string, now time.Time) (*wire.Listing, time.Durati
 	}
 	k.used = now
 	return k.Listing, now.Sub(k.at)
+}
+
+// fresh returns the tenant's listing if it is good enough for discovery: not older
+// than freshListing, nor than what this replica knows to have changed.
+func (c *listings) fresh(tenant string, now time.Time) *wire.Listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.tenants[tenant]
+	if k == nil || now.Sub(k.at) >= freshListing || !k.at.After(c.changed[tenant]) {
+		return nil
+	}
+	k.used = now
+	return k.Listing
+}
+
+// note notes that a link held here has come, gone or changed its targets.
+func (c *listings) note(tenant string, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changed == nil {
+		c.changed = make(map[string]time.Time)
+	}
+	c.changed[tenant] = now
 }
 
 // put keeps a listing that was asked for at that time, and gives it the version
@@ -142,15 +165,28 @@ func (c *listings) expire(now time.Time) {
 			c.dropLocked(tenant)
 		}
 	}
+	for tenant, at := range c.changed {
+		if now.Sub(at) > freshListing { // no listing from before is fresh any longer
+			delete(c.changed, tenant)
+		}
+	}
 }
 
 // Listing lists a tenant's agents, linked and departed, as they were no longer
-// than freshListing ago, or fails; it never leaves any out.
+// than freshListing ago, or since links held here have changed, or fails; it never
+// leaves any out.
 func (r *Relay) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
-	if l, age := r.listings.get(tenant, time.Now()); l != nil && age < freshListing {
+	if l := r.listings.fresh(tenant, time.Now()); l != nil {
 		return l, nil
 	}
 	return r.listAnew(ctx, tenant)
+}
+
+// changed forgets what is known of an agent: a link of it that is held here has
+// come, gone or changed its targets.
+func (r *Relay) changed(k wire.AgentKey) {
+	r.routes.forget(k)
+	r.listings.note(k.Tenant, time.Now())
 }
 
 // listAnew asks the directory. All who ask at once share one answer.
@@ -182,85 +218,6 @@ func (r *Relay) refresh(tenant string) {
 	ctx, cancel := context.WithTimeout(r.ended, listTimeout)
 	defer cancel()
 	_, _ = r.listAnew(ctx, tenant)
-}
-
-// addresses is the tenant's listing for a scrape in proxy mode: one that is at
-// most staleListing old, and while it is not fresh the next one is fetched
-// behind it. A scrape that can be routed without does not wait for long, and takes
-// what there is.
-func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.Listing, *wire.Error) {
-	l, age := r.listings.get(tenant, time.Now())
-	switch {
-	case l != nil && age < freshListing:
-		return l, nil
-	case l != nil && (age < staleListing || !wait && age < oldListing):
-		if !r.listings.flights.Underway(tenant) {
-			r.errand(func() { r.refresh(tenant) })
-		}
-		return l, nil
-	case !wait:
-		ctx, cancel := context.WithTimeout(ctx, firstListing)
-		defer cancel()
-		if anew, failure := r.listAnew(ctx, tenant); failure == nil {
-			l = anew
-		}
-		return l, nil
-	}
-	return r.listAnew(ctx, tenant)
-}
-
-// resolveAddress finds the agent behind a proxy-mode host:port, among those that
-// the credential allows: the one whose claim to it stands. A name or an address
-// that came after the listing was fetched is looked for, too.
-func (r *Relay) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
-	k := wire.AgentKey{Tenant: s.Tenant, Agent: wire.HostOf(s.Host)}
-	named := wire.CheckAgentName(k.Agent) == nil
-	here := named && len(r.links.of(k)) > 0
-	l, failure := r.addresses(ctx, s.Tenant, !here)
-	if l != nil {
-		if agent, failure, found := held(l, s); found {
-			return wire.AgentKey{Tenant: s.Tenant, Agent: agent}, failure
-		}
-	}
-	if here {
-		return k, nil
-	}
-	if named {
-		agent, _, failure := r.lookup(ctx, k, freshLinked)
-		if agent != nil || failure != nil {
-			return k, failure
-		}
-	}
-	if failure == nil {
-		l, failure = r.Listing(ctx, s.Tenant)
-	}
-	if failure != nil {
-		return k, failure
-	}
-	if agent, failure, found := held(l, s); found {
-		return wire.AgentKey{Tenant: s.Tenant, Agent: agent}, failure
-	}
-	return k, unknownAgent(k)
-}
-
-// held says which agent of a listing holds the scrape's address, within what its
-// credential allows: whatever lies outside looks the same as what does not
-// exist. found is false if nobody holds it.
-func held(l *wire.Listing, s *wire.Scrape) (agent string, failure *wire.Error, found bool) {
-	holders := l.Book().Holders(s.Host)
-	if len(holders) == 0 {
-		return "", nil, false
-	}
-	if s.Allow != "" {
-		holders = slices.DeleteFunc(slices.Clone(holders), func(a *wire.Agent) bool { return !wire.MatchGlob(s.Allow, a.Agent) })
-	}
-	switch len(holders) {
-	case 0:
-		return "", wire.Errorf(wire.AgentUnknown, "no agent is known at %s", s.Host), true
-	case 1:
-		return holders[0].Agent, nil, true
-	}
-	return "", wire.Errorf(wire.TargetAmbiguous, "%d agents declared the address %s at the same time", len(holders), s.Host), true
 }
 
 // Forget drops a departed agent, so that it is no longer listed. It asks the

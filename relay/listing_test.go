@@ -252,3 +252,33 @@ func TestANameNeverTakesAnEarlierAddress(t *testing.T) {
 		})
 	})
 }
+
+// What a replica does itself discovery shows at once: a pod that has ended is not
+// scraped once more.
+func TestALinkOfOursIsListedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		r := c.replicas[0]
+		connected := func() bool {
+			time.Sleep(time.Millisecond)
+			l, failure := r.Listing(t.Context(), wire.DefaultTenant)
+			if failure != nil {
+				t.Fatal(failure)
+			}
+			return len(l.Agents) == 1 && l.Agents[0].Connected()
+		}
+		if connected() {
+			t.Error("nobody is linked")
+		}
+		a := r.dial(dialOptions{})
+		a.serve("x")
+		if !connected() {
+			t.Error("the agent is not listed")
+		}
+		a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "stopping"})})
+		a.closedWith(wire.CauseAgentStopped)
+		if connected() {
+			t.Error("the agent has stopped, and is listed as linked")
+		}
+	})
+}

@@ -219,19 +219,3 @@ func match(k wire.AgentKey, targets []wire.Target, s *wire.Scrape) (*wire.Target
 	}
 	return t, s.Rest, nil
 }
-
-// resolve finds the agent that the scrape means, within what its credential
-// allows. Whatever lies outside looks the same as what does not exist.
-func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
-	k := wire.AgentKey{Tenant: s.Tenant, Agent: s.Agent}
-	if s.Proxy() {
-		var err *wire.Error
-		if k, err = r.resolveAddress(ctx, s); err != nil {
-			return k, err
-		}
-	}
-	if s.Allow != "" && !wire.MatchGlob(s.Allow, k.Agent) {
-		return k, unknownAgent(k)
-	}
-	return k, nil
-}

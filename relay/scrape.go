@@ -344,7 +344,7 @@ func ended(ctx context.Context) *wire.Error {
 func (r *Relay) linkRegistered(id wire.LinkID, epoch uint64) {
 	if l := r.links.get(id); l != nil {
 		l.welcome(epoch, true)
-		r.routes.forget(l.key)
+		r.changed(l.key)
 	}
 }
 
