@@ -145,6 +145,28 @@ scrape_configs:
 	}
 }
 
+// Two targets of one agent on one port are two instances to Prometheus in proxy
+// mode, too: one that fails shows, and the other's series are its own.
+func TestTwoPathsOnOnePortAreTwoInstances(t *testing.T) {
+	tool(t, "prometheus", "prometheus")
+	s := newStack(t, 1)
+	exporter := startNodeExporter(t)
+	at := "edge-1.example.com:" + exporter[strings.LastIndex(exporter, ":")+1:]
+	s.addAgent("edge-1.example.com", "FARSCRAPE_TARGETS=node=http://"+exporter+"/metrics,gone=http://"+exporter+"/gone")
+	p := startPrometheus(t, fmt.Sprintf(`
+global: {scrape_interval: 500ms, scrape_timeout: 400ms}
+scrape_configs:
+  - job_name: proxy
+    proxy_url: http://prometheus:%[1]s@%[2]s
+    http_sd_configs:
+      - {url: "http://%[2]s/sd?mode=proxy", refresh_interval: 1s, authorization: {credentials: %[1]s}}
+`, s.scraper, s.relays[0].addr))
+	for range 3 {
+		p.await("up", "proxy "+at+"/metrics 1", "proxy "+at+"/gone 0")
+	}
+	p.await("count by (job, instance) (node_uname_info)", "proxy "+at+"/metrics 1")
+}
+
 // startNodeExporter returns a real node exporter's address.
 func startNodeExporter(t testing.TB) string {
 	t.Helper()
