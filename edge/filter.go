@@ -57,6 +57,9 @@ func parseFilter(query string) (filter, *wire.Error) {
 	return f, nil
 }
 
+// all reports whether nothing is left out.
+func (f *filter) all() bool { return len(f.agents) == 0 && len(f.targets) == 0 && len(f.labels) == 0 }
+
 func (f *filter) takesAgent(name string) bool  { return matchesOne(f.agents, name) }
 func (f *filter) takesTarget(name string) bool { return matchesOne(f.targets, name) }
 

@@ -58,10 +58,17 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 	return nil
 }
 
+// listedSize is what the least of targets takes in a list, in bytes: a list that
+// is kept has no more memory than it needs.
+const listedSize = 256
+
 // list makes the answer: the targets that the filter takes, of the agents that
 // the caller may see.
 func (e *Edge) list(ctx context.Context, l *wire.Listing, who caller, f filter, at base) ([]byte, error) {
 	list := groupList{}
+	if f.all() && who.allow == "" {
+		list.json = make([]byte, 0, listedSize*l.Targets())
+	}
 	for i := range l.Agents {
 		a := &l.Agents[i]
 		if !who.allows(a.Agent) || !f.takesAgent(a.Agent) {

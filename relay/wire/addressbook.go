@@ -48,9 +48,13 @@ type addressClaim struct {
 // NewAddressBook makes the book of a tenant's agents, linked and departed. It
 // keeps them, and they must not change.
 func NewAddressBook(agents []Agent) *AddressBook {
+	declared := 0
+	for i := range agents {
+		declared += len(agents[i].Claims)
+	}
 	b := &AddressBook{agents: agents, names: make(map[string]int, len(agents)),
-		holders: make(map[string][]*Agent), hosts: make(map[string]bool)}
-	claims := make(map[string][]addressClaim) // by address
+		holders: make(map[string][]*Agent, declared), hosts: make(map[string]bool)}
+	claims := make(map[string][]addressClaim, declared) // by address
 	for i := range agents {
 		a := &agents[i]
 		b.names[a.Agent] = i
