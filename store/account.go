@@ -20,10 +20,10 @@ import (
 // that have departed with them for as long as they are listed. 0 is the default.
 //
 // An agent counts with the target lists of its links, those that are the same as
-// one, and has no more than a quarter of the bytes. A list that is over is refused with a [wire.LimitError]; who
-// takes no more than before never is. A token for a pattern, which is good for
-// any number of names, gets no further than three quarters of each, so that
-// there is room for whoever has a token for its name.
+// one, and has no more than a quarter of the bytes. A list that is over is refused
+// with a [wire.LimitError]; who takes no more than before never is. A token for a
+// pattern, which is good for any number of names, gets no further than three
+// quarters of each, so that there is room for whoever has a token for its name.
 type TenantLimits struct {
 	Agents  int
 	Targets int
