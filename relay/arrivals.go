@@ -1,11 +1,13 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -29,32 +31,72 @@ const (
 	// names made up for a pattern's take no more than one agent may. A list that
 	// fits one message needs no place.
 	maxUnfinished = 32
+	// maxMessages bounds the messages that are being read and are longer than
+	// shortMessage: 64 MiB of them. One that was begun and is never ended keeps its
+	// place for as long as its sender likes; one token alone has half of them.
+	maxMessages = 1024
 )
+
+// ArrivalLimits bound what agents bring to one replica. 0 is the default.
+type ArrivalLimits struct {
+	// Links of all agents. An idle one takes 20 KiB. They are shared: one tenant
+	// alone has two thirds of them, one token half.
+	Links int // default 12,000
+	// TenantBytes of the target lists that a tenant's links here have declared,
+	// encoded. The directory counts them too, for all replicas; this holds without
+	// it as well. Agents with tokens for a pattern fill three quarters.
+	TenantBytes int // default 32 MiB
+}
+
+func (l ArrivalLimits) orDefault() ArrivalLimits {
+	return ArrivalLimits{cmp.Or(l.Links, 12_000), cmp.Or(l.TenantBytes, 32<<20)}
+}
 
 // arrivals count the connections of agents, and what comes over them.
 type arrivals struct {
-	handshakes *shares // by token
-	unfinished *shares // lists, by token
-	lists      listLimits
+	limits ArrivalLimits
+	lists  listLimits
 
-	mu     sync.Mutex
-	agents map[wire.AgentKey]*attendance // guarded by mu
+	// By token.
+	links      *shares
+	handshakes *shares
+	unfinished *shares // lists
+	messages   *shares
+
+	mu      sync.Mutex // guards what follows
+	agents  attendances
+	bearers attendances    // of a token: all agents that came with it are one
+	held    map[string]int // bytes of the lists that are kept, by tenant
 }
 
-// An attendance is what an agent has open, and what it owes. Guarded by
-// arrivals.mu, but for decoding.
+// An attendance is what an agent, or all that came with one token, have open and
+// owe. It is kept for as long as there is any of that. Guarded by arrivals.mu, but
+// for decoding.
 type attendance struct {
-	decoding sync.Mutex // held while a list of the agent's is: what all declare is decoded once
+	who      member
+	decoding sync.Mutex // held while a list is
 	links    int
 	arriving int // handshakes under way, or begun in the last second
 	declared declaredLists
 	debt     debt
 }
 
-func newArrivals(maxListBytes int) *arrivals {
+type attendances map[member]*attendance
+
+// of returns the attendance of somebody, a new one if there is none.
+func (a attendances) of(who member, may allowance) *attendance {
+	if e := a[who]; e != nil {
+		return e
+	}
+	return &attendance{who: who, debt: debt{allowance: may}}
+}
+
+func newArrivals(limits ArrivalLimits, maxListBytes int) *arrivals {
+	places := func(n int) *shares { return newShares(float64(n), float64(n)) }
 	return &arrivals{
-		handshakes: newShares(maxHandshakes, maxHandshakes), unfinished: newShares(maxUnfinished, maxUnfinished),
-		lists: listLimits{maxListBytes}, agents: make(map[wire.AgentKey]*attendance),
+		limits: limits, lists: listLimits{maxListBytes},
+		links: places(limits.Links), handshakes: places(maxHandshakes), unfinished: places(maxUnfinished), messages: places(maxMessages),
+		agents: make(attendances), bearers: make(attendances), held: make(map[string]int),
 	}
 }
 
@@ -62,8 +104,9 @@ func newArrivals(maxListBytes int) *arrivals {
 // goroutine at a time.
 type visit struct {
 	arrivals *arrivals
-	key      wire.AgentKey
-	token    member
+	agent    *attendance
+	bearer   *attendance
+	pattern  bool // the token is for one
 	began    time.Time
 	arrived  bool
 	list     *declaredList // of its link; nil before
@@ -71,30 +114,34 @@ type visit struct {
 }
 
 // enter gives a connection its place, or says why there is none.
-func (a *arrivals) enter(k wire.AgentKey, tokenID string) (*visit, *refusal) {
-	v := &visit{arrivals: a, key: k, token: member{k.Tenant, tokenID}, began: time.Now()}
+func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e := a.agents[k]
-	if e == nil {
-		e = &attendance{}
-	}
+	v := &visit{arrivals: a, pattern: c.IsGlob(), began: time.Now()}
+	v.agent = a.agents.of(agentMember(k), a.lists.ofAgent())
+	v.bearer = a.bearers.of(member{k.Tenant, c.ID}, a.lists.ofToken())
+	owes := max(v.agent.debt.wait(v.began), v.bearer.debt.wait(v.began))
 	switch {
-	case e.links >= maxLinks:
+	case v.agent.links >= maxLinks:
 		return nil, busy(10*time.Second, "agent %s has %d links to this replica", k.Agent, maxLinks)
-	case e.arriving >= maxArrivals:
+	case v.agent.arriving >= maxArrivals:
 		return nil, busy(2*time.Second, "agent %s is opening %d links at once", k.Agent, maxArrivals)
-	case e.debt.wait(v.began, a.lists) > 0:
-		return nil, busy(e.debt.wait(v.began, a.lists), "agent %s sends more than it may", k.Agent)
-	case !a.handshakes.take(v.token, 1):
+	case owes > 0:
+		return nil, busy(owes, "agent %s, or all that came with its token, send more than they may", k.Agent)
+	case !a.handshakes.take(v.bearer.who, 1):
 		return nil, busy(2*time.Second, "too many agents are connecting at once")
+	case !a.links.take(v.bearer.who, 1):
+		a.handshakes.give(v.bearer.who, 1)
+		return nil, busy(0, "this replica has room for %d links (FARSCRAPE_MAX_LINKS), and for no more that come with this token", a.limits.Links)
 	}
-	a.agents[k] = e
-	e.links++
-	e.arriving++
+	a.agents[v.agent.who], a.bearers[v.bearer.who] = v.agent, v.bearer
+	v.agent.links++
+	v.agent.arriving++
+	v.bearer.links++
 	return v, nil
 }
 
+// busy refuses for want of a place. within is as in a refusal.
 func busy(within time.Duration, format string, args ...any) *refusal {
 	return &refusal{http.StatusServiceUnavailable, wire.Overloaded, within, fmt.Sprintf(format, args...)}
 }
@@ -105,12 +152,27 @@ func (v *visit) arrive() {
 		return
 	}
 	v.arrived = true
-	v.arrivals.handshakes.give(v.token, 1)
+	v.arrivals.handshakes.give(v.bearer.who, 1)
 	if rest := time.Second - time.Since(v.began); rest > 0 {
-		time.AfterFunc(rest, func() { v.arrivals.part(v.key, 0, 1) })
+		time.AfterFunc(rest, v.settle)
 		return
 	}
-	v.arrivals.part(v.key, 0, 1)
+	v.settle()
+}
+
+// readLong takes a place for a message that is longer than shortMessage, and reports
+// whether there is one.
+func (v *visit) readLong() bool { return v.arrivals.messages.take(v.bearer.who, 1) }
+
+// haveRead gives it back.
+func (v *visit) haveRead() { v.arrivals.messages.give(v.bearer.who, 1) }
+
+// settle ends what arrive leaves of a handshake.
+func (v *visit) settle() {
+	v.arrivals.mu.Lock()
+	defer v.arrivals.mu.Unlock()
+	v.agent.arriving--
+	v.arrivals.part(v.arrivals.agents, v.agent)
 }
 
 // leave gives the connection's place back: it is closed.
@@ -118,25 +180,28 @@ func (v *visit) leave() {
 	v.arrive()
 	v.finish()
 	v.drop()
-	v.arrivals.part(v.key, 1, 0)
-}
-
-// part forgets an agent that has nothing open once it owes nothing.
-func (a *arrivals) part(k wire.AgentKey, links, arriving int) {
+	a := v.arrivals
+	a.links.give(v.bearer.who, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	e := a.agents[k]
-	if e == nil {
+	v.agent.links--
+	v.bearer.links--
+	a.part(a.agents, v.agent)
+	a.part(a.bearers, v.bearer)
+}
+
+// part forgets who has nothing open, once it owes nothing. a.mu is held.
+func (a *arrivals) part(from attendances, e *attendance) {
+	if e.links > 0 || e.arriving > 0 || from[e.who] != e {
 		return
 	}
-	e.links -= links
-	e.arriving -= arriving
-	if e.links > 0 || e.arriving > 0 {
+	if rest := e.debt.paid(time.Now()); rest > 0 {
+		time.AfterFunc(rest, func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.part(from, e)
+		})
 		return
 	}
-	if rest := e.debt.paid(time.Now(), a.lists); rest > 0 {
-		time.AfterFunc(rest, func() { a.part(k, 0, 0) })
-		return
-	}
-	delete(a.agents, k)
+	delete(from, e.who)
 }

@@ -3,11 +3,14 @@ package relay_test
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/farscrape/farscrape/relay"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -140,6 +143,90 @@ func TestAnAgentThatComesAndGoesIsSlowedDown(t *testing.T) {
 		}
 		if came > 4*11 {
 			t.Errorf("it came %d times in 10 s", came)
+		}
+	})
+}
+
+// welcomed links as many agents as are let in, of n whose names a pattern's token
+// makes up.
+func (r *replica) welcomed(pattern string, n int, change ...func(*dialOptions)) (in []*agent) {
+	for i := range n {
+		o := dialOptions{name: fmt.Sprint("x-", i), token: pattern}
+		for _, f := range change {
+			f(&o)
+		}
+		a, resp, err := r.tryDial(o)
+		if err != nil {
+			if resp == nil || resp.Header.Get(wire.HeaderError) != wire.Overloaded.String() {
+				r.cluster.t.Fatalf("refused with %v, %v", resp, err)
+			}
+			continue
+		}
+		if _, linked := <-a.frames; linked { // WELCOME
+			in = append(in, a)
+		}
+	}
+	return in
+}
+
+func TestATokensLinksLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.ArrivalLimits.Links = 60 }).replicas[0]
+		pattern := r.mint(token.Agent, "x-*")
+		in := r.welcomed(pattern, 60)
+		if len(in) != 30 {
+			t.Errorf("one token has %d of 60 links", len(in))
+		}
+		r.dial(dialOptions{name: "neighbour"})
+		if n := len(r.welcomed(r.mint(token.Agent, "x-1*"), 100, func(o *dialOptions) { o.name = "x-1" + o.name[2:] })); n < 5 {
+			t.Errorf("another token of the tenant's has %d links", n)
+		}
+		r.dial(dialOptions{name: "stranger", tenant: "another"})
+		for _, a := range in {
+			_ = a.conn.CloseNow()
+		}
+		time.Sleep(time.Second)
+		if n := len(r.welcomed(pattern, 10)); n != 10 {
+			t.Errorf("the places of links that closed are given to %d of 10", n)
+		}
+	})
+}
+
+// Who begins a long message keeps its buffer for as long as it likes.
+func TestMessagesThatNeverEndAreBoundedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		in := r.welcomed(r.mint(token.Agent, "x-*"), 600)
+		begun := append([]byte{0x82, 0x80 | 126, 0xea, 0x60, 0, 0, 0, 0}, make([]byte, 8<<10)...) // of 60,000 bytes
+		var read atomic.Int64
+		var sending sync.WaitGroup
+		for _, a := range in {
+			a.silence() // its reader is not to wait for its writer
+			sending.Go(func() {
+				if _, err := a.socket.Write(begun); err == nil {
+					read.Add(1)
+				}
+			})
+		}
+		time.Sleep(5 * time.Second)
+		if n := read.Load(); len(in) != 600 || n != 512 {
+			t.Errorf("%d messages of %d were begun with one token, want 512", n, len(in))
+		}
+		long := strings.Repeat("up 1\n", 10_000)
+		for _, a := range []dialOptions{{name: "neighbour"}, {name: "stranger", tenant: "another"}} {
+			r.dial(a).serve(long)
+			got := <-r.scrape(time.Second, func(s *wire.Scrape) {
+				s.Agent = a.name
+				if a.tenant != "" {
+					s.Tenant = a.tenant
+				}
+			})
+			wantBody(t, got, long)
+		}
+		time.Sleep(20 * time.Second) // none waits for ever, and none of the rest is alive
+		sending.Wait()
+		for _, a := range in {
+			<-a.closed
 		}
 	})
 }

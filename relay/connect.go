@@ -37,7 +37,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 	key := wire.AgentKey{Tenant: claims.Tenant, Agent: name}
 	var visit *visit
 	if refused == nil {
-		visit, refused = r.arrivals.enter(key, claims.ID)
+		visit, refused = r.arrivals.enter(key, claims)
 	}
 	if refused != nil {
 		r.refuse(w, req, claims, refused)
@@ -58,7 +58,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l = newLink(r, conn, hijacking.socket, visit, claims, req.RemoteAddr)
+	l = newLink(r, conn, hijacking.socket, visit, key, claims, req.RemoteAddr)
 	runs := r.errand(func() {
 		defer visit.leave()
 		l.run()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -305,5 +306,64 @@ func TestListsThatAreNeverWholeAreBoundedTogether(t *testing.T) {
 		}
 		sending.Wait()
 		r.dial(dialOptions{name: "x-1", token: pattern, targets: large("x")})
+	})
+}
+
+// The directory counts what a tenant has. Nobody does while it is away, but each
+// replica for itself.
+func TestATenantsListsAreBoundedWithoutTheDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) {
+			c.Directory = away{c.Directory.(counted)}
+			c.ArrivalLimits.TenantBytes = 4 << 20
+		}).replicas[0]
+		pattern := r.mint(token.Agent, "x-*")
+		others := func(o *dialOptions) { o.targets = large(o.name) } // of 0.68 MB
+		in := r.welcomed(pattern, 8, others)
+		if len(in) != 4 {
+			t.Errorf("%d lists of a pattern's agents were taken, in 3 MiB", len(in))
+		}
+		r.dial(dialOptions{name: "neighbour", targets: large("n")})
+		r.dial(dialOptions{name: "stranger", tenant: "another", targets: large("s")})
+		in[0].declare(1, large("z")) // in place of its own
+		in[1].declare(1, append(large("x-1"), large("y")...))
+		in[1].closedWith(wire.CauseRefused)
+		if !strings.Contains(in[1].reason, "FARSCRAPE_TENANT_MAX_BYTES") {
+			t.Errorf("it was told %q", in[1].reason)
+		}
+		_ = in[2].conn.CloseNow()
+		time.Sleep(time.Second)
+		if n := len(r.welcomed(pattern, 1, func(o *dialOptions) { o.name = "x-9" }, others)); n != 1 {
+			t.Error("the room of links that closed is not given again")
+		}
+		select {
+		case <-in[0].closed:
+			t.Errorf("a list in place of another is not taken: %s", in[0].reason)
+		default:
+		}
+	})
+}
+
+// An agent's lists wait for their turn; so do those of all that one token makes up.
+func TestListsOfOneTokenWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		r := newCluster(t, 1, d.watch).replicas[0]
+		one, two := []wire.Target{{Name: "one"}}, []wire.Target{{Name: "two"}}
+		in := r.welcomed(r.mint(token.Agent, "x-*"), 90, func(o *dialOptions) { o.targets = one })
+		for _, a := range in {
+			go a.declare(1000, two, one)
+		}
+		b := r.dial(dialOptions{name: "neighbour"})
+		b.serve("up 1\n")
+		time.Sleep(9 * time.Second)
+		if n := d.updates.Load(); len(in) != 90 || n < 16_000 || n > 64*256+9*16*8 {
+			t.Errorf("%d lists of %d agents were taken in 9 s", n, len(in))
+		}
+		b.declare(2, two, []wire.Target{{Name: "node"}})
+		wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { s.Agent = "neighbour" }), "up 1\n")
+		for _, a := range in {
+			_ = a.conn.CloseNow()
+		}
 	})
 }

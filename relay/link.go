@@ -64,8 +64,7 @@ const (
 // as local only.
 const registerTimeout = time.Second
 
-func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, c token.Claims, remoteAddr string) *link {
-	k := v.key
+func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
 	id := wire.NewID[wire.LinkID]()
 	l := &link{
 		relay: r, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
@@ -131,7 +130,7 @@ func (l *link) declare(payload []byte) (whole, changed bool, err error) {
 		changed, err = l.visit.declare(&l.list)
 		l.visit.finish()
 	case err == nil:
-		l.awaitPlace()
+		return false, false, l.awaitPlace(l.visit.begin)
 	}
 	if err != nil {
 		return false, false, &refusedError{err}

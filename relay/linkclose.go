@@ -70,6 +70,7 @@ func (l *link) closeFor(err error) {
 	case errors.As(err, &refused):
 		l.log.Warn("agent refused", "err", refused)
 		l.closeSaying(wire.CauseRefused, refused.Error())
+	case errors.Is(err, errNoPlace): // that closed it
 	case errors.Is(err, errUnheard):
 		l.log.Warn("agent breaks the protocol", "err", errUnheard)
 		l.close(wire.CauseProtocol)

@@ -21,34 +21,67 @@ func (l *link) read(handle func(wire.Frame) error) error {
 	if kind != websocket.MessageBinary {
 		return &protocolError{errors.New("a text message")}
 	}
+	start := l.relay.starts.get()
+	defer l.relay.starts.put(start)
+	n, whole, err := l.fill(start[:], message)
+	switch {
+	case err != nil:
+		return err
+	case !whole:
+		return l.readOn(start[:], message, handle)
+	case n == 0:
+		l.owe(l.relay.arrivals.lists.idle())
+	}
+	return takeApart(start[:n], handle)
+}
+
+// readOn reads the rest of a message that is longer than its start. It needs a
+// place, for as long as its agent takes to send it.
+func (l *link) readOn(start []byte, message io.Reader, handle func(wire.Frame) error) error {
+	if err := l.awaitPlace(l.visit.readLong); err != nil {
+		return err
+	}
+	defer l.visit.haveRead()
 	buffer := l.relay.messages.get()
 	defer l.relay.messages.put(buffer)
-	n := 0
-	for {
-		if n == len(buffer) {
-			return &protocolError{errors.New("a message over the limit")}
-		}
+	n := copy(buffer, start)
+	more, whole, err := l.fill(buffer[n:], message)
+	switch {
+	case err != nil:
+		return err
+	case !whole:
+		return &protocolError{errors.New("a message over the limit")}
+	}
+	return takeApart(buffer[:n+more], handle)
+}
+
+// fill reads until the buffer is full or the message whole.
+func (l *link) fill(buffer []byte, message io.Reader) (n int, whole bool, err error) {
+	for n < len(buffer) {
 		m, err := message.Read(buffer[n:])
 		n += m
 		l.heard.Store(int64(l.relay.clock.now()))
 		if err == io.EOF {
-			break
+			l.socket.unheard.Store(0)
+			return n, true, nil
 		} else if err != nil {
-			return err
+			return n, false, err
 		}
 	}
-	l.socket.unheard.Store(0)
-	if n == 0 {
-		l.owe(l.relay.arrivals.lists.idle())
-	}
-	for rest := buffer[:n]; len(rest) > 0; {
-		var f wire.Frame
-		if f, rest, err = wire.Next(rest); err == nil {
+	return n, false, nil
+}
+
+// takeApart hands out the frames of a message.
+func takeApart(message []byte, handle func(wire.Frame) error) error {
+	for rest := message; len(rest) > 0; {
+		f, after, err := wire.Next(rest)
+		if err == nil {
 			err = handle(f)
 		}
 		if err != nil {
 			return &protocolError{err}
 		}
+		rest = after
 	}
 	return nil
 }

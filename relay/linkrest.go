@@ -49,29 +49,33 @@ func (l *link) rest() error {
 	return nil
 }
 
-// lookForPlace is how often a link looks whether there is a place for its list.
+// lookForPlace is how often a link looks whether there is a place for it.
 const lookForPlace = 20 * time.Millisecond
 
-// awaitPlace waits until there is a place for a list of which more is to come, and
-// reads nothing meanwhile. If none is free for as long as a handshake may take, the
-// link closes, for its agent to dial again.
-func (l *link) awaitPlace() {
-	if l.visit.begin() {
-		return
+// awaitPlace waits until there is a place for a list or a message of which more is
+// to come, and reads nothing meanwhile. If none is free for as long as a handshake
+// may take, the link closes, for its agent to dial again.
+func (l *link) awaitPlace(take func() bool) error {
+	if take() {
+		return nil
 	}
 	late := time.NewTimer(handshakeTimeout)
 	defer late.Stop()
 	look := time.NewTicker(lookForPlace)
 	defer look.Stop()
-	for !l.visit.begin() {
+	for !take() {
 		select {
 		case <-look.C:
 		case <-late.C:
-			l.log.Warn("too many long target lists are on their way")
+			l.log.Warn("too many long messages are on their way with this agent's token")
 			l.close(wire.CauseTimeout)
-		case <-l.hungUp: // the next read fails
-			return
+			return errNoPlace
+		case <-l.hungUp:
+			return errNoPlace
 		}
 	}
 	l.heard.Store(int64(l.relay.clock.now()))
+	return nil
 }
+
+var errNoPlace = errors.New("no place for a long message")

@@ -46,8 +46,9 @@ type Config struct {
 	MaxInflightTarget int               // default 64
 	MaxInflightAgent  int               // default 256
 	TargetLimits      wire.TargetLimits // default: 10,000 targets, 32 labels each, 2 MiB
-	LinkMaxAge        time.Duration     // links are moved at this age, less up to 10 %; 0: never
-	DrainTimeout      time.Duration     // default 8s
+	ArrivalLimits     ArrivalLimits
+	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
+	DrainTimeout      time.Duration // default 8s
 
 	StoreUp <-chan struct{} // closed once the store has worked: not ready before; nil: it works
 
@@ -80,6 +81,7 @@ type Relay struct {
 	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
+	starts   startPool
 	messages bufferPool
 	segments segmentPool
 	arrivals *arrivals
@@ -115,7 +117,7 @@ func New(c Config) *Relay {
 		local:    creditPool{size: localPool},
 		routes:   newRouteCache(),
 		retries:  newRetryBudget(),
-		arrivals: newArrivals(c.TargetLimits.Bytes),
+		arrivals: newArrivals(c.ArrivalLimits.orDefault(), c.TargetLimits.Bytes),
 	}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.metrics = newMetrics(c.Registerer, r)

@@ -48,8 +48,7 @@ func (l TenantLimits) of(yielding bool) TenantLimits {
 	if !yielding {
 		return l
 	}
-	part := func(n int) int { return n/4*3 + n%4*3/4 }
-	return TenantLimits{part(l.Agents), part(l.Targets), part(l.Bytes)}
+	return TenantLimits{wire.PatternsPart(l.Agents), wire.PatternsPart(l.Targets), wire.PatternsPart(l.Bytes)}
 }
 
 // over makes the error of who would bring the tenant to so many agents, targets

@@ -90,6 +90,11 @@ func (l TargetLimits) over(what string, value, limit int, name string) error {
 	return &LimitError{What: what, Value: value, Limit: limit, Setting: "FARSCRAPE_AGENT_MAX_" + name}
 }
 
+// PatternsPart is how much of n that a tenant may have the agents with tokens for
+// patterns fill, whose names are as many as their holder likes: three quarters, so
+// that who has a token for its name finds room.
+func PatternsPart(n int) int { return n/4*3 + n%4*3/4 }
+
 // A LimitError says which limit of the relay's an agent is over, and what sets
 // it. Its text reaches the agent's log.
 type LimitError struct {

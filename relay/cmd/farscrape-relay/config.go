@@ -45,6 +45,7 @@ type config struct {
 	MaxBody           settings.Bytes `env:"MAX_BODY" envDefault:"256MiB" help:"past it the scrape fails"`
 	MaxInflightTarget int            `env:"MAX_INFLIGHT_TARGET" envDefault:"64" help:"scrapes of one target at once; more wait for half their time"`
 	MaxInflightAgent  int            `env:"MAX_INFLIGHT_AGENT" envDefault:"256" help:"scrapes of one agent at once"`
+	MaxLinks          int            `env:"MAX_LINKS" envDefault:"12000" help:"links of agents to this replica, 20 KiB of memory each; one tenant fills two thirds of them, one token half, so that nobody keeps the others out"`
 	AgentMaxTargets   int            `env:"AGENT_MAX_TARGETS" envDefault:"10000" help:"targets of an agent; one that declares more is not linked, and its log says why"`
 	AgentMaxLabels    int            `env:"AGENT_MAX_LABELS" envDefault:"32" help:"labels of a target, the same; at most 64"`
 	AgentMaxBytes     settings.Bytes `env:"AGENT_MAX_BYTES" envDefault:"2MiB" help:"an agent's targets, encoded, the same; at most 4MiB. In memory they take up to 13 times as much"`
@@ -110,7 +111,7 @@ func (c *config) checkAuth() error {
 func (c *config) checkNumbers() error {
 	for name, n := range map[string]int64{
 		"SCRAPE_TIMEOUT": int64(c.ScrapeTimeout), "SCRAPE_MAX_TIMEOUT": int64(c.ScrapeMaxTimeout), "MAX_BODY": int64(c.MaxBody),
-		"MAX_INFLIGHT_TARGET": int64(c.MaxInflightTarget), "MAX_INFLIGHT_AGENT": int64(c.MaxInflightAgent),
+		"MAX_LINKS": int64(c.MaxLinks), "MAX_INFLIGHT_TARGET": int64(c.MaxInflightTarget), "MAX_INFLIGHT_AGENT": int64(c.MaxInflightAgent),
 		"TENANT_MAX_AGENTS": int64(c.TenantMaxAgents), "TENANT_MAX_TARGETS": int64(c.TenantMaxTargets), "TENANT_MAX_BYTES": int64(c.TenantMaxBytes),
 		"LINK_MAX_AGE": int64(c.LinkMaxAge), "SD_KEEP": int64(c.SDKeep),
 	} {

@@ -111,8 +111,9 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	core := relay.Config{
 		Replica: r.id, Keys: keys,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
-		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
-		LinkMaxAge:   c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
+		TargetLimits:  wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
+		ArrivalLimits: relay.ArrivalLimits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
+		LinkMaxAge:    c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
 		Logger: log, Registerer: r.metrics,
 	}
 	if c.hasRedis() {
