@@ -49,7 +49,7 @@ func (l *targetLists) read(list string) ([]wire.Target, error) {
 	if known := l.find(hash); known != nil {
 		return known.targets, nil
 	}
-	targets, err := wire.ParseTargets([]byte(list))
+	targets, err := wire.ParseTargets(list)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -77,6 +78,23 @@ func parse(t *testing.T, f wire.Frame) {
 			}
 		}
 	}
+}
+
+// A list is read as encoding/json reads it, whatever its form.
+func FuzzParseTargets(f *testing.F) {
+	for _, list := range listForms {
+		f.Add(list)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		got, err := wire.ParseTargets(list)
+		want, wantErr := parseTargetsByReflection(list)
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q: %v, want %v", list, err, wantErr)
+		}
+		if err == nil && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: %+v, want %+v", list, got, want)
+		}
+	})
 }
 
 func FuzzEnvelope(f *testing.F) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unsafe"
 )
 
@@ -122,16 +123,27 @@ func (l *TargetList) Take() ([]Target, error) {
 
 // ParseTargets decodes and checks a list that stands in JSON as one. Strings that
 // come back share their memory.
-func ParseTargets(list []byte) ([]Target, error) {
-	var targets []Target
-	if err := json.Unmarshal(list, &targets); err != nil {
+func ParseTargets(list string) ([]Target, error) {
+	targets, ok := readList(list)
+	if !ok {
+		var err error
+		if targets, err = readAnyList(list); err != nil {
+			return nil, err
+		}
+	}
+	return targets, CheckTargets(targets)
+}
+
+// readAnyList reads a list of any form.
+func readAnyList(list string) (targets []Target, err error) {
+	if err := json.Unmarshal([]byte(list), &targets); err != nil {
 		return nil, err
 	}
 	same := make(interned)
 	for i := range targets {
 		same.target(&targets[i])
 	}
-	return targets, CheckTargets(targets)
+	return targets, nil
 }
 
 // interned are the strings of a list that were met before.
@@ -141,6 +153,7 @@ func (m interned) string(s string) string {
 	if known, ok := m[s]; ok {
 		return known
 	}
+	s = strings.Clone(s)
 	m[s] = s
 	return s
 }
