@@ -89,7 +89,7 @@ func (g *group) instanceSeen() string {
 func (g *group) identity() string {
 	var b strings.Builder
 	b.WriteString(g.instanceSeen())
-	for _, name := range g.declared() {
+	for _, name := range g.declared(nil) {
 		b.WriteByte(0)
 		b.WriteString(name)
 		b.WriteByte(0)
@@ -98,9 +98,9 @@ func (g *group) identity() string {
 	return b.String()
 }
 
-// declared are the names of the declared labels but instance, in order.
-func (g *group) declared() []string {
-	names := make([]string, 0, len(g.target.Labels))
+// declared appends the names of the declared labels but instance to names, which is
+// empty, in order.
+func (g *group) declared(names []string) []string {
 	for name := range g.target.Labels {
 		if name != "instance" {
 			names = append(names, name)
@@ -113,7 +113,20 @@ func (g *group) declared() []string {
 // A groupList is the encoded list. The zero value is empty: never null, which
 // would remove all targets as [] does, but say it by accident. A list may have
 // 50,000 groups, too many for reflection.
-type groupList struct{ json []byte }
+type groupList struct {
+	json  []byte
+	names []string // of a group's labels; its memory is used again
+}
+
+// reserve makes room for as many targets as there are, by what those seen so far
+// take: by pieces, a long list would be copied over and over. One that is kept has
+// little more memory than it needs.
+func (l *groupList) reserve(seen, all int) {
+	if seen > 0 {
+		rest := len(l.json) / seen * (all - seen)
+		l.json = slices.Grow(l.json, rest+rest/16)
+	}
+}
 
 // add appends a group.
 func (l *groupList) add(g *group) {
@@ -133,7 +146,8 @@ func (l *groupList) add(g *group) {
 	if g.instance != "" {
 		l.label(`,"instance":`, g.instance)
 	}
-	for _, name := range g.declared() {
+	l.names = g.declared(l.names[:0])
+	for _, name := range l.names {
 		l.json = append(l.json, ',')
 		l.json = appendString(l.json, name)
 		l.label(":", g.target.Labels[name])

@@ -58,19 +58,24 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 	return nil
 }
 
-// listedSize is what the least of targets takes in a list, in bytes: a list that
-// is kept has no more memory than it needs.
+// listedSize is what the least of targets takes in a list, in bytes.
 const listedSize = 256
 
 // list makes the answer: the targets that the filter takes, of the agents that
 // the caller may see.
 func (e *Edge) list(ctx context.Context, l *wire.Listing, who caller, f filter, at base) ([]byte, error) {
 	list := groupList{}
-	if f.all() && who.allow == "" {
-		list.json = make([]byte, 0, listedSize*l.Targets())
+	whole := f.all() && who.allow == ""
+	if whole {
+		list.json = make([]byte, 0, listedSize*min(l.Targets(), wire.MaxTargets))
 	}
+	seen := 0 // targets
 	for i := range l.Agents {
 		a := &l.Agents[i]
+		if whole {
+			list.reserve(seen, l.Targets())
+			seen += len(a.Targets())
+		}
 		if !who.allows(a.Agent) || !f.takesAgent(a.Agent) {
 			continue
 		}
