@@ -9,7 +9,7 @@ import (
 
 // A listReader reads a target list in the form that encoding/json gives it: all
 // members in the order of [Target], and no space. So do replicas and agents write
-// it, and it is read in a sixth of the time that encoding/json takes for any. It
+// it, and it is read in a fifth of the time that encoding/json takes for any. It
 // makes of it what that would make, or gives up: then the list is for encoding/json.
 type listReader struct {
 	rest   string   // what is yet to be read; nothing after it has given up

@@ -7,6 +7,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // DefaultTenant is the tenant of a token that names none.
@@ -84,7 +85,7 @@ func CheckLabels(labels map[string]string) error {
 		if name == "agent" {
 			return fmt.Errorf("label name %q: Farscrape sets it to the agent's name", name)
 		}
-		if strings.ToValidUTF8(value, "") != value {
+		if !utf8.ValidString(value) {
 			return fmt.Errorf("label %s: value is not UTF-8", name)
 		}
 	}
