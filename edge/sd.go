@@ -103,9 +103,12 @@ func (e *Edge) groups(ctx context.Context, l *wire.Listing, a *wire.Agent, proxy
 		if !t.Discoverable() {
 			continue
 		}
-		g, why := pathGroup(at, a, t), omission("")
+		var g group
+		var why omission
 		if proxy {
 			g, why = proxyGroup(l.Book(), e.OwnHosts, places, a, t)
+		} else {
+			g = pathGroup(at, a, t)
 		}
 		if why == "" && wire.CheckLabels(t.Labels) != nil {
 			why = unprintable
