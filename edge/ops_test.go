@@ -220,7 +220,7 @@ func TestFailuresAreLoggedByShares(t *testing.T) {
 		before := testutil.ToFloat64(e.metrics.unlogged)
 		log.Reset()
 		time.Sleep(quietFor)
-		if !shown("red", "later", "") || len(e.quiet.seen) != 1 || len(e.quiet.agents) != 1 || len(e.quiet.tenants) != 1 {
+		if !shown("red", "later", "") || len(e.quiet.seen) != 1 || e.quiet.places.Members() != 1 {
 			t.Errorf("a minute later %d are remembered", len(e.quiet.seen))
 		}
 		many(quietEach+9, func(i string) bool { return shown("red", "bad", i) })

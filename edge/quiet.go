@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -21,13 +22,12 @@ const (
 )
 
 // quiet keeps a failure that comes back with every scrape from filling the log,
-// and one agent's or tenant's failures from keeping those of others out: an agent
-// never has more places than are free, a tenant never more than twice as many.
+// and one agent's or tenant's failures from keeping those of others out.
 type quiet struct {
+	places *share.Pool // by agent, for what is in seen
+
 	mu      sync.Mutex // guards what follows
 	seen    map[quietKey]quietState
-	agents  map[wire.AgentKey]int // how many of seen
-	tenants map[string]int
 	swept   time.Time
 	leftOut int // since it was told
 	told    time.Time
@@ -46,7 +46,7 @@ type quietState struct {
 }
 
 func newQuiet() *quiet {
-	return &quiet{seen: make(map[quietKey]quietState), agents: make(map[wire.AgentKey]int), tenants: make(map[string]int)}
+	return &quiet{places: share.New(quietKeys, quietEach), seen: make(map[quietKey]quietState)}
 }
 
 // A verdict says what to do with a failure.
@@ -64,15 +64,14 @@ func (q *quiet) judge(key quietKey, now time.Time) (v verdict, held int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	state, ok := q.seen[key]
+	who := share.Of(key.AgentKey)
 	switch {
 	case ok && now.Sub(state.shown) < quietFor:
 		state.held++
 		q.seen[key] = state
 		return alike, 0
 	case ok:
-	case q.fits(key.AgentKey) || q.sweep(now) && q.fits(key.AgentKey):
-		q.agents[key.AgentKey]++
-		q.tenants[key.Tenant]++
+	case q.places.Take(who, 1) || q.sweep(now) && q.places.Take(who, 1):
 	default:
 		q.leftOut++
 		return crowded, 0
@@ -92,12 +91,6 @@ func (q *quiet) leftOutUntold(now time.Time) (n int) {
 	return n
 }
 
-// fits reports whether there is a place for one more of an agent's. The mu is held.
-func (q *quiet) fits(k wire.AgentKey) bool {
-	free := quietKeys - len(q.seen)
-	return q.agents[k] < min(quietEach, free) && q.tenants[k.Tenant] < 2*free
-}
-
 // sweep forgets what is old, and reports whether it looked. The mu is held.
 func (q *quiet) sweep(now time.Time) bool {
 	if now.Sub(q.swept) < quietSweep {
@@ -107,17 +100,10 @@ func (q *quiet) sweep(now time.Time) bool {
 	for key, state := range q.seen {
 		if now.Sub(state.shown) >= quietFor {
 			delete(q.seen, key)
-			less(q.agents, key.AgentKey)
-			less(q.tenants, key.Tenant)
+			q.places.Give(share.Of(key.AgentKey), 1)
 		}
 	}
 	return true
-}
-
-func less[K comparable](counts map[K]int, k K) {
-	if counts[k]--; counts[k] == 0 {
-		delete(counts, k)
-	}
 }
 
 // dueToLog reports whether a failure is to be logged, and how many like it were

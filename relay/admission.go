@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -18,14 +19,17 @@ const maxInflight = 8192
 // agent whose scrapes all hang must not keep those of others out, nor may all that
 // a token for a pattern makes up: so an agent never has more of a replica's places
 // than are free, the agents of a tenant whose tokens are for patterns together no
-// more than half as many again, and a tenant no more than twice as many. The zero
-// value is open.
+// more than half as many again, and a tenant no more than twice as many.
 type gates struct {
-	mu       sync.Mutex
-	count    int // scrapes
+	places *share.Pool // by agent
+
+	mu       sync.Mutex // guards what follows
 	byKey    map[gateKey]*gate
-	tenants  map[string]int
-	patterns map[string]int // of the tenants' agents whose tokens are for patterns
+	patterns map[string]int // places of the tenants' agents whose tokens are for patterns
+}
+
+func newGates() *gates {
+	return &gates{places: share.New(maxInflight, maxInflight), byKey: make(map[gateKey]*gate), patterns: make(map[string]int)}
 }
 
 // A gateKey names a target, or with an empty target all of an agent's.
@@ -81,27 +85,13 @@ func tooMany(ctx context.Context, k wire.AgentKey, what string, limit int) *wire
 func (g *gates) enter(rt *route, ofAgent, ofTarget int64) (agent, one *gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.fitsLocked(rt) {
+	if rt.pattern && float64(g.patterns[rt.key.Tenant]) >= 1.5*g.places.Free() || !g.places.Take(share.Of(rt.key), 1) {
 		return nil, nil
 	}
-	if g.byKey == nil {
-		g.byKey, g.tenants, g.patterns = make(map[gateKey]*gate), make(map[string]int), make(map[string]int)
-	}
-	g.count++
-	g.tenants[rt.key.Tenant]++
 	if rt.pattern {
 		g.patterns[rt.key.Tenant]++
 	}
 	return g.openLocked(gateKey{agent: rt.key}, ofAgent), g.openLocked(gateKey{rt.key, rt.target}, ofTarget)
-}
-
-func (g *gates) fitsLocked(rt *route) bool {
-	free := maxInflight - g.count
-	users := 0
-	if e := g.byKey[gateKey{agent: rt.key}]; e != nil {
-		users = e.users
-	}
-	return users < free && g.tenants[rt.key.Tenant] < 2*free && (!rt.pattern || 2*g.patterns[rt.key.Tenant] < 3*free)
 }
 
 func (g *gates) openLocked(k gateKey, places int64) *gate {
@@ -118,10 +108,11 @@ func (g *gates) openLocked(k gateKey, places int64) *gate {
 func (g *gates) leave(k wire.AgentKey, target string, pattern bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.count--
-	less(g.tenants, k.Tenant)
+	g.places.Give(share.Of(k), 1)
 	if pattern {
-		less(g.patterns, k.Tenant)
+		if g.patterns[k.Tenant]--; g.patterns[k.Tenant] == 0 {
+			delete(g.patterns, k.Tenant)
+		}
 	}
 	g.closeLocked(gateKey{agent: k})
 	g.closeLocked(gateKey{k, target})
@@ -134,15 +125,5 @@ func (g *gates) closeLocked(k gateKey) {
 	}
 }
 
-func less(counts map[string]int, tenant string) {
-	if counts[tenant]--; counts[tenant] == 0 {
-		delete(counts, tenant)
-	}
-}
-
 // inflight is how many scrapes are admitted or wait to be.
-func (g *gates) inflight() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.count
-}
+func (g *gates) inflight() int { return int(g.places.Taken()) }

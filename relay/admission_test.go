@@ -27,7 +27,7 @@ func TestPlacesForScrapesAreShared(t *testing.T) {
 			map[string]*route{"another tenant's": of("b", "good", false)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var g gates
+			g := newGates()
 			var in []*route
 			enter := func(rt *route) bool {
 				agent, _ := g.enter(rt, 256, 64)
@@ -53,8 +53,8 @@ func TestPlacesForScrapesAreShared(t *testing.T) {
 			for _, rt := range in {
 				g.leave(rt.key, rt.target, rt.pattern)
 			}
-			if g.count != 0 || len(g.byKey)+len(g.tenants)+len(g.patterns) != 0 {
-				t.Errorf("%d places and %d entries are left", g.count, len(g.byKey)+len(g.tenants)+len(g.patterns))
+			if n := g.places.Members() + len(g.byKey) + len(g.patterns); g.inflight() != 0 || n != 0 {
+				t.Errorf("%d places and %d entries are left", g.inflight(), n)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -58,10 +59,10 @@ type arrivals struct {
 	lists  listLimits
 
 	// By token.
-	links      *shares
-	handshakes *shares
-	unfinished *shares // lists
-	messages   *shares
+	links      *share.Pool
+	handshakes *share.Pool
+	unfinished *share.Pool // lists
+	messages   *share.Pool
 
 	mu      sync.Mutex // guards what follows
 	agents  attendances
@@ -73,7 +74,7 @@ type arrivals struct {
 // owe. It is kept for as long as there is any of that. Guarded by arrivals.mu, but
 // for decoding.
 type attendance struct {
-	who      member
+	who      share.Member
 	decoding sync.Mutex // held while a list is
 	links    int
 	arriving int // handshakes under way, or begun in the last second
@@ -81,10 +82,10 @@ type attendance struct {
 	debt     debt
 }
 
-type attendances map[member]*attendance
+type attendances map[share.Member]*attendance
 
 // of returns the attendance of somebody, a new one if there is none.
-func (a attendances) of(who member, may allowance) *attendance {
+func (a attendances) of(who share.Member, may allowance) *attendance {
 	if e := a[who]; e != nil {
 		return e
 	}
@@ -92,7 +93,7 @@ func (a attendances) of(who member, may allowance) *attendance {
 }
 
 func newArrivals(limits ArrivalLimits, maxListBytes int) *arrivals {
-	places := func(n int) *shares { return newShares(float64(n), float64(n)) }
+	places := func(n int) *share.Pool { return share.New(float64(n), float64(n)) }
 	return &arrivals{
 		limits: limits, lists: listLimits{maxListBytes},
 		links: places(limits.Links), handshakes: places(maxHandshakes), unfinished: places(maxUnfinished), messages: places(maxMessages),
@@ -118,8 +119,8 @@ func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := &visit{arrivals: a, pattern: c.IsGlob(), began: time.Now()}
-	v.agent = a.agents.of(agentMember(k), a.lists.ofAgent())
-	v.bearer = a.bearers.of(member{k.Tenant, c.ID}, a.lists.ofToken())
+	v.agent = a.agents.of(share.Of(k), a.lists.ofAgent())
+	v.bearer = a.bearers.of(share.Member{Tenant: k.Tenant, Name: c.ID}, a.lists.ofToken())
 	owes := max(v.agent.debt.wait(v.began), v.bearer.debt.wait(v.began))
 	switch {
 	case v.agent.links >= maxLinks:
@@ -128,10 +129,10 @@ func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 		return nil, busy(2*time.Second, "agent %s is opening %d links at once", k.Agent, maxArrivals)
 	case owes > 0:
 		return nil, busy(owes, "agent %s, or all that came with its token, send more than they may", k.Agent)
-	case !a.handshakes.take(v.bearer.who, 1):
+	case !a.handshakes.Take(v.bearer.who, 1):
 		return nil, busy(2*time.Second, "too many agents are connecting at once")
-	case !a.links.take(v.bearer.who, 1):
-		a.handshakes.give(v.bearer.who, 1)
+	case !a.links.Take(v.bearer.who, 1):
+		a.handshakes.Give(v.bearer.who, 1)
 		return nil, busy(0, "this replica has room for %d links (FARSCRAPE_MAX_LINKS), and for no more that come with this token", a.limits.Links)
 	}
 	a.agents[v.agent.who], a.bearers[v.bearer.who] = v.agent, v.bearer
@@ -152,7 +153,7 @@ func (v *visit) arrive() {
 		return
 	}
 	v.arrived = true
-	v.arrivals.handshakes.give(v.bearer.who, 1)
+	v.arrivals.handshakes.Give(v.bearer.who, 1)
 	if rest := time.Second - time.Since(v.began); rest > 0 {
 		time.AfterFunc(rest, v.settle)
 		return
@@ -162,10 +163,10 @@ func (v *visit) arrive() {
 
 // readLong takes a place for a message that is longer than shortMessage, and reports
 // whether there is one.
-func (v *visit) readLong() bool { return v.arrivals.messages.take(v.bearer.who, 1) }
+func (v *visit) readLong() bool { return v.arrivals.messages.Take(v.bearer.who, 1) }
 
 // haveRead gives it back.
-func (v *visit) haveRead() { v.arrivals.messages.give(v.bearer.who, 1) }
+func (v *visit) haveRead() { v.arrivals.messages.Give(v.bearer.who, 1) }
 
 // settle ends what arrive leaves of a handshake.
 func (v *visit) settle() {
@@ -181,7 +182,7 @@ func (v *visit) leave() {
 	v.finish()
 	v.drop()
 	a := v.arrivals
-	a.links.give(v.bearer.who, 1)
+	a.links.Give(v.bearer.who, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v.agent.links--

@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -54,7 +55,7 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) {
 	})
 	if err != nil {
 		visit.leave()
-		r.lines.of(agentMember(key), r.Logger).Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
+		r.lines.of(share.Of(key), r.Logger).Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
@@ -186,7 +187,7 @@ func subprotocols(req *http.Request) []string {
 
 func (r *Relay) refuse(w http.ResponseWriter, req *http.Request, c token.Claims, f *refusal) {
 	r.metrics.refused.WithLabelValues(f.reason.String()).Inc()
-	who := member{c.Tenant, c.ID}
+	who := share.Member{Tenant: c.Tenant, Name: c.ID}
 	if c.ID == "" {
 		who = stranger(req.RemoteAddr)
 	}

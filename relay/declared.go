@@ -102,7 +102,7 @@ func (v *visit) reserve(bytes int) error {
 	if v.pattern {
 		most, note = wire.PatternsPart(most), " (a pattern's token fills 3/4)"
 	}
-	if total := a.held[v.agent.who.tenant] + more; total > most && more > 0 {
+	if total := a.held[v.agent.who.Tenant] + more; total > most && more > 0 {
 		return &wire.LimitError{What: "bytes of targets of the tenant at one replica" + note, Value: total, Limit: a.limits.TenantBytes, Setting: "FARSCRAPE_TENANT_MAX_BYTES"}
 	}
 	v.keep(bytes)
@@ -112,7 +112,7 @@ func (v *visit) reserve(bytes int) error {
 // keep counts so many bytes of lists more. arrivals.mu is held.
 func (v *visit) keep(bytes int) {
 	v.agent.declared.bytes += bytes
-	held, tenant := v.arrivals.held, v.agent.who.tenant
+	held, tenant := v.arrivals.held, v.agent.who.Tenant
 	if held[tenant] += bytes; held[tenant] == 0 {
 		delete(held, tenant)
 	}
@@ -148,7 +148,7 @@ func (v *visit) drop() {
 // begin takes a place for a list that is not yet whole, and reports whether the
 // visit has one.
 func (v *visit) begin() bool {
-	v.halfway = v.halfway || v.arrivals.unfinished.take(v.bearer.who, 1)
+	v.halfway = v.halfway || v.arrivals.unfinished.Take(v.bearer.who, 1)
 	return v.halfway
 }
 
@@ -156,6 +156,6 @@ func (v *visit) begin() bool {
 func (v *visit) finish() {
 	if v.halfway {
 		v.halfway = false
-		v.arrivals.unfinished.give(v.bearer.who, 1)
+		v.arrivals.unfinished.Give(v.bearer.who, 1)
 	}
 }

@@ -14,7 +14,7 @@ import (
 func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 	r := New(Config{Registerer: prometheus.NewRegistry()})
 	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
-	x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(&r.local, k)}
+	x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
 	frame := func(t wire.Type, payload []byte) { x.receive(wire.Frame{Type: t, Payload: payload}) }
 	head := wire.Head{Status: 200}
 	frame(wire.TypeHead, head.Append(nil))
@@ -38,7 +38,7 @@ func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 	r := New(Config{Registerer: prometheus.NewRegistry()})
 	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
-	x := &exchange{relay: r, route: &route{key: k, target: "node"}, hop: noHop{}, changed: make(chan struct{}, 1), window: busWindow(&r.pool, k, holdWindow)}
+	x := &exchange{relay: r, route: &route{key: k, target: "node"}, hop: noHop{}, changed: make(chan struct{}, 1), window: busWindow(r.pool, k, holdWindow)}
 	head := wire.Head{Status: 200}
 	x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
 	var sent []byte
@@ -79,7 +79,7 @@ func TestWhatAnswersHoldIsBounded(t *testing.T) {
 	var all []*exchange
 	begin := func(tenant, agent string) *exchange {
 		k := wire.AgentKey{Tenant: tenant, Agent: agent}
-		x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(&r.local, k)}
+		x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
 		head := wire.Head{Status: 200}
 		x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
 		all = append(all, x)
@@ -107,7 +107,7 @@ func TestWhatAnswersHoldIsBounded(t *testing.T) {
 	for _, x := range all {
 		x.cancel()
 	}
-	if lent := r.local.borrowed(); lent != 0 {
-		t.Errorf("%d bytes are lent when nobody waits", lent)
+	if lent := r.local.Taken(); lent != 0 {
+		t.Errorf("%g bytes are lent when nobody waits", lent)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -68,7 +69,7 @@ func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, k wire
 	id := wire.NewID[wire.LinkID]()
 	l := &link{
 		relay: r, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
-		log:  r.lines.of(agentMember(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
+		log:  r.lines.of(share.Of(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		list: wire.TargetList{Limits: r.TargetLimits},
 		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
 	}

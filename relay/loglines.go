@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/farscrape/farscrape/relay/share"
 )
 
 // What bounds the lines that peers can put into the log.
@@ -27,35 +29,35 @@ const (
 
 // logLines are shared by those who cause them.
 type logLines struct {
-	shares *shares
+	shares *share.Pool
 	lost   prometheus.Counter
 
 	mu      sync.Mutex // guards what follows: since the last was said
 	leftOut int
-	by      map[member]int
+	by      map[share.Member]int
 }
 
 func newLogLines(lost prometheus.Counter) *logLines {
-	return &logLines{shares: newShares(maxLines, linesEach), lost: lost, by: make(map[member]int)}
+	return &logLines{shares: share.New(maxLines, linesEach), lost: lost, by: make(map[share.Member]int)}
 }
 
 // of returns a logger for what m causes.
-func (l *logLines) of(m member, log *slog.Logger) *slog.Logger {
+func (l *logLines) of(m share.Member, log *slog.Logger) *slog.Logger {
 	return slog.New(&boundedHandler{log.Handler(), l, m})
 }
 
 // stranger is whom the lines of an unknown peer are counted for: its host is all
 // that it cannot choose.
-func stranger(remoteAddr string) member {
+func stranger(remoteAddr string) share.Member {
 	host, _, err := net.SplitHostPort(remoteAddr)
 	if err != nil {
 		host = remoteAddr
 	}
-	return member{name: host}
+	return share.Member{Name: host}
 }
 
-func (l *logLines) take(m member) bool {
-	if l.shares.take(m, 1) {
+func (l *logLines) take(m share.Member) bool {
+	if l.shares.Take(m, 1) {
 		return true
 	}
 	l.lost.Inc()
@@ -71,29 +73,29 @@ func (l *logLines) take(m member) bool {
 // forgive lets in what may come again, and says what was left out. It is called
 // every forgiveEvery.
 func (l *logLines) forgive(log *slog.Logger) {
-	l.shares.forgive(forgiveEvery, linesHalf)
+	l.shares.Forgive(forgiveEvery, linesHalf)
 	l.mu.Lock()
 	leftOut, by := l.leftOut, l.by
-	l.leftOut, l.by = 0, make(map[member]int)
+	l.leftOut, l.by = 0, make(map[share.Member]int)
 	l.mu.Unlock()
 	if leftOut == 0 {
 		return
 	}
-	var most member
+	var most share.Member
 	for m, n := range by {
 		if n > by[most] {
 			most = m
 		}
 	}
 	log.Warn("lines that agents caused were left out of the log", "lines", leftOut,
-		"most_of", most.name, "tenant", most.tenant, "of_it", by[most])
+		"most_of", most.Name, "tenant", most.Tenant, "of_it", by[most])
 }
 
 // A boundedHandler leaves out what is beyond its member's share.
 type boundedHandler struct {
 	slog.Handler
 	lines *logLines
-	who   member
+	who   share.Member
 }
 
 // Handle writes the line if there is a share left for it.

@@ -62,7 +62,7 @@ func newMetrics(reg prometheus.Registerer, r *Relay) *metrics {
 	}, func() float64 { _, agents := r.links.count(); return float64(agents) })
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "farscrape_relay_credit_lent_bytes", Help: fmt.Sprintf("Credit of bus answers beyond their first, of %d MiB.", busPool>>20),
-	}, func() float64 { return float64(r.pool.borrowed()) })
+	}, func() float64 { return r.pool.Taken() })
 	reg.MustRegister(linksByKey{r, prometheus.NewDesc("farscrape_relay_links_by_key",
 		"Links by the key that signed their token: the first 8 hex digits of its SHA-256.", []string{"key"}, nil)})
 	return m

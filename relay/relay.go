@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -74,10 +75,10 @@ type Relay struct {
 	notices  notices
 	listings listings
 	lookups  singleflight.Group
-	gates    gates
+	gates    *gates
 	retries  retryBudget
-	pool     creditPool   // of all bus scrapes
-	local    creditPool   // of local windows, beyond their base
+	pool     *share.Pool  // of all bus scrapes
+	local    *share.Pool  // of local windows, beyond their base
 	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
@@ -113,9 +114,10 @@ func New(c Config) *Relay {
 	r := &Relay{
 		Config:   c,
 		clock:    clock{time.Now()},
-		pool:     creditPool{size: busPool},
-		local:    creditPool{size: localPool},
+		pool:     share.New(busPool, busPool),
+		local:    share.New(localPool, localPool),
 		routes:   newRouteCache(),
+		gates:    newGates(),
 		retries:  newRetryBudget(),
 		arrivals: newArrivals(c.ArrivalLimits.orDefault(), c.TargetLimits.Bytes),
 	}

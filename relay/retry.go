@@ -3,6 +3,7 @@ package relay
 import (
 	"time"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -26,21 +27,21 @@ const (
 // A retryBudget says whether a failed attempt may be tried again. Agents owe for
 // the retries that they have caused until scrapes of theirs have earned them, so
 // that one whose scrapes all fail leaves the others' to them.
-type retryBudget struct{ shares *shares }
+type retryBudget struct{ shares *share.Pool }
 
 func newRetryBudget() retryBudget {
-	return retryBudget{newShares(maxRetries, retriesOfAgent)}
+	return retryBudget{share.New(maxRetries, retriesOfAgent)}
 }
 
 // earn notes a scrape.
-func (b retryBudget) earn(k wire.AgentKey) { b.shares.give(agentMember(k), retryShare) }
+func (b retryBudget) earn(k wire.AgentKey) { b.shares.Give(share.Of(k), retryShare) }
 
 // spend reports whether there is a retry left, and takes it.
 func (b retryBudget) spend(k wire.AgentKey) bool {
-	return b.shares.take(agentMember(k), 1)
+	return b.shares.Take(share.Of(k), 1)
 }
 
 // forgive is called every forgiveEvery.
 func (b retryBudget) forgive() {
-	b.shares.forgive(forgiveEvery, retriesHalf)
+	b.shares.Forgive(forgiveEvery, retriesHalf)
 }

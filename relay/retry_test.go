@@ -60,7 +60,7 @@ func TestRetriesThatAreNotEarnedAreForgivenInTime(t *testing.T) {
 	for range 400 {
 		b.forgive()
 	}
-	if n := len(b.shares.members) + len(b.shares.tenants); n != 0 {
+	if n := b.shares.Members(); n != 0 {
 		t.Errorf("%d are remembered for ever", n)
 	}
 }

@@ -117,9 +117,9 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) *exchange {
 	x := &exchange{relay: r, key: k, route: rt, hop: rt.hop(r), changed: make(chan struct{}, 1)}
 	if rt.local != nil {
-		x.window = localWindow(&r.local, rt.key)
+		x.window = localWindow(r.local, rt.key)
 	} else {
-		x.window = busWindow(&r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
+		x.window = busWindow(r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
 	}
 	x.asked = wire.Request{
 		Remaining: remaining(ctx), Credit: uint32(x.window.granted), Link: rt.link,

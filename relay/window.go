@@ -3,8 +3,8 @@ package relay
 import (
 	"strconv"
 	"strings"
-	"sync"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -27,9 +27,9 @@ const (
 // and not yet read here. It begins at a base of its own, and borrows from a
 // pool.
 type window struct {
-	pool     *creditPool
-	key      wire.AgentKey
-	size     int // base and what is borrowed
+	pool     *share.Pool
+	owner    share.Member // its agent
+	size     int          // base and what is borrowed
 	base     int
 	most     int   // size never goes beyond
 	granted  int64 // all credit ever given
@@ -41,8 +41,8 @@ type window struct {
 // localWindow is for a link held here. It begins with LocalWindow, unless the
 // answers of others fill the pool that moment: agents that begin answers and end
 // none must not fill the memory.
-func localWindow(pool *creditPool, k wire.AgentKey) window {
-	w := window{pool: pool, key: k, base: wire.BusWindow, size: wire.BusWindow, most: wire.MaxWindow, length: -1}
+func localWindow(pool *share.Pool, k wire.AgentKey) window {
+	w := window{pool: pool, owner: share.Of(k), base: wire.BusWindow, size: wire.BusWindow, most: wire.MaxWindow, length: -1}
 	w.borrow(wire.LocalWindow - w.size)
 	w.granted = int64(w.size)
 	return w
@@ -50,9 +50,9 @@ func localWindow(pool *creditPool, k wire.AgentKey) window {
 
 // busWindow is for a link on another replica. If the target's last answer was
 // larger than the base, and the pool is mostly free, it begins with enough.
-func busWindow(pool *creditPool, k wire.AgentKey, lastLength int64) window {
-	w := window{pool: pool, key: k, base: wire.BusWindow, size: wire.BusWindow, most: holdWindow, length: -1}
-	if lastLength > wire.BusWindow && pool.mostlyFree() {
+func busWindow(pool *share.Pool, k wire.AgentKey, lastLength int64) window {
+	w := window{pool: pool, owner: share.Of(k), base: wire.BusWindow, size: wire.BusWindow, most: holdWindow, length: -1}
+	if lastLength > wire.BusWindow && pool.Taken() < busPool/2 {
 		w.borrow(int(min(lastLength+lastLength/8, holdWindow)) - w.size)
 	}
 	w.granted = int64(w.size)
@@ -118,75 +118,15 @@ func (w *window) widen(n int) int {
 func (w *window) wide() bool { return w.size >= largeSegment/2 }
 
 func (w *window) borrow(n int) int {
-	n = w.pool.borrow(w.key, n)
+	n = w.pool.Lend(w.owner, n)
 	w.size += n
 	return n
 }
 
 // close gives back what was borrowed.
 func (w *window) close() {
-	w.pool.giveBack(w.key, w.size-w.base)
+	w.pool.Give(w.owner, float64(w.size-w.base))
 	w.size = w.base
-}
-
-// A creditPool lends credit, in bytes. Nobody can empty it: one scrape is lent
-// at most an eighth of what is free, the scrapes of one agent together never
-// hold more than is free then, those of one tenant never more than twice that
-// (dynamic thresholds, as switches share their buffers). So sixteen slow
-// targets leave enough for the seventeenth.
-type creditPool struct {
-	size int
-
-	mu      sync.Mutex
-	lent    int
-	agents  map[wire.AgentKey]int
-	tenants map[string]int
-}
-
-// borrow lends up to n bytes.
-func (p *creditPool) borrow(k wire.AgentKey, n int) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	free := p.size - p.lent
-	n = min(n, free/8, free-p.agents[k], 2*free-p.tenants[k.Tenant])
-	if n <= 0 {
-		return 0
-	}
-	if p.agents == nil {
-		p.agents = make(map[wire.AgentKey]int)
-		p.tenants = make(map[string]int)
-	}
-	p.lent += n
-	p.agents[k] += n
-	p.tenants[k.Tenant] += n
-	return n
-}
-
-func (p *creditPool) giveBack(k wire.AgentKey, n int) {
-	if n == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lent -= n
-	if p.agents[k] -= n; p.agents[k] == 0 {
-		delete(p.agents, k)
-	}
-	if p.tenants[k.Tenant] -= n; p.tenants[k.Tenant] == 0 {
-		delete(p.tenants, k.Tenant)
-	}
-}
-
-func (p *creditPool) mostlyFree() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lent < p.size/2
-}
-
-func (p *creditPool) borrowed() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lent
 }
 
 // contentLength reads the body's length off an answer's header; -1 if it is not
