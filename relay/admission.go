@@ -45,13 +45,13 @@ type gate struct {
 
 // admit waits for a place until half of the scrape's time is gone. It says
 // whether it had to wait; done gives the place back.
-func (r *Relay) admit(ctx context.Context, rt *route) (done func(), waited bool, failure *wire.Error) {
-	k, target := rt.key, rt.target
+func (r *Relay) admit(ctx context.Context, rt *wire.Route) (done func(), waited bool, failure *wire.Error) {
+	k, target := rt.Agent, rt.Target
 	agent, one := r.gates.enter(rt, int64(r.MaxInflightAgent), int64(r.MaxInflightTarget))
 	if agent == nil {
 		return nil, false, wire.Errorf(wire.Overloaded, "more scrapes of agent %s, or of its tenant, are in flight at this replica than their share of %d", k.Agent, maxInflight)
 	}
-	pattern := rt.pattern // of the route that comes after the wait it may differ
+	pattern := rt.Pattern // of the route that comes after the wait it may differ
 	leave := func() { r.gates.leave(k, target, pattern) }
 	if one.places.TryAcquire(1) {
 		if agent.places.TryAcquire(1) {
@@ -59,7 +59,7 @@ func (r *Relay) admit(ctx context.Context, rt *route) (done func(), waited bool,
 		}
 		one.places.Release(1)
 	}
-	half, cancel := context.WithTimeout(ctx, remaining(ctx)/2)
+	half, cancel := context.WithTimeout(ctx, wire.Remaining(ctx)/2)
 	defer cancel()
 	if one.places.Acquire(half, 1) != nil {
 		leave()
@@ -75,23 +75,23 @@ func (r *Relay) admit(ctx context.Context, rt *route) (done func(), waited bool,
 
 func tooMany(ctx context.Context, k wire.AgentKey, what string, limit int) *wire.Error {
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return wire.Ended(ctx)
 	}
 	return wire.Errorf(wire.TooManyScrapes, "%d scrapes of %s on agent %s are in flight, and none ended in time", limit, what, k.Agent)
 }
 
 // enter takes a scrape's place, and returns the gates of its agent and its target,
 // made if need be; nil if it has no place.
-func (g *gates) enter(rt *route, ofAgent, ofTarget int64) (agent, one *gate) {
+func (g *gates) enter(rt *wire.Route, ofAgent, ofTarget int64) (agent, one *gate) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if rt.pattern && float64(g.patterns[rt.key.Tenant]) >= 1.5*g.places.Free() || !g.places.Take(share.Of(rt.key), 1) {
+	if rt.Pattern && float64(g.patterns[rt.Agent.Tenant]) >= 1.5*g.places.Free() || !g.places.Take(share.Of(rt.Agent), 1) {
 		return nil, nil
 	}
-	if rt.pattern {
-		g.patterns[rt.key.Tenant]++
+	if rt.Pattern {
+		g.patterns[rt.Agent.Tenant]++
 	}
-	return g.openLocked(gateKey{agent: rt.key}, ofAgent), g.openLocked(gateKey{rt.key, rt.target}, ofTarget)
+	return g.openLocked(gateKey{agent: rt.Agent}, ofAgent), g.openLocked(gateKey{rt.Agent, rt.Target}, ofTarget)
 }
 
 func (g *gates) openLocked(k gateKey, places int64) *gate {

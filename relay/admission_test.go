@@ -11,25 +11,25 @@ import (
 // agents, those of agents with tokens for patterns to agents of their tenant with
 // tokens for their names, those of a tenant to other tenants. All come back.
 func TestPlacesForScrapesAreShared(t *testing.T) {
-	of := func(tenant, agent string, pattern bool) *route {
-		return &route{key: wire.AgentKey{Tenant: tenant, Agent: agent}, target: "t", pattern: pattern}
+	of := func(tenant, agent string, pattern bool) *wire.Route {
+		return &wire.Route{Agent: wire.AgentKey{Tenant: tenant, Agent: agent}, Target: "t", Pattern: pattern}
 	}
 	for name, c := range map[string]struct {
-		bad    func(i int) *route
+		bad    func(i int) *wire.Route
 		most   int
-		others map[string]*route // and each of these gets some
+		others map[string]*wire.Route // and each of these gets some
 	}{
-		"an agent": {func(int) *route { return of("a", "bad", false) }, maxInflight / 2,
-			map[string]*route{"an agent": of("a", "good", false), "of a pattern": of("a", "site-1", true), "another tenant's": of("b", "good", false)}},
-		"a pattern's agents": {func(i int) *route { return of("a", fmt.Sprintf("bad-%d", i%500), true) }, maxInflight * 3 / 5,
-			map[string]*route{"an agent": of("a", "good", false), "another tenant's": of("b", "good", false), "of its pattern": of("b", "site-1", true)}},
-		"a tenant": {func(i int) *route { return of("a", fmt.Sprintf("bad-%d", i%500), false) }, maxInflight * 2 / 3,
-			map[string]*route{"another tenant's": of("b", "good", false)}},
+		"an agent": {func(int) *wire.Route { return of("a", "bad", false) }, maxInflight / 2,
+			map[string]*wire.Route{"an agent": of("a", "good", false), "of a pattern": of("a", "site-1", true), "another tenant's": of("b", "good", false)}},
+		"a pattern's agents": {func(i int) *wire.Route { return of("a", fmt.Sprintf("bad-%d", i%500), true) }, maxInflight * 3 / 5,
+			map[string]*wire.Route{"an agent": of("a", "good", false), "another tenant's": of("b", "good", false), "of its pattern": of("b", "site-1", true)}},
+		"a tenant": {func(i int) *wire.Route { return of("a", fmt.Sprintf("bad-%d", i%500), false) }, maxInflight * 2 / 3,
+			map[string]*wire.Route{"another tenant's": of("b", "good", false)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGates()
-			var in []*route
-			enter := func(rt *route) bool {
+			var in []*wire.Route
+			enter := func(rt *wire.Route) bool {
 				agent, _ := g.enter(rt, 256, 64)
 				if agent != nil {
 					in = append(in, rt)
@@ -51,7 +51,7 @@ func TestPlacesForScrapesAreShared(t *testing.T) {
 				}
 			}
 			for _, rt := range in {
-				g.leave(rt.key, rt.target, rt.pattern)
+				g.leave(rt.Agent, rt.Target, rt.Pattern)
 			}
 			if n := g.places.Members() + len(g.byKey) + len(g.patterns); g.inflight() != 0 || n != 0 {
 				t.Errorf("%d places and %d entries are left", g.inflight(), n)

@@ -11,7 +11,7 @@ func agentWord(f wire.Frame, headed bool) wire.Frame {
 	if failure == nil {
 		return f
 	}
-	return protocolEnd(legKey{f.Scrape, f.Attempt}, failure)
+	return protocolEnd(f.Key(), failure)
 }
 
 // breach is what is wrong with an agent's END or NACK; nil if nothing is.
@@ -45,6 +45,6 @@ func notItsToGive(said *wire.Error) *wire.Error {
 }
 
 // protocolEnd is the END of a scrape whose agent broke the protocol.
-func protocolEnd(k legKey, failure *wire.Error) wire.Frame {
-	return wire.Frame{Type: wire.TypeEnd, Attempt: k.attempt, Scrape: k.scrape, Payload: wire.End{Failure: failure}.Append(nil)}
+func protocolEnd(k wire.AttemptKey, failure *wire.Error) wire.Frame {
+	return k.Frame(wire.TypeEnd, wire.End{Failure: failure}.Append(nil))
 }

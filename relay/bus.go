@@ -14,14 +14,34 @@ type remote struct {
 	id    wire.ReplicaID
 }
 
+// hop is where the frames of a route go.
+func (r *Relay) hop(rt *wire.Route) hop {
+	if !rt.Local {
+		return remote{r, rt.Replica}
+	}
+	if l := r.links.get(rt.Link); l != nil {
+		return l
+	}
+	return gone{}
+}
+
+// gone is a link that was here a moment ago.
+type gone struct{}
+
+func (gone) request(k wire.AttemptKey, _ *wire.Request, to wire.Receiver) {
+	to.Receive(k.Nack(linkGone))
+}
+
+func (gone) pass(wire.Frame) error { return nil }
+
 // request is the edge end's: to is an exchange, which the frames that come back
 // find through the table.
-func (m remote) request(k legKey, q *wire.Request, to receiver) {
+func (m remote) request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
 	buffer := m.relay.messages.get()
 	defer m.relay.messages.put(buffer)
-	f := wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: q.Append(buffer[:0])}
+	f := k.Frame(wire.TypeRequest, q.Append(buffer[:0]))
 	if err := m.relay.Bus.Send(m.id, f); err != nil {
-		refuse(to, k, wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true})
+		to.Receive(k.Nack(wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true}))
 	}
 }
 
@@ -30,8 +50,8 @@ func (m remote) pass(f wire.Frame) error { return m.relay.Bus.Send(m.id, f) }
 // receive is the owner end's: the agent's frame goes on to the edge, as it is.
 // After one that the bus does not take nothing more goes: an answer with a hole
 // in it must never look whole.
-func (m remote) receive(f wire.Frame) {
-	k := forwardKey{m.id, legKey{f.Scrape, f.Attempt}}
+func (m remote) Receive(f wire.Frame) {
+	k := forwardKey{m.id, f.Key()}
 	err := m.relay.Bus.Send(m.id, f)
 	if err == nil && f.Type != wire.TypeEnd && f.Type != wire.TypeNack {
 		return
@@ -56,13 +76,13 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 		case wire.TypeRequest:
 			r.serveRemote(from, f)
 		case wire.TypeCredit, wire.TypeCancel:
-			if l := r.forwards.get(forwardKey{from, legKey{f.Scrape, f.Attempt}}); l != nil {
+			if l := r.forwards.get(forwardKey{from, f.Key()}); l != nil {
 				_ = l.pass(f)
 			}
 		default:
-			x := r.pending.get(legKey{f.Scrape, f.Attempt})
-			if x != nil && x.route.replica == from {
-				x.receive(f)
+			x := r.pending.get(f.Key())
+			if x != nil && x.route.Replica == from {
+				x.Receive(f)
 			}
 		}
 	}
@@ -70,18 +90,18 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 
 // serveRemote is the owner's half of a scrape that another replica's edge took.
 func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
-	k := legKey{f.Scrape, f.Attempt}
+	k := f.Key()
 	to := remote{r, from}
 	q, err := wire.ParseRequest(f.Payload)
 	if err != nil {
 		r.Logger.Warn("request from the bus does not decode", "from", from, "err", err)
-		refuse(to, k, wire.Nack{Error: *wire.Errorf(wire.Internal, "the owner cannot read the request")})
+		to.Receive(k.Nack(wire.Nack{Error: *wire.Errorf(wire.Internal, "the owner cannot read the request")}))
 		return
 	}
 	l := r.links.get(q.Link)
 	// Redis is inside the trust boundary, and still no scrape crosses a tenant.
 	if l == nil || l.key != (wire.AgentKey{Tenant: q.Tenant, Agent: q.Agent}) {
-		refuse(to, k, linkGone)
+		to.Receive(k.Nack(linkGone))
 		return
 	}
 	if r.forwards.add(forwardKey{from, k}, l) {
@@ -122,14 +142,14 @@ func (r *Relay) failThrough(id wire.ReplicaID, why *wire.Error) {
 func (r *Relay) dropForwards(id wire.ReplicaID) {
 	for k, l := range r.forwards.take(id) {
 		l.abandon(k.leg)
-		refuse(remote{r, k.from}, k.leg, wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "the bus lost frames"), Elsewhere: true, Asked: true})
+		remote{r, k.from}.Receive(k.leg.Nack(wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "the bus lost frames"), Elsewhere: true, Asked: true}))
 	}
 }
 
 // A forwardKey names a leg by who asked for it.
 type forwardKey struct {
 	from wire.ReplicaID
-	leg  legKey
+	leg  wire.AttemptKey
 }
 
 // A forwardTable says on which link another replica's scrape goes. The zero

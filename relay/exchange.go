@@ -11,7 +11,7 @@ import (
 // A hop is where an exchange's own frames go: a link held here, or the replica
 // that holds it.
 type hop interface {
-	request(k legKey, q *wire.Request, to receiver)
+	request(k wire.AttemptKey, q *wire.Request, to wire.Receiver)
 	pass(f wire.Frame) error
 }
 
@@ -21,8 +21,8 @@ type hop interface {
 // confirmed.
 type exchange struct {
 	relay   *Relay
-	key     legKey
-	route   *route
+	key     wire.AttemptKey
+	route   *wire.Route
 	hop     hop
 	changed chan struct{} // holds a token when there is news for the reader
 
@@ -50,7 +50,7 @@ type exchange struct {
 const confirmTimeout = 10 * time.Second
 
 // receive takes a frame of the answer. It keeps copies of what it keeps.
-func (x *exchange) receive(f wire.Frame) {
+func (x *exchange) Receive(f wire.Frame) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.over {
@@ -143,7 +143,7 @@ func (x *exchange) finish(n *wire.Nack) {
 	if x.canceled || n != nil {
 		x.window.close()
 	}
-	if x.route.local == nil {
+	if !x.route.Local {
 		x.relay.pending.remove(x)
 	}
 }
@@ -174,7 +174,7 @@ func (x *exchange) cancel() {
 	defer x.mu.Unlock()
 	x.relay.segments.put(x.segments...)
 	x.segments, x.buffered = nil, 0
-	if x.over || x.route.local != nil {
+	if x.over || x.route.Local {
 		x.window.close()
 	}
 	if x.over || x.canceled {
@@ -218,7 +218,7 @@ func (x *exchange) grant(n int) {
 // pass sends a frame of ours to the other end. Both hops only queue it, so the
 // lock may be held.
 func (x *exchange) pass(t wire.Type, payload []byte) error {
-	return x.hop.pass(wire.Frame{Type: t, Attempt: x.key.attempt, Scrape: x.key.scrape, Payload: payload})
+	return x.hop.pass(x.key.Frame(t, payload))
 }
 
 func (x *exchange) wake() {
@@ -232,14 +232,14 @@ func (x *exchange) wake() {
 // frames from it find theirs, and so that the loss of a replica finds all of its.
 type exchangeTable struct {
 	mu  sync.Mutex
-	all map[legKey]*exchange
+	all map[wire.AttemptKey]*exchange
 }
 
 func (t *exchangeTable) add(x *exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
-		t.all = make(map[legKey]*exchange)
+		t.all = make(map[wire.AttemptKey]*exchange)
 	}
 	t.all[x.key] = x
 }
@@ -252,7 +252,7 @@ func (t *exchangeTable) remove(x *exchange) {
 	}
 }
 
-func (t *exchangeTable) get(k legKey) *exchange {
+func (t *exchangeTable) get(k wire.AttemptKey) *exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.all[k]
@@ -265,7 +265,7 @@ func (t *exchangeTable) through(id wire.ReplicaID) []*exchange {
 	defer t.mu.Unlock()
 	var found []*exchange
 	for _, x := range t.all {
-		if id == "" || x.route.replica == id {
+		if id == "" || x.route.Replica == id {
 			found = append(found, x)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 	r := New(Config{Registerer: prometheus.NewRegistry()})
 	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
-	x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
-	frame := func(t wire.Type, payload []byte) { x.receive(wire.Frame{Type: t, Payload: payload}) }
+	x := &exchange{relay: r, route: &wire.Route{Agent: k, Target: "node", Local: true}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
+	frame := func(t wire.Type, payload []byte) { x.Receive(wire.Frame{Type: t, Payload: payload}) }
 	head := wire.Head{Status: 200}
 	frame(wire.TypeHead, head.Append(nil))
 	for x.window.received < wire.LocalWindow-wire.HoldReserve {
@@ -38,16 +38,16 @@ func TestAnAnswerThatFailsOnceItIsSettledIsNotWhole(t *testing.T) {
 func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 	r := New(Config{Registerer: prometheus.NewRegistry()})
 	k := wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}
-	x := &exchange{relay: r, route: &route{key: k, target: "node"}, hop: noHop{}, changed: make(chan struct{}, 1), window: busWindow(r.pool, k, holdWindow)}
+	x := &exchange{relay: r, route: &wire.Route{Agent: k, Target: "node"}, hop: noHop{}, changed: make(chan struct{}, 1), window: busWindow(r.pool, k, holdWindow)}
 	head := wire.Head{Status: 200}
-	x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
+	x.Receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
 	var sent []byte
 	for i, n := range []int{1, largeSegment / 2, largeSegment/2 - 1, 2, largeSegment/2 + 9, largeSegment / 2, largeSegment - 1, 3} {
 		piece := bytes.Repeat([]byte{byte(i)}, n)
 		sent = append(sent, piece...)
-		x.receive(wire.Frame{Type: wire.TypeData, Payload: piece})
+		x.Receive(wire.Frame{Type: wire.TypeData, Payload: piece})
 	}
-	x.receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
+	x.Receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
 	if nack, settled := x.settled(); nack != nil || !settled {
 		t.Fatal(nack, settled)
 	}
@@ -67,8 +67,8 @@ func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 
 type noHop struct{}
 
-func (noHop) request(legKey, *wire.Request, receiver) {}
-func (noHop) pass(wire.Frame) error                   { return nil }
+func (noHop) request(wire.AttemptKey, *wire.Request, wire.Receiver) {}
+func (noHop) pass(wire.Frame) error                                 { return nil }
 
 // Agents of one tenant begin answers, as many and as much of each as they may, and
 // end some of them, which nobody reads. What all hold is bounded, another tenant's
@@ -79,9 +79,9 @@ func TestWhatAnswersHoldIsBounded(t *testing.T) {
 	var all []*exchange
 	begin := func(tenant, agent string) *exchange {
 		k := wire.AgentKey{Tenant: tenant, Agent: agent}
-		x := &exchange{relay: r, route: &route{key: k, target: "node", local: &link{}}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
+		x := &exchange{relay: r, route: &wire.Route{Agent: k, Target: "node", Local: true}, hop: noHop{}, changed: make(chan struct{}, 1), window: localWindow(r.local, k)}
 		head := wire.Head{Status: 200}
-		x.receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
+		x.Receive(wire.Frame{Type: wire.TypeHead, Payload: head.Append(nil)})
 		all = append(all, x)
 		return x
 	}
@@ -89,10 +89,10 @@ func TestWhatAnswersHoldIsBounded(t *testing.T) {
 	for i := range agents * each {
 		x := begin("bad", fmt.Sprint(i%agents))
 		for x.window.received < x.window.granted {
-			x.receive(wire.Frame{Type: wire.TypeData, Payload: make([]byte, min(4<<10, x.window.granted-x.window.received))})
+			x.Receive(wire.Frame{Type: wire.TypeData, Payload: make([]byte, min(4<<10, x.window.granted-x.window.received))})
 		}
 		if i%2 == 0 {
-			x.receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
+			x.Receive(wire.Frame{Type: wire.TypeEnd, Payload: wire.End{}.Append(nil)})
 		}
 		for _, s := range x.segments {
 			held += cap(s)

@@ -6,26 +6,14 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A legKey names one attempt of one scrape.
-type legKey struct {
-	scrape  wire.ScrapeID
-	attempt uint8
-}
-
-// A receiver takes the frames that answer a request. It must not block, and
-// must not keep a payload.
-type receiver interface {
-	receive(f wire.Frame)
-}
-
 // A leg is a request on its way over a link, until the agent's END or NACK.
 type leg struct {
-	key  legKey
+	key  wire.AttemptKey
 	sent time.Duration // by the replica's clock
 	due  time.Time     // the agent has ended it by then, unless it never will
 
 	// Guarded by the link's mu.
-	to     receiver
+	to     wire.Receiver
 	credit int64     // bytes of body that may still come
 	headed bool      // HEAD came
 	acked  bool      // ACK came
@@ -34,20 +22,20 @@ type leg struct {
 }
 
 // request sends a request over the link on behalf of to, or tells to why not.
-func (l *link) request(k legKey, q *wire.Request, to receiver) {
+func (l *link) request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
 	buffer := l.relay.messages.get()
 	defer l.relay.messages.put(buffer)
 	payload := q.Append(buffer[:0])
 	l.mu.Lock()
 	if _, twice := l.legs[k]; twice || !l.welcomed || l.leaving || l.closed {
 		l.mu.Unlock()
-		refuse(to, k, linkGone)
+		to.Receive(k.Nack(linkGone))
 		return
 	}
 	now := time.Now()
 	l.legs[k] = &leg{key: k, sent: l.relay.clock.at(now), due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
 	l.silence.watchLocked(wire.Silence, l.breakSilence)
-	l.sendLocked(wire.Frame{Type: wire.TypeRequest, Attempt: k.attempt, Scrape: k.scrape, Payload: payload})
+	l.sendLocked(k.Frame(wire.TypeRequest, payload))
 	l.mu.Unlock()
 }
 
@@ -55,7 +43,7 @@ func (l *link) request(k legKey, q *wire.Request, to receiver) {
 func (l *link) pass(f wire.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := l.legs[legKey{f.Scrape, f.Attempt}]
+	g := l.legs[f.Key()]
 	if g == nil {
 		return nil
 	}
@@ -73,7 +61,7 @@ func (l *link) pass(f wire.Frame) error {
 // answer hands an agent's frame to whoever asked. Frames of scrapes that are
 // over, or that never were, are dropped.
 func (l *link) answer(f wire.Frame) {
-	k := legKey{f.Scrape, f.Attempt}
+	k := f.Key()
 	l.mu.Lock()
 	g := l.legs[k]
 	if g == nil {
@@ -96,9 +84,9 @@ func (l *link) answer(f wire.Frame) {
 	case idle:
 		l.owe(l.relay.arrivals.lists.idle())
 	case broken:
-		to.receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
+		to.Receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
 	case pass:
-		to.receive(f)
+		to.Receive(f)
 	}
 	if last {
 		l.close(wire.CauseDrained)
@@ -119,7 +107,7 @@ func (g *leg) take(f wire.Frame) (pass, broken, idle bool) {
 		return !known, false, idle
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
 		return true, false, false
-	case g.to == receiver(nobody{}): // what was on its way already may come
+	case g.to == wire.Receiver(nobody{}): // what was on its way already may come
 		g.credit -= int64(f.Size())
 		return false, false, g.credit < 0
 	case f.Type == wire.TypeHead:
@@ -165,7 +153,7 @@ func (l *link) breakSilence() {
 	l.mu.Lock()
 	now := time.Now()
 	slow := time.Duration(l.roundTrip.Load()) > wire.AckAfter
-	busy := make(map[legKey]receiver)
+	busy := make(map[wire.AttemptKey]wire.Receiver)
 	var next time.Time
 	for _, g := range l.legs {
 		if g.heard {
@@ -189,7 +177,7 @@ func (l *link) breakSilence() {
 	}
 	l.mu.Unlock()
 	for k, to := range busy {
-		to.receive(wire.Frame{Type: wire.TypeAck, Attempt: k.attempt, Scrape: k.scrape})
+		to.Receive(k.Frame(wire.TypeAck, nil))
 	}
 }
 
@@ -201,7 +189,7 @@ func (l *link) abandonLegs() {
 	l.silence.stopLocked()
 	l.mu.Unlock()
 	for k, g := range legs {
-		refuse(g.to, k, linkBroke)
+		g.to.Receive(k.Nack(linkBroke))
 	}
 }
 
@@ -218,15 +206,15 @@ func (l *link) forgetOverdue(now time.Time) {
 	last := len(overdue) > 0 && l.leaving && len(l.legs) == 0
 	l.mu.Unlock()
 	for _, g := range overdue {
-		refuse(g.to, g.key, wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")})
+		g.to.Receive(g.key.Nack(wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")}))
 	}
 	if last {
 		l.close(wire.CauseDrained)
 	}
 }
 
-// abandon makes nobody of a leg's receiver, which is gone.
-func (l *link) abandon(k legKey) {
+// abandon makes nobody of a leg's wire.Receiver, which is gone.
+func (l *link) abandon(k wire.AttemptKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if g := l.legs[k]; g != nil {
@@ -236,18 +224,13 @@ func (l *link) abandon(k legKey) {
 
 func (l *link) abandonLocked(g *leg) {
 	g.to = nobody{}
-	l.sendLocked(wire.Frame{Type: wire.TypeCancel, Attempt: g.key.attempt, Scrape: g.key.scrape})
+	l.sendLocked(g.key.Frame(wire.TypeCancel, nil))
 }
 
 // nobody receives the frames of an abandoned leg.
 type nobody struct{}
 
-func (nobody) receive(wire.Frame) {}
-
-// refuse answers a request with a NACK of ours.
-func refuse(to receiver, k legKey, n wire.Nack) {
-	to.receive(wire.Frame{Type: wire.TypeNack, Attempt: k.attempt, Scrape: k.scrape, Payload: n.Append(nil)})
-}
+func (nobody) Receive(wire.Frame) {}
 
 // linkGone says that a link cannot take a request; linkBroke, that one which took
 // it is no more.

@@ -45,7 +45,7 @@ type link struct {
 	mu       sync.Mutex // guards what follows
 	epoch    uint64
 	targets  []wire.Target // set by run
-	legs     map[legKey]*leg
+	legs     map[wire.AttemptKey]*leg
 	silence  silenceWatch
 	welcomed bool
 	leaving  bool // gets no new scrapes: it drains, and closes after the last leg
@@ -71,7 +71,7 @@ func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, k wire
 		relay: r, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:  r.lines.of(share.Of(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		list: wire.TargetList{Limits: r.TargetLimits},
-		legs: make(map[legKey]*leg), hungUp: make(chan struct{}),
+		legs: make(map[wire.AttemptKey]*leg), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(int64(r.clock.at(l.connected)))
 	return l

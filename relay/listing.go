@@ -207,7 +207,7 @@ func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wi
 	case err == nil:
 		return l, nil
 	case ctx.Err() != nil:
-		return nil, ended(ctx)
+		return nil, wire.Ended(ctx)
 	}
 	return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 }

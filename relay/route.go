@@ -9,39 +9,14 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A route says where a scrape goes: which target, over which link.
-type route struct {
-	key     wire.AgentKey
-	target  string
-	rest    string // what follows a subtree target's path
-	link    wire.LinkID
-	replica wire.ReplicaID // that holds the link
-	local   *link          // the link, if it is held here
-	pattern bool           // the agent's token is for a pattern
-}
-
-// name is the route's metric label.
-func (rt *route) name() string {
-	if rt.local != nil {
-		return "local"
-	}
-	return "bus"
-}
-
-func (rt *route) hop(r *Relay) hop {
-	if rt.local != nil {
-		return rt.local
-	}
-	return remote{r, rt.replica}
-}
-
 // A candidate is a link that may lead to the target.
 type candidate struct {
 	epoch     uint64 // 0: local only, the directory was away
 	instance  wire.InstanceID
-	yielding  bool      // its token is for a pattern
-	route     route     // without target and rest
-	connected time.Time // by the clock of the replica that holds the link
+	yielding  bool // its token is for a pattern
+	shared    bool
+	route     wire.Route // without target and rest
+	connected time.Time  // by the clock of the replica that holds the link
 	targets   []wire.Target
 }
 
@@ -51,9 +26,9 @@ func (c *candidate) unsure() bool { return c.epoch == 0 && c.yielding }
 
 // findRoute finds a route for the scrape that uses none of the tried links.
 // Only an unshared agent's link held here needs no directory, if it is sure.
-func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*route, *wire.Error) {
+func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*wire.Route, *wire.Error) {
 	locals, unsure := r.localCandidates(k, tried)
-	shared := len(locals) > 0 && locals[0].route.local.hello.Shared
+	shared := len(locals) > 0 && locals[0].shared
 	if len(locals) > 0 && !shared && !unsure {
 		return choose(newest(locals), k, s)
 	}
@@ -114,8 +89,8 @@ func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []c
 		if !usable {
 			continue
 		}
-		c := candidate{epoch, l.hello.Instance, l.claims.IsGlob(),
-			route{key: k, link: l.id, replica: r.Replica, local: l}, l.connected, targets}
+		c := candidate{epoch, l.hello.Instance, l.claims.IsGlob(), l.hello.Shared,
+			wire.Route{Agent: k, Link: l.id, Replica: r.Replica, Local: true}, l.connected, targets}
 		held, doubtful = held || !c.unsure(), doubtful || c.unsure()
 		if !slices.Contains(tried, l.id) {
 			found = append(found, c)
@@ -170,8 +145,8 @@ func newest(all []candidate) []candidate {
 func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
 	for _, lease := range agent.Links {
 		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
-			candidates = append(candidates, candidate{lease.Epoch, lease.Instance, lease.Yielding,
-				route{key: agent.AgentKey, link: lease.Link, replica: lease.Replica}, lease.Connected, lease.Targets})
+			candidates = append(candidates, candidate{lease.Epoch, lease.Instance, lease.Yielding, lease.Shared,
+				wire.Route{Agent: agent.AgentKey, Link: lease.Link, Replica: lease.Replica}, lease.Connected, lease.Targets})
 		}
 	}
 	return candidates
@@ -181,10 +156,10 @@ func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wir
 // takes the same source, and of its links one held here, else any. The youngest
 // goes first: an agent that has lost a link without its replica's noticing has
 // made another since.
-func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *wire.Error) {
+func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*wire.Route, *wire.Error) {
 	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(yieldingLast(a, b), byAge(a, b),
-			cmp.Compare(b.route.name(), a.route.name()), // local before bus
+			cmp.Compare(b.route.String(), a.route.String()), // local before bus
 			b.connected.Compare(a.connected))
 	})
 	var failure *wire.Error
@@ -192,7 +167,7 @@ func choose(candidates []candidate, k wire.AgentKey, s *wire.Scrape) (*route, *w
 		target, rest, err := match(k, c.targets, s)
 		if err == nil {
 			rt := c.route
-			rt.target, rt.rest, rt.pattern = target.Name, rest, c.yielding
+			rt.Target, rt.Rest, rt.Pattern = target.Name, rest, c.yielding
 			return &rt, nil
 		}
 		if failure == nil {

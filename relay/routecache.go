@@ -234,6 +234,6 @@ func (r *Relay) lookup(ctx context.Context, k wire.AgentKey, most time.Duration)
 		}
 		return a.Val.(*wire.Agent), false, nil
 	case <-ctx.Done():
-		return nil, false, ended(ctx)
+		return nil, false, wire.Ended(ctx)
 	}
 }

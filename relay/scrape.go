@@ -44,7 +44,7 @@ func (r *Relay) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error
 	answer, failure := r.attempts(ctx, s, rt, done)
 	if failure != nil {
 		done()
-		return &wire.Answer{Route: rt.name(), Agent: k.Agent, Target: rt.target}, failure
+		return &wire.Answer{Route: rt.String(), Agent: k.Agent, Target: rt.Target}, failure
 	}
 	return answer, nil
 }
@@ -66,21 +66,21 @@ func (r *Relay) aimed(k wire.AgentKey, s *wire.Scrape) *wire.Answer {
 
 // attempts tries the route, and another one if that fails without having
 // delivered anything.
-func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done func()) (*wire.Answer, *wire.Error) {
-	r.retries.earn(rt.key)
+func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *wire.Route, done func()) (*wire.Answer, *wire.Error) {
+	r.retries.earn(rt.Agent)
 	id := wire.NewScrapeID()
 	var tried []wire.LinkID
-	var next *route
+	var next *wire.Route
 	another := func() bool {
-		r.routes.forget(rt.key)
+		r.routes.forget(rt.Agent)
 		var failure *wire.Error
-		next, failure = r.findRoute(ctx, rt.key, s, tried)
+		next, failure = r.findRoute(ctx, rt.Agent, s, tried)
 		return failure == nil
 	}
 	for attempt, asked := uint8(1), 0; ; attempt++ {
-		tried = append(tried, rt.link)
+		tried = append(tried, rt.Link)
 		last := asked == maxAsked-1
-		x := r.start(ctx, s, rt, legKey{id, attempt})
+		x := r.start(ctx, s, rt, wire.AttemptKey{Scrape: id, Attempt: attempt})
 		nack := x.settle(ctx, func() bool { return !last && another() })
 		if nack == nil {
 			return x.answer(ctx, done), nil
@@ -104,43 +104,36 @@ func (r *Relay) attempts(ctx context.Context, s *wire.Scrape, rt *route, done fu
 				return nil, &nack.Error
 			}
 		}
-		if !r.retries.spend(rt.key) {
+		if !r.retries.spend(rt.Agent) {
 			return nil, &nack.Error
 		}
-		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.key.Agent, "target", rt.target, "link", rt.link, "why", nack.Error.Error())
-		r.metrics.retries.WithLabelValues(rt.name(), nack.Reason.String()).Inc()
+		r.Logger.Debug("scrape is tried again", "scrape", id, "agent", rt.Agent.Agent, "target", rt.Target, "link", rt.Link, "why", nack.Error.Error())
+		r.metrics.retries.WithLabelValues(rt.String(), nack.Reason.String()).Inc()
 		rt, next = next, nil
 	}
 }
 
 // start sends the request.
-func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *route, k legKey) *exchange {
-	x := &exchange{relay: r, key: k, route: rt, hop: rt.hop(r), changed: make(chan struct{}, 1)}
-	if rt.local != nil {
-		x.window = localWindow(r.local, rt.key)
+func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *wire.Route, k wire.AttemptKey) *exchange {
+	x := &exchange{relay: r, key: k, route: rt, hop: r.hop(rt), changed: make(chan struct{}, 1)}
+	if rt.Local {
+		x.window = localWindow(r.local, rt.Agent)
 	} else {
-		x.window = busWindow(r.pool, rt.key, r.routes.lastLength(rt.key, rt.target))
+		x.window = busWindow(r.pool, rt.Agent, r.routes.lastLength(rt.Agent, rt.Target))
 	}
 	x.asked = wire.Request{
-		Remaining: remaining(ctx), Credit: uint32(x.window.granted), Link: rt.link,
-		Tenant: rt.key.Tenant, Agent: rt.key.Agent, Target: rt.target, Rest: rt.rest, Query: s.Query, Header: s.Header,
+		Remaining: wire.Remaining(ctx), Credit: uint32(x.window.granted), Link: rt.Link,
+		Tenant: rt.Agent.Tenant, Agent: rt.Agent.Agent, Target: rt.Target, Rest: rt.Rest, Query: s.Query, Header: s.Header,
 	}
 	if err := x.asked.Fits(); err != nil {
 		x.finish(&wire.Nack{Error: *wire.Errorf(wire.BadRequest, "%v", err)})
 		return x
 	}
-	if rt.local == nil {
+	if !rt.Local {
 		r.pending.add(x)
 	}
 	x.hop.request(k, &x.asked, x)
 	return x
-}
-
-func remaining(ctx context.Context) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return time.Until(deadline)
-	}
-	return wire.MaxTimeout
 }
 
 // settle waits until the answer may be delivered, or the attempt has failed. If
@@ -165,7 +158,7 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 				return &wire.Nack{Error: *wire.Errorf(wire.AgentOffline, "the agent does not answer"), Elsewhere: true, Asked: true}
 			default: // if it was heard meanwhile, the next look finds that
 				waited = true
-				silence.Reset(remaining(ctx) / 2)
+				silence.Reset(wire.Remaining(ctx) / 2)
 			}
 		}
 	}
@@ -173,7 +166,7 @@ func (x *exchange) settle(ctx context.Context, another func() bool) *wire.Nack {
 
 // unanswered says why the scrape ends without an answer, and who was waited for.
 func (x *exchange) unanswered(ctx context.Context) *wire.Error {
-	failure := ended(ctx)
+	failure := wire.Ended(ctx)
 	if failure.Reason == wire.Deadline && x.heard() {
 		failure.Detail = "the target has not answered in time"
 	}
@@ -183,7 +176,7 @@ func (x *exchange) unanswered(ctx context.Context) *wire.Error {
 // patience is how long the other end may take to say anything: over the bus its
 // owner first waits for the agent, and then speaks for it.
 func (x *exchange) patience() time.Duration {
-	if x.route.local != nil {
+	if x.route.Local {
 		return wire.Silence + wire.Silence/5 // after the owner half, which may speak for the agent
 	}
 	return 2*wire.Silence + x.relay.Bus.RoundTrip()
@@ -214,7 +207,7 @@ func (x *exchange) answer(ctx context.Context, done func()) *wire.Answer {
 	x.body = body{x: x, ctx: ctx, done: done}
 	x.delivered = wire.Answer{
 		Head: *x.head, Whole: x.over && x.failure == nil, Length: x.window.length,
-		Body: &x.body, AgentTook: x.took, Route: x.route.name(), Agent: x.route.key.Agent, Target: x.route.target,
+		Body: &x.body, AgentTook: x.took, Route: x.route.String(), Agent: x.route.Agent.Agent, Target: x.route.Target,
 	}
 	a := &x.delivered
 	if a.Whole {
@@ -287,7 +280,7 @@ func (b *body) advance() error {
 		select {
 		case <-b.x.changed:
 		case <-b.ctx.Done():
-			return ended(b.ctx)
+			return wire.Ended(b.ctx)
 		}
 	}
 }
@@ -326,17 +319,9 @@ func (x *exchange) end() (nack *wire.Nack, over bool) {
 
 // noteLength remembers how long the answer was, for the next window over the bus.
 func (x *exchange) noteLength() {
-	if x.route.local == nil {
-		x.relay.routes.setLength(x.route.key, x.route.target, x.window.received)
+	if !x.route.Local {
+		x.relay.routes.setLength(x.route.Agent, x.route.Target, x.window.received)
 	}
-}
-
-// ended says why ctx ended: the scrape's time was up, or nobody waits for it.
-func ended(ctx context.Context) *wire.Error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return wire.Errorf(wire.Deadline, "the scrape's time is up")
-	}
-	return wire.Errorf(wire.Canceled, "the client went away")
 }
 
 // linkRegistered is the store's word that a link which was local only is in the
