@@ -171,7 +171,7 @@ func (r *replica) welcomed(pattern string, n int, change ...func(*dialOptions)) 
 
 func TestATokensLinksLeaveRoomForOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newCluster(t, 1, func(c *relay.Config) { c.ArrivalLimits.Links = 60 }).replicas[0]
+		r := newCluster(t, 1, func(c *relay.Config) { c.LinkLimits.Links = 60 }).replicas[0]
 		pattern := r.mint(token.Agent, "x-*")
 		in := r.welcomed(pattern, 60)
 		if len(in) != 30 {

@@ -19,22 +19,27 @@ const (
 	settled = 30 * time.Second
 )
 
+// untilBalance is balanceEvery ± 20 %, so that not all replicas move links at once.
+func untilBalance() time.Duration {
+	return balanceEvery*4/5 + rand.N(balanceEvery*2/5)
+}
+
 // balance asks a few agents to move if this replica holds more than its share
 // of the links, as all do that were up while another restarted. The balancer
 // deals them out anew.
 func (r *Relay) balance(now time.Time) {
 	replicas := r.Directory.Replicas()
-	held, _ := r.links.count()
+	held, _ := r.links.Count()
 	share := (r.Directory.Links() + replicas - 1) / max(replicas, 1)
 	if replicas < 2 || r.phase.Load() != serving || float64(held) <= float64(share)*balanceSlack {
 		return
 	}
 	shed := min(held-share, max(1, int(float64(held)*balanceShare)))
-	links := r.links.all()
+	links := r.links.All()
 	rand.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
 	moved := 0
 	for _, l := range links {
-		if moved < shed && now.Sub(l.connected) > settled && l.drainOnce("balance") {
+		if moved < shed && now.Sub(l.Connected()) > settled && l.DrainOnce("balance") {
 			moved++
 		}
 	}

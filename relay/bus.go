@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -19,33 +20,36 @@ func (r *Relay) hop(rt *wire.Route) hop {
 	if !rt.Local {
 		return remote{r, rt.Replica}
 	}
-	if l := r.links.get(rt.Link); l != nil {
+	if l := r.links.Get(rt.Link); l != nil {
 		return l
 	}
 	return gone{}
 }
 
+// requests lends room to encode them.
+var requests = sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }}
+
 // gone is a link that was here a moment ago.
 type gone struct{}
 
-func (gone) request(k wire.AttemptKey, _ *wire.Request, to wire.Receiver) {
-	to.Receive(k.Nack(linkGone))
+func (gone) Request(k wire.AttemptKey, _ *wire.Request, to wire.Receiver) {
+	to.Receive(k.Nack(link.Gone))
 }
 
-func (gone) pass(wire.Frame) error { return nil }
+func (gone) Pass(wire.Frame) error { return nil }
 
-// request is the edge end's: to is an exchange, which the frames that come back
+// Request is the edge end's: to is an exchange, which the frames that come back
 // find through the table.
-func (m remote) request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
-	buffer := m.relay.messages.get()
-	defer m.relay.messages.put(buffer)
+func (m remote) Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
+	buffer := requests.Get().(*[wire.MaxMessage]byte)
+	defer requests.Put(buffer)
 	f := k.Frame(wire.TypeRequest, q.Append(buffer[:0]))
 	if err := m.relay.Bus.Send(m.id, f); err != nil {
 		to.Receive(k.Nack(wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true}))
 	}
 }
 
-func (m remote) pass(f wire.Frame) error { return m.relay.Bus.Send(m.id, f) }
+func (m remote) Pass(f wire.Frame) error { return m.relay.Bus.Send(m.id, f) }
 
 // receive is the owner end's: the agent's frame goes on to the edge, as it is.
 // After one that the bus does not take nothing more goes: an answer with a hole
@@ -58,7 +62,7 @@ func (m remote) Receive(f wire.Frame) {
 	}
 	if l := m.relay.forwards.remove(k); l != nil && err != nil {
 		m.relay.Logger.Warn("answer given up", "scrape", f.Scrape, "to", m.id, "err", err)
-		l.abandon(k.leg)
+		l.Abandon(k.leg)
 	}
 }
 
@@ -77,7 +81,7 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 			r.serveRemote(from, f)
 		case wire.TypeCredit, wire.TypeCancel:
 			if l := r.forwards.get(forwardKey{from, f.Key()}); l != nil {
-				_ = l.pass(f)
+				_ = l.Pass(f)
 			}
 		default:
 			x := r.pending.get(f.Key())
@@ -98,14 +102,14 @@ func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
 		to.Receive(k.Nack(wire.Nack{Error: *wire.Errorf(wire.Internal, "the owner cannot read the request")}))
 		return
 	}
-	l := r.links.get(q.Link)
+	l := r.links.Get(q.Link)
 	// Redis is inside the trust boundary, and still no scrape crosses a tenant.
-	if l == nil || l.key != (wire.AgentKey{Tenant: q.Tenant, Agent: q.Agent}) {
-		to.Receive(k.Nack(linkGone))
+	if l == nil || l.Agent() != (wire.AgentKey{Tenant: q.Tenant, Agent: q.Agent}) {
+		to.Receive(k.Nack(link.Gone))
 		return
 	}
 	if r.forwards.add(forwardKey{from, k}, l) {
-		l.request(k, q, to)
+		l.Request(k, q, to)
 	}
 }
 
@@ -141,7 +145,7 @@ func (r *Relay) failThrough(id wire.ReplicaID, why *wire.Error) {
 // and tells it, if it still hears.
 func (r *Relay) dropForwards(id wire.ReplicaID) {
 	for k, l := range r.forwards.take(id) {
-		l.abandon(k.leg)
+		l.Abandon(k.leg)
 		remote{r, k.from}.Receive(k.leg.Nack(wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "the bus lost frames"), Elsewhere: true, Asked: true}))
 	}
 }
@@ -156,15 +160,15 @@ type forwardKey struct {
 // value is empty.
 type forwardTable struct {
 	mu  sync.Mutex
-	all map[forwardKey]*link
+	all map[forwardKey]*link.Link
 }
 
 // add reports whether the key was free.
-func (t *forwardTable) add(k forwardKey, l *link) bool {
+func (t *forwardTable) add(k forwardKey, l *link.Link) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.all == nil {
-		t.all = make(map[forwardKey]*link)
+		t.all = make(map[forwardKey]*link.Link)
 	}
 	if _, taken := t.all[k]; taken {
 		return false
@@ -173,14 +177,14 @@ func (t *forwardTable) add(k forwardKey, l *link) bool {
 	return true
 }
 
-func (t *forwardTable) get(k forwardKey) *link {
+func (t *forwardTable) get(k forwardKey) *link.Link {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.all[k]
 }
 
 // remove returns the link of a leg that was there.
-func (t *forwardTable) remove(k forwardKey) *link {
+func (t *forwardTable) remove(k forwardKey) *link.Link {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l := t.all[k]
@@ -189,10 +193,10 @@ func (t *forwardTable) remove(k forwardKey) *link {
 }
 
 // take removes and returns the legs of a replica, or all if id is empty.
-func (t *forwardTable) take(id wire.ReplicaID) map[forwardKey]*link {
+func (t *forwardTable) take(id wire.ReplicaID) map[forwardKey]*link.Link {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	taken := make(map[forwardKey]*link)
+	taken := make(map[forwardKey]*link.Link)
 	for k, l := range t.all {
 		if id == "" || k.from == id {
 			taken[k] = l

@@ -315,7 +315,7 @@ func TestATenantsListsAreBoundedWithoutTheDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newCluster(t, 1, func(c *relay.Config) {
 			c.Directory = away{c.Directory.(counted)}
-			c.ArrivalLimits.TenantBytes = 4 << 20
+			c.LinkLimits.TenantBytes = 4 << 20
 		}).replicas[0]
 		pattern := r.mint(token.Agent, "x-*")
 		others := func(o *dialOptions) { o.targets = large(o.name) } // of 0.68 MB

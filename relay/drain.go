@@ -23,7 +23,7 @@ func (r *Relay) Drain(ctx context.Context) {
 	}
 	deadline := time.Now().Add(r.DrainTimeout)
 	alone := r.alone(ctx)
-	links, _ := r.links.count()
+	links, _ := r.links.Count()
 	r.Logger.Info("draining", "links", links, "within", r.DrainTimeout, "alone", alone)
 	if !alone {
 		r.moveLinks(ctx, deadline)
@@ -32,7 +32,7 @@ func (r *Relay) Drain(ctx context.Context) {
 	r.awaitScrapes(ctx, deadline.Add(-time.Second))
 	r.phase.Store(refusing)
 	r.awaitScrapes(ctx, deadline)
-	left, _ := r.links.count()
+	left, _ := r.links.Count()
 	r.Logger.Info("drained", "links_cut", left, "scrapes_cut", r.gates.inflight())
 }
 
@@ -47,14 +47,14 @@ func (r *Relay) alone(ctx context.Context) bool {
 
 // moveLinks asks every agent to open its next link elsewhere, not all at once.
 func (r *Relay) moveLinks(ctx context.Context, deadline time.Time) {
-	links := r.links.all()
+	links := r.links.All()
 	if len(links) == 0 {
 		return
 	}
 	rand.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
 	pause := r.DrainTimeout / 4 / time.Duration(len(links))
 	for _, l := range links {
-		l.drain("shutdown", time.Until(deadline))
+		l.Drain("shutdown", time.Until(deadline))
 		wait(ctx, pause)
 	}
 }

@@ -11,8 +11,8 @@ import (
 // A hop is where an exchange's own frames go: a link held here, or the replica
 // that holds it.
 type hop interface {
-	request(k wire.AttemptKey, q *wire.Request, to wire.Receiver)
-	pass(f wire.Frame) error
+	Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver)
+	Pass(f wire.Frame) error
 }
 
 // An exchange is the edge end of one attempt of one scrape: it receives the
@@ -43,11 +43,6 @@ type exchange struct {
 	agentTook time.Duration // as END says
 	canceled  bool
 }
-
-// confirmTimeout bounds the wait for the confirmation of a cancelled attempt,
-// and with it the time that its share of the pool is held back: three times
-// what a live peer needs.
-const confirmTimeout = 10 * time.Second
 
 // receive takes a frame of the answer. It keeps copies of what it keeps.
 func (x *exchange) Receive(f wire.Frame) {
@@ -182,7 +177,7 @@ func (x *exchange) cancel() {
 	}
 	x.canceled = true
 	_ = x.pass(wire.TypeCancel, nil)
-	time.AfterFunc(confirmTimeout, func() {
+	time.AfterFunc(wire.ConfirmTimeout, func() {
 		x.fail(wire.Errorf(wire.AgentOffline, "a cancelled scrape was not confirmed"))
 	})
 }
@@ -218,7 +213,7 @@ func (x *exchange) grant(n int) {
 // pass sends a frame of ours to the other end. Both hops only queue it, so the
 // lock may be held.
 func (x *exchange) pass(t wire.Type, payload []byte) error {
-	return x.hop.pass(x.key.Frame(t, payload))
+	return x.hop.Pass(x.key.Frame(t, payload))
 }
 
 func (x *exchange) wake() {

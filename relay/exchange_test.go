@@ -67,8 +67,8 @@ func TestABodyOverTheBusComesAsItWasSent(t *testing.T) {
 
 type noHop struct{}
 
-func (noHop) request(wire.AttemptKey, *wire.Request, wire.Receiver) {}
-func (noHop) pass(wire.Frame) error                                 { return nil }
+func (noHop) Request(wire.AttemptKey, *wire.Request, wire.Receiver) {}
+func (noHop) Pass(wire.Frame) error                                 { return nil }
 
 // Agents of one tenant begin answers, as many and as much of each as they may, and
 // end some of them, which nobody reads. What all hold is bounded, another tenant's

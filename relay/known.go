@@ -93,14 +93,14 @@ func (r *Relay) ClaimToName(ctx context.Context, tenant, host string) wire.Claim
 	if wire.CheckAgentName(host) != nil {
 		return wire.Unclaimed
 	}
-	if here := r.links.of(k); len(here) > 0 {
-		if here[0].claims.IsGlob() {
+	if here := r.links.Of(k); len(here) > 0 {
+		if here[0].Pattern() {
 			return wire.PatternName
 		}
 		return wire.BoundName
 	}
 	known, ask := r.names.get(k, time.Now())
-	if ask && !r.errand(func() { r.learnName(k, known) }) {
+	if ask && !r.errands.run(func() { r.learnName(k, known) }) {
 		r.names.set(k, known, wire.Unclaimed, true)
 	}
 	select {

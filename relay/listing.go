@@ -184,9 +184,10 @@ func (r *Relay) Listing(ctx context.Context, tenant string) (*wire.Listing, *wir
 
 // changed forgets what is known of an agent: a link of it that is held here has
 // come, gone or changed its targets.
-func (r *Relay) changed(k wire.AgentKey) {
+func (r *Relay) changed(k wire.AgentKey, declared []wire.Target) {
 	r.routes.forget(k)
 	r.listings.note(k.Tenant, time.Now())
+	r.notices.declared(k.Tenant, declared, time.Now())
 }
 
 // listAnew asks the directory. All who ask at once share one answer.

@@ -62,38 +62,21 @@ func (n *notices) take(now time.Time) (tenants []string) {
 // lookForRefusals lists the tenants that are due, upon which their links are told.
 func (r *Relay) lookForRefusals(now time.Time) {
 	for _, tenant := range r.notices.take(now) {
-		r.errand(func() { r.refresh(tenant) })
+		r.errands.run(func() { r.refresh(tenant) })
 	}
 }
 
 // notice tells the links held here which of their addresses a listing shows to be
 // another's, where that has changed.
 func (r *Relay) notice(tenant string, l *wire.Listing) {
-	for _, link := range r.links.all() {
-		if link.key.Tenant != tenant {
+	for _, held := range r.links.All() {
+		if held.Agent().Tenant != tenant {
 			continue
 		}
-		n := l.Book().Refusals(link.key.Agent, r.OwnHosts)
+		n := l.Book().Refusals(held.Agent().Agent, r.OwnHosts)
 		if len(n.Refused) > 0 {
 			r.notices.at(tenant, time.Now().Add(noticeAgain))
 		}
-		link.notice(n)
-	}
-}
-
-func (l *link) notice(n wire.Notice) {
-	payload := wire.MarshalControl(n)
-	l.mu.Lock()
-	if !l.welcomed || l.noticed == string(payload) || l.noticed == "" && len(n.Refused) == 0 {
-		l.mu.Unlock()
-		return
-	}
-	l.noticed = string(payload)
-	l.sendLocked(wire.Frame{Type: wire.TypeNotice, Payload: payload})
-	l.mu.Unlock()
-	if len(n.Refused) > 0 {
-		first := n.Refused[0]
-		l.log.Warn("addresses of the agent are not granted in proxy mode", "count", len(n.Refused)+n.More,
-			"target", first.Target, "address", first.Address, "why", first.Why)
+		held.Notice(n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/farscrape/farscrape/relay/link"
+	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -47,7 +50,7 @@ type Config struct {
 	MaxInflightTarget int               // default 64
 	MaxInflightAgent  int               // default 256
 	TargetLimits      wire.TargetLimits // default: 10,000 targets, 32 labels each, 2 MiB
-	ArrivalLimits     ArrivalLimits
+	LinkLimits        link.Limits
 	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
 	DrainTimeout      time.Duration // default 8s
 
@@ -60,14 +63,12 @@ type Config struct {
 // A Relay is the core of one replica.
 type Relay struct {
 	Config
-	clock   clock
 	metrics *metrics
 	ended   context.Context // of every link; ends after the drain
 	end     context.CancelFunc
-	active  sync.WaitGroup // goroutines of links, and those that requests leave behind
 	errands errands
 
-	links    linkTable
+	links    *link.Links
 	pending  exchangeTable // edge end: attempts that are not over
 	forwards forwardTable  // owner end: legs of other replicas' scrapes
 	routes   *routeCache
@@ -82,11 +83,8 @@ type Relay struct {
 	cutOnce  sync.Once    // for the warning that links are cut early
 	phase    atomic.Int32 // of starting … refusing, below
 
-	starts   startPool
-	messages bufferPool
 	segments segmentPool
-	arrivals *arrivals
-	lines    *logLines
+	lines    *loglimit.Limiter
 }
 
 // The phases of a replica's life, in order.
@@ -112,33 +110,40 @@ func New(c Config) *Relay {
 		c.DrainTimeout = 8 * time.Second
 	}
 	r := &Relay{
-		Config:   c,
-		clock:    clock{time.Now()},
-		pool:     share.New(busPool, busPool),
-		local:    share.New(localPool, localPool),
-		routes:   newRouteCache(),
-		gates:    newGates(),
-		retries:  newRetryBudget(),
-		arrivals: newArrivals(c.ArrivalLimits.orDefault(), c.TargetLimits.Bytes),
+		Config:  c,
+		pool:    share.New(busPool, busPool),
+		local:   share.New(localPool, localPool),
+		routes:  newRouteCache(),
+		gates:   newGates(),
+		retries: newRetryBudget(),
 	}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.metrics = newMetrics(c.Registerer, r)
-	r.lines = newLogLines(r.metrics.leftOut)
+	r.lines = loglimit.New(c.Logger, r.metrics.leftOut)
+	r.links = link.New(r.ended, link.Config{
+		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, OwnHosts: c.OwnHosts,
+		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
+		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge,
+		Draining: r.Draining, Go: r.errands.run, Changed: r.changed,
+		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
+	})
 	return r
 }
 
 // Run keeps the links alive until ctx ends, then closes those that are left and
 // returns when all of their goroutines have. A drain comes before, see Drain.
 func (r *Relay) Run(ctx context.Context) error {
-	r.active.Go(func() { r.open(ctx) })
+	r.errands.run(func() { r.open(ctx) })
 	r.heartbeats(ctx)
 	r.phase.Store(refusing)
-	for _, l := range r.links.all() {
-		l.close(wire.CauseDrainTimeout)
-	}
+	r.links.Close(wire.CauseDrainTimeout)
 	r.errands.end()
 	parted := make(chan struct{})
-	go func() { r.active.Wait(); close(parted) }()
+	go func() {
+		r.errands.active.Wait()
+		r.links.Wait()
+		close(parted)
+	}()
 	select { // agents that still listen are told why
 	case <-parted:
 	case <-time.After(farewell):
@@ -175,6 +180,9 @@ func (r *Relay) Draining() bool { return r.phase.Load() >= draining }
 // Refusing reports whether it is too late for a new scrape.
 func (r *Relay) Refusing() bool { return r.phase.Load() == refusing }
 
+// Connect takes an agent's upgrade request.
+func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) { r.links.Connect(w, req) }
+
 // Events are the calls that the store makes to this replica.
 func (r *Relay) Events() wire.StoreEvents {
 	return wire.StoreEvents{
@@ -182,7 +190,7 @@ func (r *Relay) Events() wire.StoreEvents {
 		Gap:        r.busGap,
 		Unheard:    r.busUnheard,
 		Bus:        r.busChanged,
-		Registered: r.linkRegistered,
-		Lost:       r.linkLost,
+		Registered: r.links.Registered,
+		Lost:       r.links.Lost,
 	}
 }

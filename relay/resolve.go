@@ -35,7 +35,7 @@ func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.
 		return l, nil
 	case l != nil && (age < staleListing || !wait && age < oldListing):
 		if !r.listings.flights.Underway(tenant) {
-			r.errand(func() { r.refresh(tenant) })
+			r.errands.run(func() { r.refresh(tenant) })
 		}
 		return l, nil
 	case !wait:
@@ -55,7 +55,7 @@ func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.
 func (r *Relay) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
 	k := wire.AgentKey{Tenant: s.Tenant, Agent: wire.HostOf(s.Host)}
 	named := wire.CheckAgentName(k.Agent) == nil
-	here := named && len(r.links.of(k)) > 0
+	here := named && len(r.links.Of(k)) > 0
 	l, failure := r.addresses(ctx, s.Tenant, !here)
 	if l != nil {
 		if agent, failure, found := held(l, s); found {

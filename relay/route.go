@@ -84,15 +84,15 @@ func unknownAgent(k wire.AgentKey) *wire.Error {
 // has to give way to whoever the directory knows.
 func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []candidate, unsure bool) {
 	held, doubtful := false, false
-	for _, l := range r.links.of(k) {
-		epoch, targets, usable := l.current()
+	for _, l := range r.links.Of(k) {
+		epoch, targets, usable := l.Current()
 		if !usable {
 			continue
 		}
-		c := candidate{epoch, l.hello.Instance, l.claims.IsGlob(), l.hello.Shared,
-			wire.Route{Agent: k, Link: l.id, Replica: r.Replica, Local: true}, l.connected, targets}
+		c := candidate{epoch, l.Hello().Instance, l.Pattern(), l.Hello().Shared,
+			wire.Route{Agent: k, Link: l.ID(), Replica: r.Replica, Local: true}, l.Connected(), targets}
 		held, doubtful = held || !c.unsure(), doubtful || c.unsure()
-		if !slices.Contains(tried, l.id) {
+		if !slices.Contains(tried, l.ID()) {
 			found = append(found, c)
 		}
 	}
@@ -110,7 +110,7 @@ func (r *Relay) giveWay(locals []candidate, k wire.AgentKey, agent *wire.Agent) 
 	}
 	return slices.DeleteFunc(slices.Clone(locals), func(c candidate) bool {
 		return c.unsure() && slices.ContainsFunc(agent.Links, func(l wire.Lease) bool {
-			gone := l.Replica == r.Replica && r.links.get(l.Link) == nil
+			gone := l.Replica == r.Replica && r.links.Get(l.Link) == nil
 			return l.Instance != c.instance && !gone
 		})
 	})

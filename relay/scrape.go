@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
@@ -132,7 +131,7 @@ func (r *Relay) start(ctx context.Context, s *wire.Scrape, rt *wire.Route, k wir
 	if !rt.Local {
 		r.pending.add(x)
 	}
-	x.hop.request(k, &x.asked, x)
+	x.hop.Request(k, &x.asked, x)
 	return x
 }
 
@@ -322,34 +321,4 @@ func (x *exchange) noteLength() {
 	if !x.route.Local {
 		x.relay.routes.setLength(x.route.Agent, x.route.Target, x.window.received)
 	}
-}
-
-// linkRegistered is the store's word that a link which was local only is in the
-// directory now.
-func (r *Relay) linkRegistered(id wire.LinkID, epoch uint64) {
-	if l := r.links.get(id); l != nil {
-		l.welcome(epoch, true)
-		r.changed(l.key)
-	}
-}
-
-// linkLost is the store's word that the directory does not hold the link: it has a
-// younger instance, or takes no more of what the link declares.
-func (r *Relay) linkLost(id wire.LinkID, why error) {
-	l := r.links.get(id)
-	if l == nil {
-		return
-	}
-	if errors.As(why, new(*wire.LimitError)) {
-		l.log.Warn("the directory does not take the agent's targets", "err", why)
-		l.closeSaying(wire.CauseRefused, why.Error())
-		return
-	}
-	r.metrics.conflicts.Inc()
-	cause := wire.CauseSuperseded
-	if errors.Is(why, wire.ErrNameTaken) {
-		cause = wire.CauseNameTaken
-	}
-	l.log.Warn("another process holds the agent's name", "err", why)
-	l.close(cause)
 }

@@ -67,6 +67,10 @@ const (
 	// PeerTimeout is the silence after which either side holds a link dead:
 	// one lost ping and its successor's answer fit in it.
 	PeerTimeout = 14 * time.Second
+	// ConfirmTimeout bounds the wait for the END of a cancelled attempt, and with it
+	// the time that its share of a pool is held back: three times what a live peer
+	// needs.
+	ConfirmTimeout = 10 * time.Second
 	// MaxTimeout bounds the time remaining that a request can carry.
 	MaxTimeout = 24 * time.Hour
 )

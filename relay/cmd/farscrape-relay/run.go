@@ -18,6 +18,7 @@ import (
 
 	"github.com/farscrape/farscrape/edge"
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -111,9 +112,9 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	core := relay.Config{
 		Replica: r.id, Keys: keys,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
-		TargetLimits:  wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
-		ArrivalLimits: relay.ArrivalLimits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
-		LinkMaxAge:    c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
+		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
+		LinkLimits:   link.Limits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
+		LinkMaxAge:   c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
 		Logger: log, Registerer: r.metrics,
 	}
 	if c.hasRedis() {

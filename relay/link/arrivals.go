@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"cmp"
@@ -38,8 +38,8 @@ const (
 	maxMessages = 1024
 )
 
-// ArrivalLimits bound what agents bring to one replica. 0 is the default.
-type ArrivalLimits struct {
+// Limits bound what agents bring to one replica. 0 is the default.
+type Limits struct {
 	// Links of all agents. An idle one takes 20 KiB. They are shared: one tenant
 	// alone has two thirds of them, one token half.
 	Links int // default 12,000
@@ -49,13 +49,13 @@ type ArrivalLimits struct {
 	TenantBytes int // default 32 MiB
 }
 
-func (l ArrivalLimits) orDefault() ArrivalLimits {
-	return ArrivalLimits{cmp.Or(l.Links, 12_000), cmp.Or(l.TenantBytes, 32<<20)}
+func (l Limits) orDefault() Limits {
+	return Limits{cmp.Or(l.Links, 12_000), cmp.Or(l.TenantBytes, 32<<20)}
 }
 
 // arrivals count the connections of agents, and what comes over them.
 type arrivals struct {
-	limits ArrivalLimits
+	limits Limits
 	lists  listLimits
 
 	// By token.
@@ -92,7 +92,7 @@ func (a attendances) of(who share.Member, may allowance) *attendance {
 	return &attendance{who: who, debt: debt{allowance: may}}
 }
 
-func newArrivals(limits ArrivalLimits, maxListBytes int) *arrivals {
+func newArrivals(limits Limits, maxListBytes int) *arrivals {
 	places := func(n int) *share.Pool { return share.New(float64(n), float64(n)) }
 	return &arrivals{
 		limits: limits, lists: listLimits{maxListBytes},

@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 
 // owe notes what an agent has sent that no scrape has asked for, in bytes. What is
 // more than it may is read later.
-func (l *link) owe(n float64) {
+func (l *Link) owe(n float64) {
 	if n > 0 {
 		l.pause = max(l.pause, l.visit.owe(n))
 	}
@@ -17,8 +17,8 @@ func (l *link) owe(n float64) {
 
 // unasked takes note of a frame that belongs to nothing, while a message is still
 // being read.
-func (l *link) unasked() {
-	l.owe(l.relay.arrivals.lists.idle())
+func (l *Link) unasked() {
+	l.owe(l.links.arrivals.lists.idle())
 	if l.pause > 0 && l.rest() != nil {
 		_ = l.socket.Close()
 	}
@@ -31,7 +31,7 @@ const caughtUp = time.Second
 // rest waits for the agent's turn, and reads nothing meanwhile: what comes waits
 // in the connection, and then the agent does. Its silence is ours. It fails if the
 // turn is too far off.
-func (l *link) rest() error {
+func (l *Link) rest() error {
 	if time.Since(l.lastRest) > caughtUp {
 		l.rested = 0
 	}
@@ -45,7 +45,7 @@ func (l *link) rest() error {
 	case <-l.hungUp: // the next read fails
 	}
 	l.pause, l.lastRest = 0, time.Now()
-	l.heard.Store(int64(l.relay.clock.now()))
+	l.heard.Store(int64(l.links.clock.now()))
 	return nil
 }
 
@@ -55,7 +55,7 @@ const lookForPlace = 20 * time.Millisecond
 // awaitPlace waits until there is a place for a list or a message of which more is
 // to come, and reads nothing meanwhile. If none is free for as long as a handshake
 // may take, the link closes, for its agent to dial again.
-func (l *link) awaitPlace(take func() bool) error {
+func (l *Link) awaitPlace(take func() bool) error {
 	if take() {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (l *link) awaitPlace(take func() bool) error {
 			return errNoPlace
 		}
 	}
-	l.heard.Store(int64(l.relay.clock.now()))
+	l.heard.Store(int64(l.links.clock.now()))
 	return nil
 }
 

@@ -1,4 +1,6 @@
-package relay
+// Package loglimit bounds what peers can put into the log, each its share, and says
+// how much was left out.
+package loglimit
 
 import (
 	"context"
@@ -27,8 +29,9 @@ const (
 	maxLeftOut = 1024
 )
 
-// logLines are shared by those who cause them.
-type logLines struct {
+// A Limiter shares the lines of a log among those who cause them.
+type Limiter struct {
+	log    *slog.Logger
 	shares *share.Pool
 	lost   prometheus.Counter
 
@@ -37,18 +40,19 @@ type logLines struct {
 	by      map[share.Member]int
 }
 
-func newLogLines(lost prometheus.Counter) *logLines {
-	return &logLines{shares: share.New(maxLines, linesEach), lost: lost, by: make(map[share.Member]int)}
+// New makes a Limiter of a log. lost counts the lines that were left out.
+func New(log *slog.Logger, lost prometheus.Counter) *Limiter {
+	return &Limiter{log: log, shares: share.New(maxLines, linesEach), lost: lost, by: make(map[share.Member]int)}
 }
 
-// of returns a logger for what m causes.
-func (l *logLines) of(m share.Member, log *slog.Logger) *slog.Logger {
-	return slog.New(&boundedHandler{log.Handler(), l, m})
+// Of returns a logger for what m causes.
+func (l *Limiter) Of(m share.Member) *slog.Logger {
+	return slog.New(&handler{l.log.Handler(), l, m})
 }
 
-// stranger is whom the lines of an unknown peer are counted for: its host is all
+// Stranger is whom the lines of an unknown peer are counted for: its host is all
 // that it cannot choose.
-func stranger(remoteAddr string) share.Member {
+func Stranger(remoteAddr string) share.Member {
 	host, _, err := net.SplitHostPort(remoteAddr)
 	if err != nil {
 		host = remoteAddr
@@ -56,7 +60,7 @@ func stranger(remoteAddr string) share.Member {
 	return share.Member{Name: host}
 }
 
-func (l *logLines) take(m share.Member) bool {
+func (l *Limiter) take(m share.Member) bool {
 	if l.shares.Take(m, 1) {
 		return true
 	}
@@ -70,10 +74,10 @@ func (l *logLines) take(m share.Member) bool {
 	return false
 }
 
-// forgive lets in what may come again, and says what was left out. It is called
-// every forgiveEvery.
-func (l *logLines) forgive(log *slog.Logger) {
-	l.shares.Forgive(forgiveEvery, linesHalf)
+// Forgive lets in what may come again after that time, and says what was left out
+// meanwhile.
+func (l *Limiter) Forgive(after time.Duration) {
+	l.shares.Forgive(after, linesHalf)
 	l.mu.Lock()
 	leftOut, by := l.leftOut, l.by
 	l.leftOut, l.by = 0, make(map[share.Member]int)
@@ -87,31 +91,31 @@ func (l *logLines) forgive(log *slog.Logger) {
 			most = m
 		}
 	}
-	log.Warn("lines that agents caused were left out of the log", "lines", leftOut,
+	l.log.Warn("lines that agents caused were left out of the log", "lines", leftOut,
 		"most_of", most.Name, "tenant", most.Tenant, "of_it", by[most])
 }
 
-// A boundedHandler leaves out what is beyond its member's share.
-type boundedHandler struct {
+// A handler leaves out what is beyond its member's share.
+type handler struct {
 	slog.Handler
-	lines *logLines
+	limit *Limiter
 	who   share.Member
 }
 
 // Handle writes the line if there is a share left for it.
-func (h *boundedHandler) Handle(ctx context.Context, r slog.Record) error {
-	if !h.lines.take(h.who) {
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	if !h.limit.take(h.who) {
 		return nil
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
 // WithAttrs returns a handler of the same share.
-func (h *boundedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &boundedHandler{h.Handler.WithAttrs(attrs), h.lines, h.who}
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &handler{h.Handler.WithAttrs(attrs), h.limit, h.who}
 }
 
 // WithGroup returns a handler of the same share.
-func (h *boundedHandler) WithGroup(name string) slog.Handler {
-	return &boundedHandler{h.Handler.WithGroup(name), h.lines, h.who}
+func (h *handler) WithGroup(name string) slog.Handler {
+	return &handler{h.Handler.WithGroup(name), h.limit, h.who}
 }

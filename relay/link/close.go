@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"errors"
@@ -12,25 +12,25 @@ import (
 
 // close ends the link, once: the connection is closed in the background, and
 // run finds out and departs.
-func (l *link) close(c wire.Cause) { l.closeSaying(c, "") }
+func (l *Link) close(c wire.Cause) { l.closeSaying(c, "") }
 
 // lastWords is how long a link that closes may take to write what is queued and
 // why it closes, and to hear the same of its peer.
 const lastWords = 5 * time.Second
 
 // closeSaying closes the link with a detail behind the cause, for the agent's log.
-func (l *link) closeSaying(c wire.Cause, detail string) {
+func (l *Link) closeSaying(c wire.Cause, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closeLocked(c, detail)
 }
 
-func (l *link) closeLocked(c wire.Cause, detail string) {
-	if l.closed {
+func (l *Link) closeLocked(c wire.Cause, detail string) {
+	if !l.advanceLocked(closed) {
 		return
 	}
-	l.closed, l.cause = true, c
-	l.relay.active.Go(func() {
+	l.cause = c
+	l.links.active.Go(func() {
 		defer close(l.hungUp)
 		// A peer that may be dead is not waited for.
 		if c == wire.CauseTimeout || c == wire.CauseLost || c == wire.CauseSlow {
@@ -45,25 +45,25 @@ func (l *link) closeLocked(c wire.Cause, detail string) {
 }
 
 // depart takes the link out of everything and tells whoever waits for it.
-func (l *link) depart() {
+func (l *Link) depart() {
 	l.mu.Lock()
-	cause, left := l.cause, l.leaving
+	cause, released := l.cause, l.released
 	l.mu.Unlock()
-	if l.relay.links.remove(l) {
-		l.relay.metrics.closed.WithLabelValues(cause.String()).Inc()
-		if !left {
-			l.relay.Directory.Release(l.id, cause.String())
+	if l.links.remove(l) {
+		l.links.metrics.closed.WithLabelValues(cause.String()).Inc()
+		if !released {
+			l.links.Directory.Release(l.id, cause.String())
 		}
-		l.relay.changed(l.key)
+		l.links.Changed(l.key, nil)
 	}
-	l.abandonLegs()
+	l.abandonStreams()
 	<-l.hungUp
 	_ = l.conn.CloseNow()
 	l.log.Info("link closed", "cause", cause, "age", time.Since(l.connected).Round(time.Second))
 }
 
 // closeFor closes the link for the error that ended the reading.
-func (l *link) closeFor(err error) {
+func (l *Link) closeFor(err error) {
 	var refused *refusedError
 	var protocol *protocolError
 	switch {

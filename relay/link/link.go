@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"context"
@@ -15,10 +15,10 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A link is one WebSocket to an agent, from its upgrade to its end. Its run
+// A Link is one WebSocket to an agent, from its upgrade to its end. Its run
 // reads; a writer goroutine stands only while there is something to write.
-type link struct {
-	relay      *Relay
+type Link struct {
+	links      *Links
 	conn       *websocket.Conn
 	socket     *agentConn // beneath conn
 	visit      *visit     // owned by run
@@ -45,15 +45,32 @@ type link struct {
 	mu       sync.Mutex // guards what follows
 	epoch    uint64
 	targets  []wire.Target // set by run
-	legs     map[wire.AttemptKey]*leg
+	streams  map[wire.AttemptKey]*stream
 	silence  silenceWatch
-	welcomed bool
-	leaving  bool // gets no new scrapes: it drains, and closes after the last leg
-	closed   bool
+	phase    phase
+	released bool       // the directory was told that it leaves
 	cause    wire.Cause // why, once closed
 	noticed  string     // the NOTICE that was sent last
 	out      outbox
 }
+
+// ID is the link's own.
+func (l *Link) ID() wire.LinkID { return l.id }
+
+// Agent is whose link it is.
+func (l *Link) Agent() wire.AgentKey { return l.key }
+
+// Hello is what the agent said of itself.
+func (l *Link) Hello() *wire.Hello { return l.hello }
+
+// Pattern reports whether the agent's token is for a pattern of names.
+func (l *Link) Pattern() bool { return l.claims.IsGlob() }
+
+// Connected is when the upgrade was granted.
+func (l *Link) Connected() time.Time { return l.connected }
+
+// RoundTrip is the last ping's; 0 before one was answered.
+func (l *Link) RoundTrip() time.Duration { return time.Duration(l.roundTrip.Load()) }
 
 // What is due when, from the upgrade on, however slowly it drips.
 const (
@@ -65,23 +82,23 @@ const (
 // as local only.
 const registerTimeout = time.Second
 
-func newLink(r *Relay, conn *websocket.Conn, socket *agentConn, v *visit, k wire.AgentKey, c token.Claims, remoteAddr string) *link {
+func newLink(t *Links, conn *websocket.Conn, socket *agentConn, v *visit, k wire.AgentKey, c token.Claims, remoteAddr string) *Link {
 	id := wire.NewID[wire.LinkID]()
-	l := &link{
-		relay: r, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
-		log:  r.lines.of(share.Of(k), r.Logger).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
-		list: wire.TargetList{Limits: r.TargetLimits},
-		legs: make(map[wire.AttemptKey]*leg), hungUp: make(chan struct{}),
+	l := &Link{
+		links: t, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
+		log:     t.Lines.Of(share.Of(k)).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
+		list:    wire.TargetList{Limits: t.TargetLimits},
+		streams: make(map[wire.AttemptKey]*stream), hungUp: make(chan struct{}),
 	}
-	l.heard.Store(int64(r.clock.at(l.connected)))
+	l.heard.Store(int64(t.clock.at(l.connected)))
 	return l
 }
 
 // run serves the link until it is closed from either side.
-func (l *link) run() {
+func (l *Link) run() {
 	// The library would watch a context anew with every frame, so it is given
 	// none that ends: what ends the link's life closes its socket.
-	ended := context.AfterFunc(l.relay.ended, func() { _ = l.socket.Close() })
+	ended := context.AfterFunc(l.links.ended, func() { _ = l.socket.Close() })
 	defer ended()
 	err := l.introduce()
 	if err == nil {
@@ -97,7 +114,7 @@ func (l *link) run() {
 }
 
 // introduce reads HELLO and the targets, registers the link and welcomes it.
-func (l *link) introduce() error {
+func (l *Link) introduce() error {
 	late := time.AfterFunc(helloTimeout, func() { l.close(wire.CauseTimeout) })
 	defer late.Stop()
 	for whole := false; !whole; {
@@ -122,12 +139,12 @@ func (l *link) introduce() error {
 
 // declare takes a TARGETS frame, and the list once it is whole. It says whether it
 // is, and whether it is another than before.
-func (l *link) declare(payload []byte) (whole, changed bool, err error) {
-	l.owe(max(float64(len(payload)), l.relay.arrivals.lists.idle()))
+func (l *Link) declare(payload []byte) (whole, changed bool, err error) {
+	l.owe(max(float64(len(payload)), l.links.arrivals.lists.idle()))
 	whole, err = l.list.Add(payload)
 	switch {
 	case err == nil && whole:
-		l.owe(l.relay.arrivals.lists.least() - float64(l.list.Bytes()))
+		l.owe(l.links.arrivals.lists.least() - float64(l.list.Bytes()))
 		changed, err = l.visit.declare(&l.list)
 		l.visit.finish()
 	case err == nil:
@@ -144,7 +161,7 @@ func (l *link) declare(payload []byte) (whole, changed bool, err error) {
 	return whole, changed, nil
 }
 
-func (l *link) greet(payload []byte) error {
+func (l *Link) greet(payload []byte) error {
 	hello, err := wire.ParseHello(payload)
 	if err == nil && hello.Agent != l.key.Agent {
 		err = errors.New("HELLO: another name than the upgrade's")
@@ -158,25 +175,25 @@ func (l *link) greet(payload []byte) error {
 
 // register enters the link into the directory and welcomes it. From here on it
 // is found.
-func (l *link) register() error {
+func (l *Link) register() error {
 	lease := wire.Lease{
 		AgentKey: l.key, Instance: l.hello.Instance, Epoch: l.hello.Epoch,
-		Link: l.id, Replica: l.relay.Replica,
+		Link: l.id, Replica: l.links.Replica,
 		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
 		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
 	}
-	l.relay.links.add(l)
-	ctx, cancel := context.WithTimeout(l.relay.ended, registerTimeout)
+	l.links.add(l)
+	ctx, cancel := context.WithTimeout(l.links.ended, registerTimeout)
 	defer cancel()
-	epoch, err := l.relay.Directory.Register(ctx, lease)
+	epoch, err := l.links.Directory.Register(ctx, lease)
 	switch {
 	case errors.Is(err, wire.ErrSuperseded):
-		l.relay.metrics.conflicts.Inc()
+		l.links.metrics.conflicts.Inc()
 		l.close(wire.CauseSuperseded)
 		return err
 	case errors.Is(err, wire.ErrNameTaken):
-		l.relay.metrics.conflicts.Inc()
+		l.links.metrics.conflicts.Inc()
 		l.close(wire.CauseNameTaken)
 		return err
 	case errors.As(err, new(*wire.LimitError)):
@@ -184,9 +201,8 @@ func (l *link) register() error {
 	case err != nil:
 		l.log.Warn("linked, but local only until the directory is back", "err", err)
 	}
-	l.relay.changed(l.key)
 	l.welcome(epoch, err == nil)
-	l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
+	l.links.Changed(l.key, l.targets)
 	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
 		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token", l.claims.ID)
 	return nil
@@ -194,25 +210,25 @@ func (l *link) register() error {
 
 // welcome tells the agent where it stands. The directory's word may come before
 // the time-out of asking it does: then it stays.
-func (l *link) welcome(epoch uint64, registered bool) {
+func (l *Link) welcome(epoch uint64, registered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.welcomed && !registered {
+	if !l.advanceLocked(serving) && !registered {
 		return
 	}
-	l.epoch, l.welcomed = epoch, true
+	l.epoch = epoch
 	l.sendLocked(wire.Frame{Type: wire.TypeWelcome, Payload: wire.MarshalControl(wire.Welcome{
-		Replica: l.relay.Replica, Link: l.id, Epoch: epoch, Registered: registered,
+		Replica: l.links.Replica, Link: l.id, Epoch: epoch, Registered: registered,
 		HeartbeatMillis:   wire.Heartbeat.Milliseconds(),
 		PeerTimeoutMillis: wire.PeerTimeout.Milliseconds(),
-		MaxInflightTarget: l.relay.MaxInflightTarget,
-		MaxInflightAgent:  l.relay.MaxInflightAgent,
-		Replicas:          l.relay.Directory.Replicas(),
+		MaxInflightTarget: l.links.MaxInflightTarget,
+		MaxInflightAgent:  l.links.MaxInflightAgent,
+		Replicas:          l.links.Directory.Replicas(),
 	})})
 }
 
 // handle takes a frame from a welcomed agent.
-func (l *link) handle(f wire.Frame) error {
+func (l *Link) handle(f wire.Frame) error {
 	switch f.Type {
 	case wire.TypeHead, wire.TypeData, wire.TypeEnd, wire.TypeAck, wire.TypeNack:
 		l.answer(f)
@@ -223,10 +239,10 @@ func (l *link) handle(f wire.Frame) error {
 		}
 		sent := l.beat.sent.Load()
 		if uint64(sent) != p.Token {
-			l.owe(l.relay.arrivals.lists.idle())
+			l.owe(l.links.arrivals.lists.idle())
 			return nil
 		}
-		l.roundTrip.Store(int64(l.relay.clock.now()) - sent)
+		l.roundTrip.Store(int64(l.links.clock.now()) - sent)
 	case wire.TypeTargets:
 		return l.retarget(f.Payload)
 	case wire.TypeDrain:
@@ -239,50 +255,50 @@ func (l *link) handle(f wire.Frame) error {
 		if f.Type < wire.FirstOptional {
 			return errors.New("an agent does not send " + f.Type.String())
 		}
-		l.owe(l.relay.arrivals.lists.idle())
+		l.owe(l.links.arrivals.lists.idle())
 	}
 	return nil
 }
 
 // retarget takes a changed target list while the link is up.
-func (l *link) retarget(payload []byte) error {
+func (l *Link) retarget(payload []byte) error {
 	_, changed, err := l.declare(payload)
 	if err == nil && changed {
-		l.relay.Directory.Update(l.id, l.targets)
-		l.relay.notices.declared(l.key.Tenant, l.targets, time.Now())
-		l.relay.changed(l.key)
+		l.links.Directory.Update(l.id, l.targets)
+		l.links.Changed(l.key, l.targets)
 		l.log.Info("targets changed", "targets", len(l.targets))
 	}
 	return err
 }
 
 // leave takes the link out of every route, at the agent's wish: it has moved,
-// or is stopping. The legs on it go on.
-func (l *link) leave(cause string) {
+// or is stopping. The streams on it go on.
+func (l *Link) leave(cause string) {
 	l.mu.Lock()
-	already := l.leaving
-	l.leaving = true
-	idle := len(l.legs) == 0
+	leaves := l.advanceLocked(leaving)
+	l.released = l.released || leaves
+	idle := len(l.streams) == 0
 	l.mu.Unlock()
-	if already {
-		l.owe(l.relay.arrivals.lists.idle())
+	if !leaves {
+		l.owe(l.links.arrivals.lists.idle())
 		return
 	}
 	released := wire.CauseDrained
 	if cause == "stopping" {
 		released = wire.CauseAgentStopped
 	}
-	l.relay.Directory.Release(l.id, released.String())
-	l.relay.changed(l.key)
+	l.links.Directory.Release(l.id, released.String())
+	l.links.Changed(l.key, nil)
 	l.log.Debug("link leaves", "cause", cause)
 	if idle {
 		l.close(released)
 	}
 }
 
-// current returns what may change while the link is up.
-func (l *link) current() (epoch uint64, targets []wire.Target, usable bool) {
+// Current returns what may change while the link is up, and whether it takes
+// requests.
+func (l *Link) Current() (epoch uint64, targets []wire.Target, usable bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.epoch, l.targets, l.welcomed && !l.leaving && !l.closed
+	return l.epoch, l.targets, l.phase == serving
 }

@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A leg is a request on its way over a link, until the agent's END or NACK.
-type leg struct {
+// A stream is a request on its way over a link, until the agent's END or NACK.
+type stream struct {
 	key  wire.AttemptKey
 	sent time.Duration // by the replica's clock
 	due  time.Time     // the agent has ended it by then, unless it never will
@@ -21,29 +21,29 @@ type leg struct {
 	silent time.Time // when to look, if none of these has
 }
 
-// request sends a request over the link on behalf of to, or tells to why not.
-func (l *link) request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
-	buffer := l.relay.messages.get()
-	defer l.relay.messages.put(buffer)
+// Request sends a request over the link on behalf of to, or tells to why not.
+func (l *Link) Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
+	buffer := l.links.messages.get()
+	defer l.links.messages.put(buffer)
 	payload := q.Append(buffer[:0])
 	l.mu.Lock()
-	if _, twice := l.legs[k]; twice || !l.welcomed || l.leaving || l.closed {
+	if _, twice := l.streams[k]; twice || l.phase != serving {
 		l.mu.Unlock()
-		to.Receive(k.Nack(linkGone))
+		to.Receive(k.Nack(Gone))
 		return
 	}
 	now := time.Now()
-	l.legs[k] = &leg{key: k, sent: l.relay.clock.at(now), due: now.Add(q.Remaining + confirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
+	l.streams[k] = &stream{key: k, sent: l.links.clock.at(now), due: now.Add(q.Remaining + wire.ConfirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
 	l.silence.watchLocked(wire.Silence, l.breakSilence)
 	l.sendLocked(k.Frame(wire.TypeRequest, payload))
 	l.mu.Unlock()
 }
 
-// pass sends a CREDIT or CANCEL of a leg on to the agent.
-func (l *link) pass(f wire.Frame) error {
+// Pass sends a CREDIT or CANCEL of a stream on to the agent.
+func (l *Link) Pass(f wire.Frame) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	g := l.legs[f.Key()]
+	g := l.streams[f.Key()]
 	if g == nil {
 		return nil
 	}
@@ -60,13 +60,13 @@ func (l *link) pass(f wire.Frame) error {
 
 // answer hands an agent's frame to whoever asked. Frames of scrapes that are
 // over, or that never were, are dropped.
-func (l *link) answer(f wire.Frame) {
+func (l *Link) answer(f wire.Frame) {
 	k := f.Key()
 	l.mu.Lock()
-	g := l.legs[k]
+	g := l.streams[k]
 	if g == nil {
 		l.mu.Unlock()
-		l.owe(l.relay.arrivals.lists.idle())
+		l.owe(l.links.arrivals.lists.idle())
 		return
 	}
 	to := g.to
@@ -75,14 +75,14 @@ func (l *link) answer(f wire.Frame) {
 	case broken:
 		l.abandonLocked(g)
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
-		delete(l.legs, k)
+		delete(l.streams, k)
 		f = agentWord(f, g.headed)
 	}
-	last := l.leaving && len(l.legs) == 0
+	last := l.phase == leaving && len(l.streams) == 0
 	l.mu.Unlock()
 	switch {
 	case idle:
-		l.owe(l.relay.arrivals.lists.idle())
+		l.owe(l.links.arrivals.lists.idle())
 	case broken:
 		to.Receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
 	case pass:
@@ -97,7 +97,7 @@ func (l *link) answer(f wire.Frame) {
 // it breaks the protocol, and whether no honest agent's timing explains it: the
 // bus is shared, and an agent must not fill it with what no edge has asked for. The
 // link's mu is held.
-func (g *leg) take(f wire.Frame) (pass, broken, idle bool) {
+func (g *stream) take(f wire.Frame) (pass, broken, idle bool) {
 	known := g.heard
 	g.heard = true
 	switch {
@@ -119,7 +119,7 @@ func (g *leg) take(f wire.Frame) (pass, broken, idle bool) {
 	return len(f.Payload) > 0, g.credit < 0, len(f.Payload) == 0
 }
 
-// A silenceWatch is a link's one timer for all of its legs, armed while there may
+// A silenceWatch is a link's one timer for all of its streams, armed while there may
 // be one that is not heard of. Guarded by the link's mu.
 type silenceWatch struct {
 	timer *time.Timer
@@ -144,18 +144,18 @@ func (w *silenceWatch) stopLocked() {
 	}
 }
 
-// breakSilence looks at the legs to which the agent has not said a word for a
+// breakSilence looks at the streams to which the agent has not said a word for a
 // while. If anything has come over the link since they were sent, or the link is
 // known to be slow, the agent is only busy: then we say ACK for it, so that the
 // edge does not look for another link. Else we look again later; the edge
 // decides.
-func (l *link) breakSilence() {
+func (l *Link) breakSilence() {
 	l.mu.Lock()
 	now := time.Now()
 	slow := time.Duration(l.roundTrip.Load()) > wire.AckAfter
 	busy := make(map[wire.AttemptKey]wire.Receiver)
 	var next time.Time
-	for _, g := range l.legs {
+	for _, g := range l.streams {
 		if g.heard {
 			continue
 		}
@@ -181,29 +181,29 @@ func (l *link) breakSilence() {
 	}
 }
 
-// abandonLegs tells everyone who waits for the link that it is gone.
-func (l *link) abandonLegs() {
+// abandonStreams tells everyone who waits for the link that it is gone.
+func (l *Link) abandonStreams() {
 	l.mu.Lock()
-	legs := l.legs
-	l.legs = nil
+	streams := l.streams
+	l.streams = nil
 	l.silence.stopLocked()
 	l.mu.Unlock()
-	for k, g := range legs {
-		g.to.Receive(k.Nack(linkBroke))
+	for k, g := range streams {
+		g.to.Receive(k.Nack(broke))
 	}
 }
 
-// forgetOverdue drops the legs that the agent should long have ended.
-func (l *link) forgetOverdue(now time.Time) {
-	var overdue []*leg
+// forgetOverdue drops the streams that the agent should long have ended.
+func (l *Link) forgetOverdue(now time.Time) {
+	var overdue []*stream
 	l.mu.Lock()
-	for k, g := range l.legs {
+	for k, g := range l.streams {
 		if now.After(g.due) {
 			overdue = append(overdue, g)
-			delete(l.legs, k)
+			delete(l.streams, k)
 		}
 	}
-	last := len(overdue) > 0 && l.leaving && len(l.legs) == 0
+	last := len(overdue) > 0 && l.phase == leaving && len(l.streams) == 0
 	l.mu.Unlock()
 	for _, g := range overdue {
 		g.to.Receive(g.key.Nack(wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")}))
@@ -213,28 +213,28 @@ func (l *link) forgetOverdue(now time.Time) {
 	}
 }
 
-// abandon makes nobody of a leg's wire.Receiver, which is gone.
-func (l *link) abandon(k wire.AttemptKey) {
+// Abandon makes nobody of a stream's wire.Receiver, which is gone.
+func (l *Link) Abandon(k wire.AttemptKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if g := l.legs[k]; g != nil {
+	if g := l.streams[k]; g != nil {
 		l.abandonLocked(g)
 	}
 }
 
-func (l *link) abandonLocked(g *leg) {
+func (l *Link) abandonLocked(g *stream) {
 	g.to = nobody{}
 	l.sendLocked(g.key.Frame(wire.TypeCancel, nil))
 }
 
-// nobody receives the frames of an abandoned leg.
+// nobody receives the frames of an abandoned stream.
 type nobody struct{}
 
 func (nobody) Receive(wire.Frame) {}
 
-// linkGone says that a link cannot take a request; linkBroke, that one which took
+// Gone says that a link cannot take a request; broke, that one which took
 // it is no more.
 var (
-	linkGone  = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link is gone"}, Elsewhere: true}
-	linkBroke = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link broke"}, Elsewhere: true, Asked: true}
+	Gone  = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link is gone"}, Elsewhere: true}
+	broke = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link broke"}, Elsewhere: true, Asked: true}
 )

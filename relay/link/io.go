@@ -1,4 +1,4 @@
-package relay
+package link
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // read reads one message and gives its frames to handle, whose slices are good
 // only until it returns. Every byte that comes is a sign of life.
-func (l *link) read(handle func(wire.Frame) error) error {
+func (l *Link) read(handle func(wire.Frame) error) error {
 	kind, message, err := l.conn.Reader(context.Background())
 	if err != nil {
 		return err
@@ -21,8 +21,8 @@ func (l *link) read(handle func(wire.Frame) error) error {
 	if kind != websocket.MessageBinary {
 		return &protocolError{errors.New("a text message")}
 	}
-	start := l.relay.starts.get()
-	defer l.relay.starts.put(start)
+	start := l.links.starts.get()
+	defer l.links.starts.put(start)
 	n, whole, err := l.fill(start[:], message)
 	switch {
 	case err != nil:
@@ -30,20 +30,20 @@ func (l *link) read(handle func(wire.Frame) error) error {
 	case !whole:
 		return l.readOn(start[:], message, handle)
 	case n == 0:
-		l.owe(l.relay.arrivals.lists.idle())
+		l.owe(l.links.arrivals.lists.idle())
 	}
 	return takeApart(start[:n], handle)
 }
 
 // readOn reads the rest of a message that is longer than its start. It needs a
 // place, for as long as its agent takes to send it.
-func (l *link) readOn(start []byte, message io.Reader, handle func(wire.Frame) error) error {
+func (l *Link) readOn(start []byte, message io.Reader, handle func(wire.Frame) error) error {
 	if err := l.awaitPlace(l.visit.readLong); err != nil {
 		return err
 	}
 	defer l.visit.haveRead()
-	buffer := l.relay.messages.get()
-	defer l.relay.messages.put(buffer)
+	buffer := l.links.messages.get()
+	defer l.links.messages.put(buffer)
 	n := copy(buffer, start)
 	more, whole, err := l.fill(buffer[n:], message)
 	switch {
@@ -56,11 +56,11 @@ func (l *link) readOn(start []byte, message io.Reader, handle func(wire.Frame) e
 }
 
 // fill reads until the buffer is full or the message whole.
-func (l *link) fill(buffer []byte, message io.Reader) (n int, whole bool, err error) {
+func (l *Link) fill(buffer []byte, message io.Reader) (n int, whole bool, err error) {
 	for n < len(buffer) {
 		m, err := message.Read(buffer[n:])
 		n += m
-		l.heard.Store(int64(l.relay.clock.now()))
+		l.heard.Store(int64(l.links.clock.now()))
 		if err == io.EOF {
 			l.socket.unheard.Store(0)
 			return n, true, nil
@@ -103,14 +103,14 @@ type outbox struct {
 
 // send queues a frame and never blocks. An agent that does not read loses its
 // link.
-func (l *link) send(f wire.Frame) {
+func (l *Link) send(f wire.Frame) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sendLocked(f)
 }
 
-func (l *link) sendLocked(f wire.Frame) {
-	if l.closed {
+func (l *Link) sendLocked(f wire.Frame) {
+	if l.phase == closed {
 		return
 	}
 	if len(l.out.queued)+f.Size() > maxOutbox {
@@ -124,7 +124,7 @@ func (l *link) sendLocked(f wire.Frame) {
 	l.out.queued = f.Append(make([]byte, 0, firstQueued))
 	written := make(chan struct{})
 	l.out.written = written
-	l.relay.active.Go(func() {
+	l.links.active.Go(func() {
 		defer close(written)
 		l.write()
 	})
@@ -133,7 +133,7 @@ func (l *link) sendLocked(f wire.Frame) {
 // write writes what is queued, several frames to a message, until nothing is.
 // It yields first, so that goroutines which are about to queue a frame do. An
 // agent that reads nothing does not answer pings either, and is closed for that.
-func (l *link) write() {
+func (l *Link) write() {
 	var spare []byte
 	for {
 		runtime.Gosched()
@@ -159,7 +159,7 @@ func (l *link) write() {
 }
 
 // flush waits until what was queued is written, or cannot be.
-func (l *link) flush() {
+func (l *Link) flush() {
 	l.mu.Lock()
 	written := l.out.written
 	l.mu.Unlock()

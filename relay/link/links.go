@@ -1,0 +1,173 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/farscrape/farscrape/relay/loglimit"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A directory is told which links a replica holds.
+type directory interface {
+	Register(ctx context.Context, l wire.Lease) (epoch uint64, err error)
+	Update(link wire.LinkID, targets []wire.Target)
+	Release(link wire.LinkID, cause string)
+	Replicas() int // alive, this one with them, as last counted; at least 1
+}
+
+// Config is what Links are made of. All fields are required.
+type Config struct {
+	Replica   wire.ReplicaID
+	Directory directory
+	Keys      *token.Keys // check the agents' tokens
+
+	OwnHosts          wire.Hosts // no agent may be called so
+	MaxInflightTarget int        // of which agents are told
+	MaxInflightAgent  int
+	TargetLimits      wire.TargetLimits
+	Limits            Limits
+	MaxAge            time.Duration // links are moved at this age, less up to 10 %; 0: never
+
+	// What the replica does: whether it is about to exit; to run a goroutine that
+	// outlives its request, unless that is too late; and what it makes of a link of
+	// the agent's that has come, gone or changed its targets, which it then gives.
+	Draining func() bool
+	Go       func(f func()) bool
+	Changed  func(k wire.AgentKey, declared []wire.Target)
+
+	Logger     *slog.Logger
+	Lines      *loglimit.Limiter // for what agents cause
+	Registerer prometheus.Registerer
+}
+
+// Links are the links of one replica.
+type Links struct {
+	Config
+	clock    clock
+	metrics  *metrics
+	ended    context.Context // of every link
+	active   sync.WaitGroup  // writers and closers
+	arrivals *arrivals
+	cutOnce  sync.Once // for the warning that links are cut early
+	starts   startPool
+	messages bufferPool
+
+	mu      sync.RWMutex // guards what follows
+	byID    map[wire.LinkID]*Link
+	byAgent map[wire.AgentKey][]*Link
+}
+
+// New makes the links of a replica. What still lives when ctx ends is cut.
+func New(ctx context.Context, c Config) *Links {
+	t := &Links{
+		Config: c, ended: ctx, clock: clock{time.Now()},
+		arrivals: newArrivals(c.Limits.orDefault(), c.TargetLimits.Bytes),
+		byID:     make(map[wire.LinkID]*Link), byAgent: make(map[wire.AgentKey][]*Link),
+	}
+	t.metrics = newMetrics(c.Registerer, t)
+	return t
+}
+
+// Close closes all links, and tells their agents why.
+func (t *Links) Close(why wire.Cause) {
+	for _, l := range t.All() {
+		l.close(why)
+	}
+}
+
+// Wait waits for the goroutines of links that have ended.
+func (t *Links) Wait() { t.active.Wait() }
+
+// Registered is the directory's word that a link which was local only is there now.
+func (t *Links) Registered(id wire.LinkID, epoch uint64) {
+	if l := t.Get(id); l != nil {
+		l.welcome(epoch, true)
+		t.Changed(l.key, nil)
+	}
+}
+
+// Lost is the directory's word that it does not hold the link: it has a younger
+// instance, or takes no more of what the link declares.
+func (t *Links) Lost(id wire.LinkID, why error) {
+	l := t.Get(id)
+	if l == nil {
+		return
+	}
+	if errors.As(why, new(*wire.LimitError)) {
+		l.log.Warn("the directory does not take the agent's targets", "err", why)
+		l.closeSaying(wire.CauseRefused, why.Error())
+		return
+	}
+	t.metrics.conflicts.Inc()
+	cause := wire.CauseSuperseded
+	if errors.Is(why, wire.ErrNameTaken) {
+		cause = wire.CauseNameTaken
+	}
+	l.log.Warn("another process holds the agent's name", "err", why)
+	l.close(cause)
+}
+
+func (t *Links) add(l *Link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[l.id] = l
+	t.byAgent[l.key] = append(t.byAgent[l.key], l)
+}
+
+// remove reports whether the link was there.
+func (t *Links) remove(l *Link) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID[l.id] != l {
+		return false
+	}
+	delete(t.byID, l.id)
+	of := t.byAgent[l.key]
+	of = slices.DeleteFunc(slices.Clone(of), func(o *Link) bool { return o == l })
+	if len(of) == 0 {
+		delete(t.byAgent, l.key)
+	} else {
+		t.byAgent[l.key] = of
+	}
+	return true
+}
+
+// Get returns a link; nil if it is not here.
+func (t *Links) Get(id wire.LinkID) *Link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byID[id]
+}
+
+// Of returns the links of an agent. The slice is shared: it is never written.
+func (t *Links) Of(k wire.AgentKey) []*Link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Clip(t.byAgent[k])
+}
+
+// All returns all links.
+func (t *Links) All() []*Link {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make([]*Link, 0, len(t.byID))
+	for _, l := range t.byID {
+		all = append(all, l)
+	}
+	return all
+}
+
+// Count counts the links, and the agents that have them.
+func (t *Links) Count() (links, agents int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.byID), len(t.byAgent)
+}

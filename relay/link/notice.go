@@ -1,0 +1,22 @@
+package link
+
+import "github.com/farscrape/farscrape/relay/wire"
+
+// Notice tells the agent which of its addresses are not granted, if it has not been
+// told so last.
+func (l *Link) Notice(n wire.Notice) {
+	payload := wire.MarshalControl(n)
+	l.mu.Lock()
+	if l.phase == joining || l.noticed == string(payload) || l.noticed == "" && len(n.Refused) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	l.noticed = string(payload)
+	l.sendLocked(wire.Frame{Type: wire.TypeNotice, Payload: payload})
+	l.mu.Unlock()
+	if len(n.Refused) > 0 {
+		first := n.Refused[0]
+		l.log.Warn("addresses of the agent are not granted in proxy mode", "count", len(n.Refused)+n.More,
+			"target", first.Target, "address", first.Address, "why", first.Why)
+	}
+}
