@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/attempt"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -16,7 +17,7 @@ type remote struct {
 }
 
 // hop is where the frames of a route go.
-func (r *Relay) hop(rt *wire.Route) hop {
+func (r *Relay) hop(rt *wire.Route) attempt.Hop {
 	if !rt.Local {
 		return remote{r, rt.Replica}
 	}
@@ -84,10 +85,7 @@ func (r *Relay) busFrames(from wire.ReplicaID, frames []byte) {
 				_ = l.Pass(f)
 			}
 		default:
-			x := r.pending.get(f.Key())
-			if x != nil && x.route.Replica == from {
-				x.Receive(f)
-			}
+			r.attempts.Receive(from, f)
 		}
 	}
 }
@@ -115,13 +113,13 @@ func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
 
 // busGap fails what may have lost frames to or from a replica.
 func (r *Relay) busGap(from wire.ReplicaID) {
-	r.failThrough(from, wire.Errorf(wire.BusUnavailable, "the bus lost frames"))
+	r.attempts.Lost(from, wire.Errorf(wire.BusUnavailable, "the bus lost frames"))
 	r.dropForwards(from)
 }
 
 // busUnheard fails what waits for a replica that is gone.
 func (r *Relay) busUnheard(to wire.ReplicaID) {
-	r.failThrough(to, wire.Errorf(wire.AgentOffline, "the replica that held the agent is gone"))
+	r.attempts.Lost(to, wire.Errorf(wire.AgentOffline, "the replica that held the agent is gone"))
 	r.dropForwards(to)
 }
 
@@ -129,15 +127,9 @@ func (r *Relay) busUnheard(to wire.ReplicaID) {
 // there is nothing to do: the next scrape finds out.
 func (r *Relay) busChanged(up bool) {
 	if !up {
-		r.listings.stale(time.Now()) // discovery says so, too
-		r.failThrough("", wire.Errorf(wire.BusUnavailable, "the bus went down"))
+		r.routes.Distrust(time.Now()) // discovery says so, too
+		r.attempts.Lost("", wire.Errorf(wire.BusUnavailable, "the bus went down"))
 		r.dropForwards("")
-	}
-}
-
-func (r *Relay) failThrough(id wire.ReplicaID, why *wire.Error) {
-	for _, x := range r.pending.through(id) {
-		x.fail(why)
 	}
 }
 

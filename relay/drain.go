@@ -33,7 +33,7 @@ func (r *Relay) Drain(ctx context.Context) {
 	r.phase.Store(refusing)
 	r.awaitScrapes(ctx, deadline)
 	left, _ := r.links.Count()
-	r.Logger.Info("drained", "links_cut", left, "scrapes_cut", r.gates.inflight())
+	r.Logger.Info("drained", "links_cut", left, "scrapes_cut", r.routes.Inflight())
 }
 
 // aloneTimeout bounds the question whether there is another replica.
@@ -62,7 +62,7 @@ func (r *Relay) moveLinks(ctx context.Context, deadline time.Time) {
 // awaitScrapes waits until none is in flight here: neither of this edge, nor on
 // a link for another's.
 func (r *Relay) awaitScrapes(ctx context.Context, deadline time.Time) {
-	for time.Now().Before(deadline) && ctx.Err() == nil && (r.gates.inflight() > 0 || r.forwards.count() > 0) {
+	for time.Now().Before(deadline) && ctx.Err() == nil && (r.routes.Inflight() > 0 || r.forwards.count() > 0) {
 		wait(ctx, settleTime)
 	}
 }

@@ -28,13 +28,11 @@ func (r *Relay) heartbeats(ctx context.Context) {
 			}
 			if now.After(forgiveAt) {
 				forgiveAt = now.Add(forgiveEvery)
-				r.retries.forgive()
+				r.attempts.Forgive(forgiveEvery)
 				r.lines.Forgive(forgiveEvery)
 			}
 			r.links.Tend(now)
-			r.routes.expire(now)
-			r.listings.expire(now)
-			r.lookForRefusals(now)
+			r.routes.Tend(now)
 		}
 	}
 }

@@ -5,16 +5,16 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/singleflight"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/farscrape/farscrape/relay/attempt"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/loglimit"
-	"github.com/farscrape/farscrape/relay/share"
+	"github.com/farscrape/farscrape/relay/route"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -63,28 +63,15 @@ type Config struct {
 // A Relay is the core of one replica.
 type Relay struct {
 	Config
-	metrics *metrics
-	ended   context.Context // of every link; ends after the drain
-	end     context.CancelFunc
-	errands errands
-
-	links    *link.Links
-	pending  exchangeTable // edge end: attempts that are not over
-	forwards forwardTable  // owner end: legs of other replicas' scrapes
-	routes   *routeCache
-	names    nameClaims
-	notices  notices
-	listings listings
-	lookups  singleflight.Group
-	gates    *gates
-	retries  retryBudget
-	pool     *share.Pool  // of all bus scrapes
-	local    *share.Pool  // of local windows, beyond their base
-	cutOnce  sync.Once    // for the warning that links are cut early
-	phase    atomic.Int32 // of starting … refusing, below
-
-	segments segmentPool
+	ended    context.Context // of every link; ends after the drain
+	end      context.CancelFunc
+	errands  errands
 	lines    *loglimit.Limiter
+	links    *link.Links
+	routes   *route.Router
+	attempts *attempt.Attempts
+	forwards forwardTable // owner's half of other replicas' scrapes
+	phase    atomic.Int32 // of starting … refusing, below
 }
 
 // The phases of a replica's life, in order.
@@ -109,17 +96,12 @@ func New(c Config) *Relay {
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 8 * time.Second
 	}
-	r := &Relay{
-		Config:  c,
-		pool:    share.New(busPool, busPool),
-		local:   share.New(localPool, localPool),
-		routes:  newRouteCache(),
-		gates:   newGates(),
-		retries: newRetryBudget(),
-	}
+	r := &Relay{Config: c}
 	r.ended, r.end = context.WithCancel(context.Background())
-	r.metrics = newMetrics(c.Registerer, r)
-	r.lines = loglimit.New(c.Logger, r.metrics.leftOut)
+	r.lines = loglimit.New(c.Logger, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
+		Name: "farscrape_relay_log_lines_left_out_total",
+		Help: "Lines of the log that agents caused beyond their share, and that were left out.",
+	}))
 	r.links = link.New(r.ended, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
@@ -127,8 +109,20 @@ func New(c Config) *Relay {
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
+	r.routes = route.New(r.ended, route.Config{
+		Replica: c.Replica, Directory: c.Directory, Links: r.links, OwnHosts: c.OwnHosts,
+		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
+		Go: r.errands.run, Registerer: c.Registerer,
+	})
+	r.attempts = attempt.New(attempt.Config{
+		Router: r.routes, Hop: r.hop, RoundTrip: c.Bus.RoundTrip,
+		Logger: c.Logger, Registerer: c.Registerer,
+	})
 	return r
 }
+
+// changed is what a link means for routes.
+func (r *Relay) changed(k wire.AgentKey, declared []wire.Target) { r.routes.Changed(k, declared) }
 
 // Run keeps the links alive until ctx ends, then closes those that are left and
 // returns when all of their goroutines have. A drain comes before, see Drain.

@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"context"
@@ -175,24 +175,24 @@ func (c *listings) expire(now time.Time) {
 // Listing lists a tenant's agents, linked and departed, as they were no longer
 // than freshListing ago, or since links held here have changed, or fails; it never
 // leaves any out.
-func (r *Relay) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
-	if l := r.listings.fresh(tenant, time.Now()); l != nil {
+func (r *Router) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	if l := r.kept.fresh(tenant, time.Now()); l != nil {
 		return l, nil
 	}
 	return r.listAnew(ctx, tenant)
 }
 
-// changed forgets what is known of an agent: a link of it that is held here has
+// Changed forgets what is known of an agent: a link of it that is held here has
 // come, gone or changed its targets.
-func (r *Relay) changed(k wire.AgentKey, declared []wire.Target) {
-	r.routes.forget(k)
-	r.listings.note(k.Tenant, time.Now())
+func (r *Router) Changed(k wire.AgentKey, declared []wire.Target) {
+	r.cache.forget(k)
+	r.kept.note(k.Tenant, time.Now())
 	r.notices.declared(k.Tenant, declared, time.Now())
 }
 
 // listAnew asks the directory. All who ask at once share one answer.
-func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
-	l, err := r.listings.flights.Do(ctx, r.ended, tenant, func(ctx context.Context) (*wire.Listing, error) {
+func (r *Router) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
+	l, err := r.kept.flights.Do(ctx, r.ended, tenant, func(ctx context.Context) (*wire.Listing, error) {
 		ctx, cancel := context.WithTimeout(ctx, listTimeout)
 		defer cancel()
 		at := time.Now()
@@ -200,7 +200,7 @@ func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wi
 		if err != nil {
 			return nil, err
 		}
-		l := r.listings.put(tenant, wire.NewListing(agents), at)
+		l := r.kept.put(tenant, wire.NewListing(agents), at)
 		r.notice(tenant, l)
 		return l, nil
 	})
@@ -215,15 +215,15 @@ func (r *Relay) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wi
 
 // refresh has a tenant's listing renewed: whoever wants it next has it, or asks
 // again.
-func (r *Relay) refresh(tenant string) {
+func (r *Router) refresh(tenant string) {
 	ctx, cancel := context.WithTimeout(r.ended, listTimeout)
 	defer cancel()
 	_, _ = r.listAnew(ctx, tenant)
 }
 
-// Forget drops a departed agent, so that it is no longer listed. It asks the
+// Remove drops a departed agent, so that it is no longer listed. It asks the
 // directory itself: what a route said is too old for it.
-func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
+func (r *Router) Remove(ctx context.Context, k wire.AgentKey) error {
 	linked := wire.Errorf(wire.BadRequest, "agent %s is linked: stop it first", k.Agent)
 	if locals, _ := r.localCandidates(k, nil); len(locals) > 0 { // of which the directory may not know
 		return linked
@@ -231,7 +231,7 @@ func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
 	asking, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	agent, err := r.Directory.Lookup(asking, k)
-	r.metrics.lookup(agent, err)
+	r.countLookup(agent, err)
 	switch {
 	case err != nil:
 		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
@@ -247,7 +247,7 @@ func (r *Relay) Forget(ctx context.Context, k wire.AgentKey) error {
 	case err != nil:
 		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
 	}
-	r.routes.forget(k)
-	r.listings.drop(k.Tenant)
+	r.cache.forget(k)
+	r.kept.drop(k.Tenant)
 	return nil
 }

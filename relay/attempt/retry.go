@@ -1,4 +1,4 @@
-package relay
+package attempt
 
 import (
 	"time"
@@ -41,7 +41,5 @@ func (b retryBudget) spend(k wire.AgentKey) bool {
 	return b.shares.Take(share.Of(k), 1)
 }
 
-// forgive is called every forgiveEvery.
-func (b retryBudget) forgive() {
-	b.shares.Forgive(forgiveEvery, retriesHalf)
-}
+// forgive is called now and then.
+func (b retryBudget) forgive(after time.Duration) { b.shares.Forgive(after, retriesHalf) }

@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"cmp"
@@ -24,9 +24,9 @@ type candidate struct {
 // name: a token for a pattern displaces nobody, and the directory was not asked.
 func (c *candidate) unsure() bool { return c.epoch == 0 && c.yielding }
 
-// findRoute finds a route for the scrape that uses none of the tried links.
+// Find finds a route for the scrape that uses none of the tried links.
 // Only an unshared agent's link held here needs no directory, if it is sure.
-func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*wire.Route, *wire.Error) {
+func (r *Router) Find(ctx context.Context, k wire.AgentKey, s *wire.Scrape, tried []wire.LinkID) (*wire.Route, *wire.Error) {
 	locals, unsure := r.localCandidates(k, tried)
 	shared := len(locals) > 0 && locals[0].shared
 	if len(locals) > 0 && !shared && !unsure {
@@ -45,7 +45,7 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 			return nil, unknownAgent(k)
 		}
 		if err != nil && unsure {
-			agent = r.routes.remembered(k, time.Now())
+			agent = r.cache.remembered(k, time.Now())
 		}
 		candidates := locals
 		if unsure {
@@ -56,7 +56,7 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 		}
 		if len(candidates) == 0 {
 			if cached {
-				r.routes.forget(k)
+				r.cache.forget(k)
 				continue
 			}
 			if err != nil {
@@ -69,7 +69,7 @@ func (r *Relay) findRoute(ctx context.Context, k wire.AgentKey, s *wire.Scrape, 
 		}
 		rt, failure := choose(candidates, k, s)
 		if failure != nil && cached {
-			r.routes.forget(k) // its targets may have changed since
+			r.cache.forget(k) // its targets may have changed since
 			continue
 		}
 		return rt, failure
@@ -82,9 +82,9 @@ func unknownAgent(k wire.AgentKey) *wire.Error {
 
 // localCandidates are the usable links held here, and whether any is unsure that
 // has to give way to whoever the directory knows.
-func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []candidate, unsure bool) {
+func (r *Router) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []candidate, unsure bool) {
 	held, doubtful := false, false
-	for _, l := range r.links.Of(k) {
+	for _, l := range r.Links.Of(k) {
 		epoch, targets, usable := l.Current()
 		if !usable {
 			continue
@@ -104,13 +104,13 @@ func (r *Relay) localCandidates(k wire.AgentKey, tried []wire.LinkID) (found []c
 
 // giveWay drops the unsure candidates if the directory knows, or knew, of another
 // instance: one that cannot be reached has the name all the same.
-func (r *Relay) giveWay(locals []candidate, k wire.AgentKey, agent *wire.Agent) []candidate {
+func (r *Router) giveWay(locals []candidate, k wire.AgentKey, agent *wire.Agent) []candidate {
 	if agent == nil {
 		return locals
 	}
 	return slices.DeleteFunc(slices.Clone(locals), func(c candidate) bool {
 		return c.unsure() && slices.ContainsFunc(agent.Links, func(l wire.Lease) bool {
-			gone := l.Replica == r.Replica && r.links.Get(l.Link) == nil
+			gone := l.Replica == r.Replica && r.Links.Get(l.Link) == nil
 			return l.Instance != c.instance && !gone
 		})
 	})
@@ -142,7 +142,7 @@ func newest(all []candidate) []candidate {
 }
 
 // addRemote adds the links that the directory has on other replicas.
-func (r *Relay) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
+func (r *Router) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
 	for _, lease := range agent.Links {
 		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
 			candidates = append(candidates, candidate{lease.Epoch, lease.Instance, lease.Yielding, lease.Shared,
@@ -193,4 +193,18 @@ func match(k wire.AgentKey, targets []wire.Target, s *wire.Scrape) (*wire.Target
 		return nil, "", wire.Errorf(wire.TargetNotDeclared, "target %q has one path only: its URL does not end in /*", t.Name)
 	}
 	return t, s.Rest, nil
+}
+
+// Aimed is the name of the target that a scrape means which went no way, as far as
+// it is known: of a proxy-mode one by what its agent last declared.
+func (r *Router) Aimed(k wire.AgentKey, s *wire.Scrape) string {
+	if !s.Proxy() {
+		return s.Target
+	}
+	if agent := r.cache.remembered(k, time.Now()); agent != nil {
+		if t, _, failure := match(k, agent.Targets(), s); failure == nil {
+			return t.Name
+		}
+	}
+	return ""
 }

@@ -1,7 +1,8 @@
-package relay
+package attempt
 
 import (
 	"testing"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -48,7 +49,7 @@ func TestRetriesThatAreNotEarnedAreForgivenInTime(t *testing.T) {
 	for b.spend(keen) {
 	}
 	for range 30 { // five minutes
-		b.forgive()
+		b.forgive(10 * time.Second)
 	}
 	granted := 0
 	for b.spend(keen) {
@@ -58,7 +59,7 @@ func TestRetriesThatAreNotEarnedAreForgivenInTime(t *testing.T) {
 		t.Errorf("%d retries are back after five minutes", granted)
 	}
 	for range 400 {
-		b.forgive()
+		b.forgive(10 * time.Second)
 	}
 	if n := b.shares.Members(); n != 0 {
 		t.Errorf("%d are remembered for ever", n)

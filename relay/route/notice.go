@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"slices"
@@ -60,16 +60,16 @@ func (n *notices) take(now time.Time) (tenants []string) {
 }
 
 // lookForRefusals lists the tenants that are due, upon which their links are told.
-func (r *Relay) lookForRefusals(now time.Time) {
+func (r *Router) lookForRefusals(now time.Time) {
 	for _, tenant := range r.notices.take(now) {
-		r.errands.run(func() { r.refresh(tenant) })
+		r.Go(func() { r.refresh(tenant) })
 	}
 }
 
 // notice tells the links held here which of their addresses a listing shows to be
 // another's, where that has changed.
-func (r *Relay) notice(tenant string, l *wire.Listing) {
-	for _, held := range r.links.All() {
+func (r *Router) notice(tenant string, l *wire.Listing) {
+	for _, held := range r.Links.All() {
 		if held.Agent().Tenant != tenant {
 			continue
 		}

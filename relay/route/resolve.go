@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"context"
@@ -8,9 +8,9 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// resolve finds the agent that the scrape means, within what its credential
+// Resolve finds the agent that the scrape means, within what its credential
 // allows. Whatever lies outside looks the same as what does not exist.
-func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
+func (r *Router) Resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
 	k := wire.AgentKey{Tenant: s.Tenant, Agent: s.Agent}
 	if s.Proxy() {
 		var err *wire.Error
@@ -28,14 +28,14 @@ func (r *Relay) resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wi
 // most staleListing old, and while it is not fresh the next one is fetched
 // behind it. A scrape that can be routed without does not wait for long, and takes
 // what there is.
-func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.Listing, *wire.Error) {
-	l, age := r.listings.get(tenant, time.Now())
+func (r *Router) addresses(ctx context.Context, tenant string, wait bool) (*wire.Listing, *wire.Error) {
+	l, age := r.kept.get(tenant, time.Now())
 	switch {
 	case l != nil && age < freshListing:
 		return l, nil
 	case l != nil && (age < staleListing || !wait && age < oldListing):
-		if !r.listings.flights.Underway(tenant) {
-			r.errands.run(func() { r.refresh(tenant) })
+		if !r.kept.flights.Underway(tenant) {
+			r.Go(func() { r.refresh(tenant) })
 		}
 		return l, nil
 	case !wait:
@@ -52,10 +52,10 @@ func (r *Relay) addresses(ctx context.Context, tenant string, wait bool) (*wire.
 // resolveAddress finds the agent behind a proxy-mode host:port, among those that
 // the credential allows: the one whose claim to it stands. A name or an address
 // that came after the listing was fetched is looked for, too.
-func (r *Relay) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
+func (r *Router) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *wire.Error) {
 	k := wire.AgentKey{Tenant: s.Tenant, Agent: wire.HostOf(s.Host)}
 	named := wire.CheckAgentName(k.Agent) == nil
-	here := named && len(r.links.Of(k)) > 0
+	here := named && len(r.Links.Of(k)) > 0
 	l, failure := r.addresses(ctx, s.Tenant, !here)
 	if l != nil {
 		if agent, failure, found := held(l, s); found {

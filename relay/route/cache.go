@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"context"
@@ -41,16 +41,16 @@ const expireStep = 1024
 // lookupTimeout bounds one question to the directory.
 const lookupTimeout = time.Second
 
-// A routeCache holds what the directory said of agents, and how long the last
+// A cache holds what the directory said of agents, and how long the last
 // answers of their targets were.
-type routeCache struct {
+type cache struct {
 	mu      sync.Mutex
-	entries map[wire.AgentKey]*routeEntry
-	heavy   map[wire.AgentKey]*routeEntry // those of them that are
-	bytes   int                           // of all entries
+	entries map[wire.AgentKey]*entry
+	heavy   map[wire.AgentKey]*entry // those of them that are
+	bytes   int                      // of all entries
 }
 
-type routeEntry struct {
+type entry struct {
 	agent   *wire.Agent // nil: unknown
 	bytes   int         // that its target lists take
 	asked   time.Time   // when the directory said so
@@ -58,12 +58,12 @@ type routeEntry struct {
 	lengths map[string]int64 // of answers over the bus, by target, in bytes
 }
 
-func newRouteCache() *routeCache {
-	return &routeCache{entries: make(map[wire.AgentKey]*routeEntry), heavy: make(map[wire.AgentKey]*routeEntry)}
+func newCache() *cache {
+	return &cache{entries: make(map[wire.AgentKey]*entry), heavy: make(map[wire.AgentKey]*entry)}
 }
 
 // get returns what the directory said no longer ago than most.
-func (c *routeCache) get(k wire.AgentKey, now time.Time, most time.Duration) (agent *wire.Agent, ok bool) {
+func (c *cache) get(k wire.AgentKey, now time.Time, most time.Duration) (agent *wire.Agent, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
@@ -75,7 +75,7 @@ func (c *routeCache) get(k wire.AgentKey, now time.Time, most time.Duration) (ag
 
 // remembered returns the directory's last word of an agent, and has it remembered
 // on: the directory is away.
-func (c *routeCache) remembered(k wire.AgentKey, now time.Time) *wire.Agent {
+func (c *cache) remembered(k wire.AgentKey, now time.Time) *wire.Agent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
@@ -88,7 +88,7 @@ func (c *routeCache) remembered(k wire.AgentKey, now time.Time) *wire.Agent {
 	return e.agent
 }
 
-func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
+func (c *cache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 	fresh := freshAbsent
 	if agent != nil && agent.Connected() {
 		if fresh = freshLinked; agent.Links[0].Shared {
@@ -100,7 +100,7 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 	defer c.mu.Unlock()
 	e := c.entries[k]
 	if e == nil {
-		e = &routeEntry{}
+		e = &entry{}
 		c.entries[k] = e
 	}
 	e.agent, e.asked, e.until = agent, now, now.Add(fresh)
@@ -119,7 +119,7 @@ func (c *routeCache) put(k wire.AgentKey, agent *wire.Agent, now time.Time) {
 }
 
 // other picks an entry to give up for k's: the heaviest, if memory is short.
-func (c *routeCache) other(k wire.AgentKey) (other wire.AgentKey) {
+func (c *cache) other(k wire.AgentKey) (other wire.AgentKey) {
 	most := 0
 	if c.bytes > maxRouteBytes {
 		for h, e := range c.heavy {
@@ -139,7 +139,7 @@ func (c *routeCache) other(k wire.AgentKey) (other wire.AgentKey) {
 	return other
 }
 
-func (c *routeCache) drop(k wire.AgentKey) {
+func (c *cache) drop(k wire.AgentKey) {
 	c.bytes -= c.entries[k].bytes
 	delete(c.entries, k)
 	delete(c.heavy, k)
@@ -165,7 +165,7 @@ func listBytes(agent *wire.Agent) (n int) {
 
 // forget makes the next scrape of the agent ask the directory. While that is
 // away its last word is remembered.
-func (c *routeCache) forget(k wire.AgentKey) {
+func (c *cache) forget(k wire.AgentKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, now := c.entries[k], time.Now(); e != nil && now.Before(e.until) {
@@ -175,7 +175,7 @@ func (c *routeCache) forget(k wire.AgentKey) {
 
 // expire drops some of the entries that were not asked for since they went stale.
 // A map is walked from another place each time, so that all have their turn.
-func (c *routeCache) expire(now time.Time) {
+func (c *cache) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	looked := 0
@@ -189,7 +189,7 @@ func (c *routeCache) expire(now time.Time) {
 	}
 }
 
-func (c *routeCache) lastLength(k wire.AgentKey, target string) int64 {
+func (c *cache) lastLength(k wire.AgentKey, target string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[k]; e != nil {
@@ -200,7 +200,7 @@ func (c *routeCache) lastLength(k wire.AgentKey, target string) int64 {
 
 // setLength notes how long a target's answer over the bus was. It is of a target
 // that the directory has told of: put sees to it that there are no more.
-func (c *routeCache) setLength(k wire.AgentKey, target string, n int64) {
+func (c *cache) setLength(k wire.AgentKey, target string, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.entries[k]; e != nil {
@@ -213,17 +213,17 @@ func (c *routeCache) setLength(k wire.AgentKey, target string, n int64) {
 
 // lookup says what the directory knows of an agent, or knew no longer ago than
 // most; nil if nothing. Scrapes that ask at once share one question.
-func (r *Relay) lookup(ctx context.Context, k wire.AgentKey, most time.Duration) (agent *wire.Agent, cached bool, failure *wire.Error) {
-	if agent, ok := r.routes.get(k, time.Now(), most); ok {
+func (r *Router) lookup(ctx context.Context, k wire.AgentKey, most time.Duration) (agent *wire.Agent, cached bool, failure *wire.Error) {
+	if agent, ok := r.cache.get(k, time.Now(), most); ok {
 		return agent, true, nil
 	}
 	answer := r.lookups.DoChan(k.String(), func() (any, error) {
 		ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
 		defer cancel()
 		agent, err := r.Directory.Lookup(ctx, k)
-		r.metrics.lookup(agent, err)
+		r.countLookup(agent, err)
 		if err == nil {
-			r.routes.put(k, agent, time.Now())
+			r.cache.put(k, agent, time.Now())
 		}
 		return agent, err
 	})

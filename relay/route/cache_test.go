@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 
 // TestExpiryIsSpreadOverTicks: scrapes wait for the same lock.
 func TestExpiryIsSpreadOverTicks(t *testing.T) {
-	c := newRouteCache()
+	c := newCache()
 	now := time.Now()
 	for i := range maxRoutes {
 		c.put(wire.AgentKey{Tenant: "t", Agent: fmt.Sprint("made-up-", i)}, nil, now)
@@ -29,7 +29,7 @@ func TestExpiryIsSpreadOverTicks(t *testing.T) {
 }
 
 func TestExpirySparesWhatIsFresh(t *testing.T) {
-	c := newRouteCache()
+	c := newCache()
 	now := time.Now()
 	linked := wire.AgentKey{Tenant: "t", Agent: "linked"}
 	c.put(linked, &wire.Agent{AgentKey: linked, Links: []wire.Lease{{AgentKey: linked}}}, now)
@@ -41,7 +41,7 @@ func TestExpirySparesWhatIsFresh(t *testing.T) {
 }
 
 func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
-	c := newRouteCache()
+	c := newCache()
 	now := time.Now()
 	linked := func(name string, targets int) wire.AgentKey {
 		k := wire.AgentKey{Tenant: "t", Agent: name}
@@ -78,7 +78,7 @@ func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
 
 // An agent's targets may have other names every few seconds, and all be scraped.
 func TestLengthsOfTargetsThatAreNoMoreAreForgotten(t *testing.T) {
-	c := newRouteCache()
+	c := newCache()
 	now := time.Now()
 	k := wire.AgentKey{Tenant: "t", Agent: "a"}
 	for round := range 100 {

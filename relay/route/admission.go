@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"context"
@@ -43,9 +43,9 @@ type gate struct {
 	users  int // in it and before it; guarded by gates.mu
 }
 
-// admit waits for a place until half of the scrape's time is gone. It says
+// Admit waits for a place until half of the scrape's time is gone. It says
 // whether it had to wait; done gives the place back.
-func (r *Relay) admit(ctx context.Context, rt *wire.Route) (done func(), waited bool, failure *wire.Error) {
+func (r *Router) Admit(ctx context.Context, rt *wire.Route) (done func(), waited bool, failure *wire.Error) {
 	k, target := rt.Agent, rt.Target
 	agent, one := r.gates.enter(rt, int64(r.MaxInflightAgent), int64(r.MaxInflightTarget))
 	if agent == nil {

@@ -1,4 +1,4 @@
-package relay
+package route
 
 import (
 	"context"
@@ -88,19 +88,19 @@ func (n *nameClaims) now(k wire.AgentKey) wire.Claim {
 // ClaimToName says whether a host, in lower case, is the name of a tenant's
 // agent, linked or departed. It answers from memory, but for the first request
 // to a host, which waits for firstName at the most.
-func (r *Relay) ClaimToName(ctx context.Context, tenant, host string) wire.Claim {
+func (r *Router) ClaimToName(ctx context.Context, tenant, host string) wire.Claim {
 	k := wire.AgentKey{Tenant: tenant, Agent: host}
 	if wire.CheckAgentName(host) != nil {
 		return wire.Unclaimed
 	}
-	if here := r.links.Of(k); len(here) > 0 {
+	if here := r.Links.Of(k); len(here) > 0 {
 		if here[0].Pattern() {
 			return wire.PatternName
 		}
 		return wire.BoundName
 	}
 	known, ask := r.names.get(k, time.Now())
-	if ask && !r.errands.run(func() { r.learnName(k, known) }) {
+	if ask && !r.Go(func() { r.learnName(k, known) }) {
 		r.names.set(k, known, wire.Unclaimed, true)
 	}
 	select {
@@ -118,7 +118,7 @@ func (r *Relay) ClaimToName(ctx context.Context, tenant, host string) wire.Claim
 	return r.names.now(k)
 }
 
-func (r *Relay) learnName(k wire.AgentKey, known nameClaim) {
+func (r *Router) learnName(k wire.AgentKey, known nameClaim) {
 	agent, _, failure := r.lookup(r.ended, k, freshListing)
 	claim := wire.Unclaimed
 	if agent != nil {
@@ -128,7 +128,7 @@ func (r *Relay) learnName(k wire.AgentKey, known nameClaim) {
 }
 
 // ClaimToAddress says what host:port, in lower case, is to a tenant.
-func (r *Relay) ClaimToAddress(ctx context.Context, tenant, address string) wire.Claim {
+func (r *Router) ClaimToAddress(ctx context.Context, tenant, address string) wire.Claim {
 	if claim := r.ClaimToName(ctx, tenant, wire.HostOf(address)); claim != wire.Unclaimed {
 		return claim
 	}
