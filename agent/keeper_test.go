@@ -132,20 +132,26 @@ func TestDialsBackOff(t *testing.T) {
 }
 
 func TestRetryAfterWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		relay := newFakeRelay(t)
-		relay.refuse = refuseWith(http.StatusServiceUnavailable, "100")
-		start(t, relay.network, nil)
-		last, longest := <-relay.dials, time.Duration(0)
-		for range 30 {
-			next := <-relay.dials
-			longest = max(longest, next.Sub(last))
-			last = next
-		}
-		if longest > 100*time.Second || longest < 30*time.Second {
-			t.Errorf("the longest wait was %v", longest)
-		}
-	})
+	for says, bound := range map[string]time.Duration{"100": 100 * time.Second, "1000000000": maxRetryAfter} {
+		synctest.Test(t, func(t *testing.T) {
+			relay := newFakeRelay(t)
+			relay.refuse = refuseWith(http.StatusServiceUnavailable, says)
+			start(t, relay.network, nil)
+			last, longest := <-relay.dials, time.Duration(0)
+			for range 30 {
+				select {
+				case next := <-relay.dials:
+					longest = max(longest, next.Sub(last))
+					last = next
+				case <-time.After(bound + time.Second):
+					t.Fatalf("told %s s: not back after %v", says, bound)
+				}
+			}
+			if longest > bound || longest < bound/3 {
+				t.Errorf("told %s s: the longest wait was %v", says, longest)
+			}
+		})
+	}
 }
 
 func TestAfterAStableLinkItIsBackWithinASecond(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,10 +19,12 @@ import (
 type hostileRelay struct {
 	*trial
 	addr  string
-	dials atomic.Int64
 	links chan *hostileLink
 	// refuse, if set, answers a dial in place of the 101.
 	refuse http.HandlerFunc
+
+	mu     sync.Mutex
+	dialed []time.Time
 }
 
 // A hostileLink is its end of a link.
@@ -52,7 +55,9 @@ func (t *trial) startRelay(refuse http.HandlerFunc) *hostileRelay {
 }
 
 func (r *hostileRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r.dials.Add(1)
+	r.mu.Lock()
+	r.dialed = append(r.dialed, time.Now())
+	r.mu.Unlock()
 	if r.refuse != nil {
 		r.refuse(w, req)
 		return
@@ -66,6 +71,13 @@ func (r *hostileRelay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	reading := make(chan struct{})
 	go func() { defer close(reading); l.read(r.links) }()
 	r.Cleanup(func() { _ = conn.CloseNow(); <-reading })
+}
+
+// dials are the times at which the agent came.
+func (r *hostileRelay) dials() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.dialed)
 }
 
 // read hands the link over once the agent has said who it is and what it has.

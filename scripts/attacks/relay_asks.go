@@ -171,7 +171,7 @@ func (r *hostileRelay) scrapable(l *hostileLink) string {
 	if strings.HasPrefix(seen, "END ok") {
 		seen = "scraped"
 	}
-	if n := r.dials.Load(); n > 10 {
+	if n := len(r.dials()); n > 10 {
 		return fmt.Sprintf("%s; %d dials", seen, n)
 	}
 	return seen + "; no more than 10 dials"

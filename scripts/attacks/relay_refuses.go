@@ -20,7 +20,7 @@ func relayRefuses() []attack {
 			r := t.startRelay(refuse)
 			a := t.follow(r)
 			t.Wait(5 * time.Second)
-			if n := r.dials.Load(); n > int64(most) || n == 0 || !a.Runs() {
+			if n := len(r.dials()); n > most || n == 0 || !a.Runs() {
 				return fmt.Sprintf("%d dials in 5 s; runs: %v", n, a.Runs())
 			}
 			return expected
@@ -60,7 +60,7 @@ func relayRefuses() []attack {
 					if log, err := os.ReadFile(a.Log); err != nil || bytes.ContainsRune(log, 0x1b) {
 						return "control characters in the agent's log"
 					}
-					if n := r.dials.Load(); n > int64(most) || !a.Runs() {
+					if n := len(r.dials()); n > most || !a.Runs() {
 						return fmt.Sprintf("%d dials in 5 s; runs: %v", n, a.Runs())
 					}
 					return fmt.Sprintf("no more than %d dials in 5 s", most)
@@ -73,7 +73,9 @@ func relayRefuses() []attack {
 		dials("says-200", "200 in place of the 101", 12, plain(200)),
 		dials("says-401", "401", 12, plain(401)),
 		dials("says-503-now", "503, come back within 0 s", 12, plain(503, "Retry-After: 0", "Farscrape-Error: overloaded")),
-		dials("says-503-never", "503, come back within 32 years", 1, plain(503, "Retry-After: 1000000000", "Farscrape-Error: overloaded")),
+		{name: "relay-says-503-never", sent: "503, come back within 32 years", expected: "back within 5 min, and no sooner than it has logged", run: func(t *trial) string {
+			return t.putOff(plain(503, "Retry-After: 1000000000", "Farscrape-Error: overloaded"))
+		}},
 		dials("says-503-negative", "503, come back within -5 s", 12, plain(503, "Retry-After: -5")),
 		dials("says-409", "409, always", 12, plain(409, "Retry-After: 1", "Farscrape-Error: bad_request")),
 		dials("wrong-accept", "a 101 with a wrong key", 12, raw(upgrade+"Sec-WebSocket-Accept: x\n\n")),
@@ -92,9 +94,51 @@ func relayRefuses() []attack {
 				w.WriteHeader(http.StatusFound)
 			})
 			t.follow(r)
-			t.Until(patience, "the agent dials", func() bool { return r.dials.Load() > 0 })
+			t.Until(patience, "the agent dials", func() bool { return len(r.dials()) > 0 })
 			t.Wait(2 * time.Second)
-			return fmt.Sprintf("the other was asked %d times", other.dials.Load())
+			return fmt.Sprintf("the other was asked %d times", len(other.dials()))
 		}},
 	}
+}
+
+// longestWait is how long an agent may be put off: agent/backoff.go's number.
+const longestWait = 5 * time.Minute
+
+// putOff refuses an agent for longer than it may be put off. Its wait is drawn
+// from nought on, so it may be back at any time: but not before that.
+func (t *trial) putOff(refuse http.HandlerFunc) string {
+	r := t.startRelay(refuse)
+	a := t.follow(r)
+	t.Until(patience, "the agent logs its wait", func() bool { return len(t.waits(a)) > 0 })
+	t.Wait(5 * time.Second)
+	dials, waits := r.dials(), t.waits(a)
+	if !a.Runs() {
+		return "the agent has ended"
+	}
+	for i, wait := range waits {
+		if wait < 0 || wait > longestWait {
+			return fmt.Sprintf("back after %v", wait)
+		}
+		if i+1 < len(dials) && dials[i+1].Sub(dials[i]) < wait-rounding {
+			return fmt.Sprintf("back after %v, which was to be %v", dials[i+1].Sub(dials[i]), wait)
+		}
+	}
+	return "back within 5 min, and no sooner than it has logged"
+}
+
+// rounding is what a wait is rounded to in the log.
+const rounding = time.Millisecond
+
+// waits are those before the next dial that an agent has logged.
+func (t *trial) waits(a *agent) (all []time.Duration) {
+	log, err := os.ReadFile(a.Log)
+	t.Must(err)
+	for line := range strings.Lines(string(log)) {
+		if _, wait, ok := strings.Cut(line, "retry_in="); ok {
+			d, err := time.ParseDuration(strings.TrimSpace(wait))
+			t.Must(err)
+			all = append(all, d)
+		}
+	}
+	return all
 }
