@@ -16,7 +16,7 @@ func answerAttacks() []attack {
 		return attack{name: "answer-" + name, sent: sent, expected: expected + "; over the bus " + expected, run: func(t *trial) string {
 			p := t.link(0, guise{}).answers(with)
 			near := t.scrape(0, attacker, small)
-			if p.closes(0) != "open" { // it cost the link
+			if p.now() != "open" { // it cost the link
 				t.link(0, guise{}).answers(with)
 			}
 			return near.String() + "; over the bus " + t.scrape(1, attacker, small).String()

@@ -19,7 +19,7 @@ func floodAttacks() []attack {
 			p := t.link(0, guise{})
 			n, until := 0, time.Now().Add(floodFor)
 			_ = p.socket.SetWriteDeadline(until)
-			for ; time.Now().Before(until) && p.closes(0) == "open"; n++ {
+			for ; time.Now().Before(until) && p.now() == "open"; n++ {
 				if _, err := p.socket.Write(b(n)); err != nil {
 					break
 				}

@@ -58,7 +58,7 @@ func listAttacks() []attack {
 				return seen
 			}
 			p.hello(attacker)
-			for i := 0; p.closes(0) == "open" && i < 10_000; i++ {
+			for i := 0; p.now() == "open" && i < 10_000; i++ {
 				p.send(wire.Frame{Type: wire.TypeTargets, Payload: fmt.Appendf(nil, `{"targets":[{"name":"t%d","path":"/%s"}],"more":true}`, i, strings.Repeat("x", 60_000))})
 			}
 			return p.closes(2 * time.Second)

@@ -50,6 +50,7 @@ type peer struct {
 	welcome chan *wire.Welcome
 	ended   chan struct{}
 	status  string        // why, once it has ended
+	told    string        // and what the relay said to it
 	over    chan struct{} // closed with the trial
 	credit  chan int64    // what came by CREDIT, of whatever scrape
 
@@ -190,7 +191,7 @@ func (p *peer) read() {
 	for {
 		_, message, err := p.conn.Read(context.Background())
 		if err != nil {
-			p.status = closing(err)
+			p.status, p.told = closing(err), err.Error()
 			return
 		}
 		for len(message) > 0 {
@@ -280,10 +281,19 @@ func closing(err error) string {
 func (p *peer) closes(within time.Duration) string {
 	select {
 	case <-p.ended:
-		return p.status
 	case <-time.After(within):
-		return "open"
 	case <-p.Ctx.Done():
 		return "interrupted"
+	}
+	return p.now()
+}
+
+// now is how the relay has ended the link, or that it has not.
+func (p *peer) now() string {
+	select {
+	case <-p.ended:
+		return p.status
+	default:
+		return "open"
 	}
 }
