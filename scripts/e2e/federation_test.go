@@ -43,21 +43,32 @@ scrape_configs:
 `, strings.TrimPrefix(app.URL, "http://")))
 		s.addAgent("berlin", "FARSCRAPE_TARGETS_FILE="+filepath.Join(filepath.Dir(ca), "targets.yml"))
 
-		central := startPrometheus(t, fmt.Sprintf(`
-global: {scrape_interval: 500ms, scrape_timeout: 400ms}
-scrape_configs:
-  - job_name: federate
+		// The job of deploy/from-federation.md; beside it one that leaves out what
+		// the page says of labels, and one that does it for up alone.
+		job := fmt.Sprintf(`
     honor_labels: true
-    metrics_path: /scrape/berlin/prometheus
     params: {"match[]": ['{__name__="app_requests_total"}', 'app_errors_total{team="shop"}', 'up']}
-    authorization: {credentials: %s}
-    static_configs: [{targets: [%q]}]
-`, s.scraper, s.edge().addr))
-		central.await(`app_requests_total{site="berlin",team="shop"}`, "app own 42")
-		central.await(`app_errors_total{site="berlin"}`, "app "+strings.TrimPrefix(app.URL, "http://")+" 1")
-		central.await(`up{site="berlin"}`, "app "+strings.TrimPrefix(app.URL, "http://")+" 1")
+    authorization: {credentials: %[1]s}
+    http_sd_configs:
+      - {url: %[2]q, refresh_interval: 1s, authorization: {credentials: %[1]s}}
+`, s.scraper, s.edge().url("/sd?target=prometheus"))
+		central := startPrometheus(t, "global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n"+
+			"  - job_name: federate"+job+"    metric_relabel_configs: [{action: labeldrop, regex: agent}]\n"+
+			"  - job_name: as-discovered"+job+
+			"  - job_name: up-without"+job+`    metric_relabel_configs: [{source_labels: [__name__], regex: up, target_label: agent, replacement: ""}, {target_label: way, replacement: third}]
+`)
+		at := strings.TrimPrefix(app.URL, "http://")
+		central.await(`app_requests_total{site="berlin",team="shop",agent=""}`, "app own 42")
+		central.await(`app_errors_total{site="berlin",agent=""}`, "app "+at+" 1")
+		central.await(`up{site="berlin",agent="",way=""}`, "app "+at+" 1")
+		central.await(`up{agent="berlin",site=""}`, "federate berlin/prometheus 1", "as-discovered berlin/prometheus 1", "up-without berlin/prometheus 1")
+		central.await(`app_requests_total{agent="berlin",way=""}`, "app own 42") // a series of its own, and the sum is double
+		central.await(`up{site="berlin",agent="berlin",way=""}`, "app "+at+" 1")
+		central.await(`app_requests_total{agent="berlin",way="third"}`, "app own 42")
+		central.await(`up{site="berlin",agent="",way="third"}`, "app "+at+" 1")
+		central.await(`up{site="berlin",agent!="",way="third"}`)
 		central.await(`other_total`)
-		got, err := central.query(`timestamp(app_requests_total)`)
+		got, err := central.query(`timestamp(app_requests_total{agent=""})`)
 		if want := fmt.Sprintf("%.3f", float64(stamp)/1000); err != nil || len(got) != 1 || !near(got[0].Value[1], want) {
 			t.Errorf("timestamp %v, want %s (%v)", got, want, err)
 		}
