@@ -28,7 +28,8 @@ Usage:
 
   -agent NAME    for the agent of that name. A pattern, such as 'edge-*', is for
                  all that fit it, but never displaces a live agent. - reads names
-                 from standard input and prints a name, a tab and a token a line
+                 from standard input and prints a name, in lower case, a tab and
+                 a token a line; names that none can have are told, at the end
   -addresses GLOB
                  the addresses that its targets may declare for proxy mode, such as
                  '10.1.*:*'. They are this agent's, whoever declared them before.
@@ -105,10 +106,11 @@ func mintingKeys(environ []string) (*token.Keyring, error) {
 	return token.ParseKeys(text)
 }
 
-// mintMany mints a token for every name that it reads, all of which must be
-// good before any is printed.
+// mintMany mints a token for every name that it reads. A name that none can be
+// made out to is told with its line, in the error, and keeps no other from its
+// token.
 func mintMany(keys *token.Keyring, claims token.Claims, now time.Time, stdin io.Reader, stdout, stderr io.Writer) error {
-	var tokens, ids strings.Builder
+	var bad []error
 	lines := bufio.NewScanner(stdin)
 	for n := 1; lines.Scan(); n++ {
 		if claims.Name = strings.TrimSpace(lines.Text()); claims.Name == "" {
@@ -116,15 +118,11 @@ func mintMany(keys *token.Keyring, claims token.Claims, now time.Time, stdin io.
 		}
 		t, minted, err := keys.Mint(claims, now)
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			bad = append(bad, fmt.Errorf("line %d has no token: %w", n, err))
+			continue
 		}
-		fmt.Fprintf(&tokens, "%s\t%s\n", minted.Name, t)
-		fmt.Fprintf(&ids, "token ID %s\t%s\n", minted.ID, minted.Name)
+		fmt.Fprintf(stdout, "%s\t%s\n", minted.Name, t)
+		fmt.Fprintf(stderr, "token ID %s\t%s\n", minted.ID, minted.Name)
 	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	fmt.Fprint(stdout, tokens.String())
-	fmt.Fprint(stderr, ids.String())
-	return nil
+	return errors.Join(append(bad, lines.Err())...)
 }
