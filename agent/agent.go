@@ -111,7 +111,7 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	token, err := a.config.token()
 	check(err)
 	if err == nil {
-		a.name, err = agentName(a.config.Name, readClaims(token), hostname)
+		a.name, err = agentName(a.config.Name, token, a.config.tokenSetting(), hostname)
 		check(err)
 	}
 	_, err = a.config.headers()
@@ -141,11 +141,11 @@ func (a *Agent) load() error {
 	old := a.catalog.get()
 	set, err := newTargetSet(declared, a.labels, a.own, old, a.dialTarget)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", a.config.targetsSetting(), err)
 	}
 	frames, err := wire.MarshalTargets(set.declared)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", a.config.targetsSetting(), err)
 	}
 	a.catalog.replace(set)
 	if old != nil {
@@ -167,6 +167,20 @@ func (a *Agent) reload() {
 		return
 	}
 	a.log.Info("target list read", "targets", len(a.catalog.get().declared))
+	a.warnOfNoTargets()
+}
+
+// warnOfNoTargets says that there is nothing to scrape but the agent's own metrics:
+// seldom what somebody wants.
+func (a *Agent) warnOfNoTargets() {
+	if len(a.catalog.get().declared) > 1 {
+		return
+	}
+	mend := "set FARSCRAPE_TARGETS=name=http://host:port/metrics, or FARSCRAPE_TARGETS_FILE"
+	if a.config.TargetsFile != "" {
+		mend = "declare some in FARSCRAPE_TARGETS_FILE, " + a.config.TargetsFile + ", or FARSCRAPE_TARGETS"
+	}
+	a.log.Warn("no targets are declared: only this agent's own metrics can be scraped", "mend", mend)
 }
 
 // Run links up and serves scrapes until ctx ends, then finishes those in flight
@@ -186,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))
+		a.warnOfNoTargets()
 		a.keeper.run(ctx)
 		a.crew.dismiss()
 		a.catalog.get().closeIdle(nil)

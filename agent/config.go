@@ -17,7 +17,7 @@ type Config struct {
 	TokenFile   string `env:"TOKEN_FILE" help:"A file with the token, read at each dial."`
 	Name        string `env:"NAME" help:"The agent's name, a DNS name. Default: the token's name if it holds one, else this host's fully qualified name. In a container one of the two must be set."`
 	Targets     string `env:"TARGETS" help:"What may be scraped: node=http://localhost:9100/metrics,app=http://app.internal:8080/metrics. No path means /metrics; a URL that ends in /* declares all paths under it, and service discovery does not list it."`
-	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, listed, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], the HTTP settings in Prometheus's own format, paths in it relative to the file. With listed: false service discovery leaves a target out, which is the default for /*. It adds to TARGETS and is watched."`
+	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, listed, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], or the list alone; the HTTP settings in Prometheus's own format, paths in it relative to the file. With listed: false service discovery leaves a target out, which is the default for /*. It adds to TARGETS and is watched."`
 	Labels      string `env:"LABELS" help:"Labels for every target: site=berlin,env=prod. A target's own win."`
 	Links       int    `env:"LINKS" envDefault:"2" help:"Links to keep, each to another replica; fewer while there are fewer replicas."`
 	Shared      bool   `env:"SHARED" envDefault:"false" help:"Other agents may hold the same name: primary and standbys."`
@@ -31,6 +31,14 @@ type Config struct {
 	LogFormat   string `env:"LOG_FORMAT" envDefault:"text" help:"text or json."`
 }
 
+// tokenSetting is the variable that the token came by.
+func (c *Config) tokenSetting() string {
+	if c.TokenFile != "" {
+		return "FARSCRAPE_TOKEN_FILE"
+	}
+	return "FARSCRAPE_TOKEN"
+}
+
 // token is the agent's token as it is now.
 func (c *Config) token() (string, error) {
 	token, err := settings.Secret(c.Token, c.TokenFile, "TOKEN")
@@ -40,9 +48,9 @@ func (c *Config) token() (string, error) {
 	if len(token) == 0 {
 		return "", errors.New("FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE must be set: farscrape-relay token -agent NAME prints a token")
 	}
-	for _, c := range token {
-		if c <= ' ' || c >= 0x7f {
-			return "", errors.New("FARSCRAPE_TOKEN: holds a character that no token has: it must be one line")
+	for _, b := range token {
+		if b <= ' ' || b >= 0x7f {
+			return "", fmt.Errorf("%s: holds a character that no token has: it must be one line, as farscrape-relay token -agent NAME prints it", c.tokenSetting())
 		}
 	}
 	return string(token), nil

@@ -47,11 +47,10 @@ func TestTheAgentsName(t *testing.T) {
 		{"configured", "Edge-1.Example.COM", jwt(`{"sub":"other"}`), "host", "edge-1.example.com"},
 		{"the token's", "", jwt(`{"sub":"edge-2","role":"agent"}`), "host", "edge-2"},
 		{"the host's, for a pattern", "", jwt(`{"sub":"edge-*"}`), "Host.Example.Com", "host.example.com"},
-		{"the host's, for a token of another kind", "", "opaque", "host", "host"},
-		{"the host's, for a payload that is no JSON", "", jwt(`{"sub":`), "host", "host"},
-		{"the host's, for one that is no Base64", "", "a.%.c", "host", "host"},
+		{"configured, whatever the token is", "edge-1", "opaque", "host", "edge-1"},
+		{"the host's, for a token without a name", "", jwt(`{}`), "host", "host"},
 	} {
-		got, err := agentName(c.configured, readClaims(c.token), host(c.host))
+		got, err := agentName(c.configured, c.token, "FARSCRAPE_TOKEN_FILE", host(c.host))
 		if err != nil || got != c.want {
 			t.Errorf("%s: %q, %v", c.what, got, err)
 		}
@@ -61,18 +60,21 @@ func TestTheAgentsName(t *testing.T) {
 	}{
 		{"no DNS name", "edge 1", "", "host", "FARSCRAPE_NAME"},
 		{"an address", "10.0.0.1", "", "host", "FARSCRAPE_NAME"},
-		{"localhost", "", "", "localhost", "FARSCRAPE_NAME"},
-		{"a container", "", "", "0123456789ab", "FARSCRAPE_NAME"},
-		{"a container with a domain", "", "", "0123456789ab.internal", "FARSCRAPE_NAME"},
-		{"a long container", "", "", strings.Repeat("0123abcd", 8), "FARSCRAPE_NAME"},
+		{"localhost", "", jwt(`{}`), "localhost", "FARSCRAPE_NAME"},
+		{"a container", "", jwt(`{}`), "0123456789ab", "FARSCRAPE_NAME"},
+		{"a container with a domain", "", jwt(`{}`), "0123456789ab.internal", "FARSCRAPE_NAME"},
+		{"a long container", "", jwt(`{}`), strings.Repeat("0123abcd", 8), "FARSCRAPE_NAME"},
+		{"a token that is none", "", "opaque", "host", "FARSCRAPE_TOKEN_FILE: this is no token"},
+		{"a payload that is no JSON", "", jwt(`{"sub":`), "host", "FARSCRAPE_TOKEN_FILE: this is no token"},
+		{"one that is no Base64", "", "a.%.c", "host", "FARSCRAPE_TOKEN_FILE: this is no token"},
 		{"a scraper's token", "edge-1", jwt(`{"sub":"prometheus","role":"scraper"}`), "host", "farscrape-relay token -agent"},
 	} {
-		if name, err := agentName(c.configured, readClaims(c.token), host(c.host)); err == nil || !strings.Contains(err.Error(), c.mend) {
+		if name, err := agentName(c.configured, c.token, "FARSCRAPE_TOKEN_FILE", host(c.host)); err == nil || !strings.Contains(err.Error(), c.mend) {
 			t.Errorf("%s: %q, %v", c.what, name, err)
 		}
 	}
 	failing := func() (string, error) { return "", errors.New("no name") }
-	if _, err := agentName("", claims{}, failing); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_NAME") {
+	if _, err := agentName("", jwt(`{}`), "FARSCRAPE_TOKEN", failing); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_NAME") {
 		t.Errorf("no host name: %v", err)
 	}
 }

@@ -35,8 +35,18 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 		return nil, nil, err
 	}
 	var sock *socket
+	var proxy *url.URL
 	transport := &http.Transport{
-		Proxy:               a.relayProxy,
+		Proxy: func(r *http.Request) (_ *url.URL, err error) {
+			proxy, err = a.relayProxy(r)
+			return proxy, err
+		},
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+			if r.StatusCode != http.StatusOK {
+				return &proxyRefusal{r.Status}
+			}
+			return nil
+		},
 		DisableKeepAlives:   true,      // one upgrade each; what a refusal leaves is not used again
 		TLSClientConfig:     tlsConfig, // and so HTTP/1.1, which an upgrade needs
 		TLSHandshakeTimeout: dialWithin,
@@ -62,10 +72,10 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	case err != nil && resp != nil:
 		return nil, nil, refusalOf(resp)
 	case err != nil:
-		return nil, nil, fmt.Errorf("dial %s: %w", a.connectURL.Host, err)
+		return nil, nil, &dialFailure{a.connectURL.Host, proxy, cause(err)}
 	case conn.Subprotocol() != wire.Subprotocol:
 		conn.CloseNow()
-		return nil, nil, fmt.Errorf("dial %s: a WebSocket, but not a Farscrape relay of this version: it does not speak %s", a.connectURL.Host, wire.Subprotocol)
+		return nil, nil, fmt.Errorf("dial %s: a WebSocket, but not a Farscrape relay of this version: it does not speak %s: check FARSCRAPE_RELAY_URL", a.connectURL.Host, wire.Subprotocol)
 	}
 	return conn, sock, nil
 }

@@ -134,7 +134,7 @@ func (k *keeper) took(ctx context.Context, d dialed) {
 	}
 	wait := k.waitAfter(d.err)
 	k.next = time.Now().Add(wait)
-	logDial(a.log, d.err, wait)
+	a.config.logDial(a.log, d.err, wait)
 }
 
 // lost takes note of a link's end.
@@ -151,7 +151,7 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
 		k.yield = now.Add(between(yieldMin, yieldMax))
 	}
-	logLost(e.link.logger(), e.cause, e.link.parting, age)
+	k.agent.config.logLost(e.link.logger(), e.cause, e.link.parting, age)
 }
 
 // waitAfter is how long to wait after a dial failed: what the replica says wins.

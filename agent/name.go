@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -22,30 +21,34 @@ type claims struct {
 	Role string `json:"role"`
 }
 
-// readClaims takes a token's payload out; of anything but a JWT it is empty.
-func readClaims(token string) claims {
-	var c claims
-	if parts := strings.Split(token, "."); len(parts) == 3 {
-		if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
-			if json.Unmarshal(payload, &c) != nil {
-				return claims{}
-			}
-		}
+// readClaims takes a token's payload out, if it is a JWT.
+func readClaims(token string) (c claims, ok bool) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return c, false
 	}
-	return c
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &c) != nil {
+		return claims{}, false
+	}
+	return c, true
 }
 
-// agentName is the name this agent goes by: the configured one, else the
-// token's, else the host's.
-func agentName(configured string, token claims, host func() (string, error)) (string, error) {
-	if token.Role == "scraper" {
-		return "", errors.New("FARSCRAPE_TOKEN: this is a scraper's token: make an agent's with farscrape-relay token -agent NAME")
+// agentName is the name this agent goes by: the configured one, else that of the
+// token, which came by the variable setting, else the host's.
+func agentName(configured, token, setting string, host func() (string, error)) (string, error) {
+	c, ok := readClaims(token)
+	if c.Role == "scraper" {
+		return "", fmt.Errorf("%s: this is a scraper's token: make an agent's with farscrape-relay token -agent NAME", setting)
 	}
 	if configured != "" {
 		return checkName(configured, "FARSCRAPE_NAME")
 	}
-	if token.Name != "" && !wire.IsGlob(token.Name) {
-		return checkName(token.Name, "the token's name")
+	if !ok { // the host's name is for tokens that leave the choice
+		return "", fmt.Errorf("%s: this is no token, three parts with dots between them: take what farscrape-relay token -agent NAME prints, whole", setting)
+	}
+	if c.Name != "" && !wire.IsGlob(c.Name) {
+		return checkName(c.Name, "the name in "+setting+"'s token")
 	}
 	name, err := host()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	promconfig "github.com/prometheus/common/config"
 
+	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -68,6 +69,9 @@ func newTargetSet(declared []declaration, labels map[string]string, own *target,
 		if was := old.find(name); was != nil && reflect.DeepEqual(was.from, t.from) {
 			t.transport = was.transport
 			continue
+		}
+		if err := checkSecretFiles(&t.http); err != nil {
+			return nil, fmt.Errorf("target %s: %w", name, err)
 		}
 		if err := t.connect(dial); err != nil {
 			return nil, fmt.Errorf("target %s: %w", name, err)
@@ -173,4 +177,37 @@ func portOf(u *url.URL) (uint16, error) {
 		return 443, nil
 	}
 	return 80, nil
+}
+
+// checkSecretFiles reports the first file of a secret that cannot be read. They
+// are read with each scrape, when nobody is looking any more; the files of
+// certificates are read at once.
+func checkSecretFiles(c *promconfig.HTTPClientConfig) error {
+	type file struct{ field, path string }
+	var files []file
+	if b := c.BasicAuth; b != nil {
+		files = append(files, file{"basic_auth.username_file", b.UsernameFile}, file{"basic_auth.password_file", b.PasswordFile})
+	}
+	if a := c.Authorization; a != nil {
+		files = append(files, file{"authorization.credentials_file", a.CredentialsFile})
+	}
+	if o := c.OAuth2; o != nil {
+		files = append(files, file{"oauth2.client_secret_file", o.ClientSecretFile})
+	}
+	if c.HTTPHeaders != nil {
+		for name, h := range c.HTTPHeaders.Headers {
+			for _, path := range h.Files {
+				files = append(files, file{"http_headers." + name + ".files", path})
+			}
+		}
+	}
+	for _, f := range files {
+		if f.path == "" {
+			continue
+		}
+		if _, err := settings.ReadFile(f.path); err != nil {
+			return fmt.Errorf("%s: %w: it must be there and readable by the agent", f.field, err)
+		}
+	}
+	return nil
 }

@@ -16,8 +16,10 @@ func targetsOf(t *testing.T, env, file, labels string) (*targetSet, error) {
 	c := Config{Targets: env}
 	if file != "" {
 		c.TargetsFile = filepath.Join(t.TempDir(), "targets.yml")
-		if err := os.WriteFile(c.TargetsFile, []byte(file), 0o600); err != nil {
-			t.Fatal(err)
+		for path, content := range map[string]string{c.TargetsFile: file, filepath.Join(filepath.Dir(c.TargetsFile), "password"): "s3cret"} {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	all, err := parseLabels(labels)
@@ -130,8 +132,8 @@ func TestABadTargetListIsRefusedWithItsReason(t *testing.T) {
 		{"an unknown field, with its line", "", "targets:\n- name: a\n  url: http://h/\n  paswrd: x", "", "line 4: field paswrd not found"},
 		{"an unknown field at the top", "", "target: []", "", "line 1: field target not found"},
 		{"no YAML", "", "targets: [", "", "line 1"},
-		{"a wrong type", "", "targets:\n- name: a\n  url: http://h/\n  max_inflight: s3cret", "", "line 4: cannot unmarshal"},
-		{"listed, or not", "", "targets: [{name: a, url: 'http://h/', listed: perhaps}]", "", "line 1: cannot unmarshal"},
+		{"a wrong type", "", "targets:\n- name: a\n  url: http://h/\n  max_inflight: s3cret", "", "line 4: there is a text where a whole number belongs"},
+		{"listed, or not", "", "targets: [{name: a, url: 'http://h/', listed: perhaps}]", "", "line 1: there is a text where true or false belongs"},
 		{"a negative limit", "", "targets: [{name: a, url: 'http://h/', max_inflight: -1}]", "", "max_inflight"},
 		{"a bad address", "", "targets: [{name: a, url: 'http://h/', address: nowhere}]", "", "host:port"},
 		{"two credentials", "", "targets: [{name: a, url: 'http://h/', basic_auth: {username: u}, authorization: {credentials: s3cret}}]", "", "at most one of"},
