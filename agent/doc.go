@@ -5,8 +5,7 @@
 //
 // Follow one scrape: a REQUEST frame comes off the socket in [link.read], is
 // admitted by the gate in [link.serve], becomes an HTTP request in fetch.go that
-// goes out by the target's transport (plain.go for plain HTTP, Prometheus's own in
-// transport.go for the rest), and its answer leaves as HEAD, DATA and END through
+// goes out by the target's transport (transport.go), and its answer leaves as HEAD, DATA and END through
 // the link's one writer, never faster than the credit the edge has given
 // (credit.go).
 //

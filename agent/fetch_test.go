@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -127,28 +125,17 @@ func TestWhichHeaderFieldsPass(t *testing.T) {
 // is the connection's own. So of such an answer only what is known passes.
 func TestWhichHeaderFieldsOfAClosingTargetPass(t *testing.T) {
 	say := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Secret: 1\r\nCONNECTION: X-Secret, Close\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nup"
-	file := filepath.Join(t.TempDir(), "targets.yaml")
-	for what, declare := range map[string]func(url string) string{
-		"plainly": func(url string) string { return "targets: [{name: app, url: '" + url + "'}]" },
-		"with Prometheus's settings": func(url string) string {
-			return "targets: [{name: app, url: '" + url + "', basic_auth: {username: u}}]"
-		},
-	} {
-		if err := os.WriteFile(file, []byte(declare(rawTarget(t, say))), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		relay := newFakeRelay(t)
-		start(t, relay.network, nil, func(c *Config) { c.Targets, c.TargetsFile = "", file })
-		l := relay.link()
-		l.welcome(1)
-		r := l.reply(l.request("app", func(q *wire.Request) { q.Remaining = 10 * time.Second }))
-		var got []string
-		for _, f := range r.head.Header {
-			got = append(got, f.Name)
-		}
-		if want := "[Content-Length Content-Type Retry-After]"; fmt.Sprint(got) != want {
-			t.Errorf("%s: %q, want %s", what, got, want)
-		}
+	relay := newFakeRelay(t)
+	start(t, relay.network, nil, func(c *Config) { c.Targets = "app=" + rawTarget(t, say) })
+	l := relay.link()
+	l.welcome(1)
+	r := l.reply(l.request("app", func(q *wire.Request) { q.Remaining = 10 * time.Second }))
+	var got []string
+	for _, f := range r.head.Header {
+		got = append(got, f.Name)
+	}
+	if want := "[Content-Length Content-Type Retry-After]"; fmt.Sprint(got) != want {
+		t.Errorf("%q, want %s", got, want)
 	}
 }
 

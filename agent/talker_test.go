@@ -21,7 +21,7 @@ import (
 type talker struct {
 	t     *testing.T
 	conns chan *talk
-	asks  *plainTransport // what asks it
+	asks  transport // what asks it
 }
 
 // awaited is how long a test waits for what must come.
@@ -62,7 +62,13 @@ func newTalker(t *testing.T) *talker {
 			k.conns <- &talk{conn, bufio.NewReader(conn)}
 		}
 	})
-	k.asks = &plainTransport{dial: new(net.Dialer).DialContext, host: "app.example:8080", address: listener.Addr().String()}
+	asked := &target{Target: wire.Target{Name: "app"}}
+	if err := asked.connect(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, listener.Addr().String())
+	}); err != nil {
+		t.Fatal(err)
+	}
+	k.asks = asked.transport
 	t.Cleanup(func() {
 		k.asks.closeIdle()
 		listener.Close()

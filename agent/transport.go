@@ -2,16 +2,15 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"reflect"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	promconfig "github.com/prometheus/common/config"
 
@@ -42,23 +41,10 @@ func (e *insecure) Unwrap() error  { return e.error }
 
 // connect gives the target its transport.
 func (t *target) connect(dial dialFunc) (err error) {
-	if t.plain() {
-		address := net.JoinHostPort(t.url.Hostname(), strconv.Itoa(int(t.Port)))
-		t.transport = &plainTransport{dial: dial.limited, host: t.url.Host, address: address}
-		return nil
-	}
 	next, err := promconfig.NewRoundTripperFromConfig(t.http, t.Name,
 		promconfig.WithHTTP2Disabled(), promconfig.WithDialContextFunc(promconfig.DialContextFunc(dial.limited)))
 	t.transport = &tracedTransport{next}
 	return err
-}
-
-// plain tells whether asking the target takes neither TLS nor any of Prometheus's
-// HTTP settings, and its host can stand in a request as it is: it has no zone, and
-// needs no Punycode.
-func (t *target) plain() bool {
-	literal := !strings.ContainsFunc(t.url.Host, func(c rune) bool { return c == '%' || c > unicode.MaxASCII })
-	return keepsConns && t.url.Scheme == "http" && reflect.ValueOf(t.http).IsZero() && literal
 }
 
 // limited lets dial take three quarters of the time that its scrape has, by ctx or
@@ -75,7 +61,8 @@ func (dial dialFunc) limited(ctx context.Context, network, address string) (net.
 	return dial(ctx, network, address)
 }
 
-// A tracedTransport is Prometheus's own, with its HTTP settings.
+// A tracedTransport is Prometheus's own, with the target's HTTP settings. It tells how
+// far a request that failed had come.
 type tracedTransport struct{ next http.RoundTripper }
 
 // asker is the key of the scrape's own context. Go's transport hands a dial the
@@ -105,6 +92,8 @@ func (t *tracedTransport) get(ctx context.Context, u *url.URL, header []wire.Fie
 		return nil, &insecure{err}
 	case stage.Load() != connected:
 		return nil, &unreached{err}
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("it hung up without an answer: %w", err)
 	}
 	return nil, err
 }

@@ -29,6 +29,7 @@ func TestScrapesTakeTurns(t *testing.T) {
 		huge := l.request("app", func(q *wire.Request) { q.Credit = wire.MaxWindow })
 		synctest.Wait()
 		small := l.request("app", func(q *wire.Request) { q.Query = "small" })
+		synctest.Wait() // its answer is ready
 		between := 0
 		for {
 			f, _ := l.next()

@@ -83,7 +83,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return err
 	}
 	defer settings.TakeHangups(log)()
-	slog.SetDefault(log) // libraries log there
+	slog.SetLogLoggerLevel(slog.LevelDebug) // net/http says a line of each target that speaks unasked
+	slog.SetDefault(log)                    // libraries log there
 	for _, name := range settings.Unknown(&config, environ) {
 		log.Warn("unknown variable", "name", name)
 	}

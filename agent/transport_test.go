@@ -10,10 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -87,11 +84,10 @@ func TestAConnectionIsUsedAgainOnlyIfNothingIsLeftOnIt(t *testing.T) {
 	}
 }
 
-func TestAnIdleConnectionThatEndedOrSpokeIsNotUsed(t *testing.T) {
+func TestAnIdleConnectionThatEndedIsNotUsed(t *testing.T) {
 	for what, do := range map[string]func(*testing.T, *talk){
 		"ended": func(_ *testing.T, c *talk) { c.Close() },
 		"reset": func(_ *testing.T, c *talk) { c.Conn.(*net.TCPConn).SetLinger(0); c.Close() },
-		"spoke": func(t *testing.T, c *talk) { c.say(t, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil") },
 	} {
 		t.Run(what, func(t *testing.T) {
 			k := newTalker(t)
@@ -158,99 +154,8 @@ func TestTheEndOfAScrapeClosesItsConnection(t *testing.T) {
 				t.Errorf("got %q", o.body)
 			}
 			c.ends(t)
-			if k.asks.takeIdle() != nil {
-				t.Error("it is kept")
-			}
 		})
 	}
-}
-
-func TestIdleConnectionsCloseAfterFiveMinutes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		opened, closed := make(chan string, 8), make(chan string, 8)
-		server := &http.Server{
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				time.Sleep(time.Second) // so that two at once take two connections
-				io.WriteString(w, "up")
-			}),
-			ConnState: func(_ net.Conn, s http.ConnState) {
-				switch s {
-				case http.StateNew:
-					opened <- ""
-				case http.StateClosed:
-					closed <- ""
-				}
-			},
-		}
-		n := newNetwork()
-		go server.Serve(n)
-		defer server.Close()
-		defer n.Close()
-		asks := &plainTransport{dial: n.dial, host: "app"}
-		defer asks.closeIdle()
-		get := func() {
-			r, err := asks.get(t.Context(), &url.URL{Path: "/"}, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			io.Copy(io.Discard, r.Body)
-			r.Body.Close()
-		}
-		both := func() {
-			var two sync.WaitGroup
-			two.Go(get)
-			two.Go(get)
-			two.Wait()
-		}
-		both()
-		both()
-		synctest.Wait()
-		if len(opened) != 2 || len(closed) != 0 {
-			t.Fatalf("%d opened, %d closed", len(opened), len(closed))
-		}
-		time.Sleep(idleConnFor - 2*time.Second)
-		get() // one of them is in use once more
-		time.Sleep(2*time.Second + sweepEvery)
-		synctest.Wait()
-		if len(closed) != 1 {
-			t.Errorf("after the first's five minutes %d are closed", len(closed))
-		}
-		time.Sleep(idleConnFor + sweepEvery)
-		synctest.Wait()
-		if len(closed) != 2 || len(opened) != 2 {
-			t.Errorf("after both's five minutes %d of %d are closed", len(closed), len(opened))
-		}
-		get()
-		if len(opened) != 3 {
-			t.Errorf("%d opened", len(opened))
-		}
-	})
-}
-
-func TestWhatTheTargetHasClosedHoldsNoDescriptor(t *testing.T) {
-	k := newTalker(t)
-	var answers []<-chan outcome
-	var conns []*talk
-	for range 3 {
-		answers = append(answers, k.ask(t.Context(), "/"))
-		conns = append(conns, await(t, k.conns))
-	}
-	for i, c := range conns {
-		c.hear(t)
-		c.say(t, short)
-		await(t, answers[i]).is(t, "up")
-	}
-	conns[0].Close()
-	conns[1].Close()
-	k.asks.closeSpent() // as it is every sweepEvery
-	if n := len(k.asks.idle); n != 1 {
-		t.Errorf("%d are kept", n)
-	}
-	again := k.ask(t.Context(), "/")
-	conns[2].hear(t)
-	conns[2].say(t, short)
-	await(t, again).is(t, "up")
 }
 
 func TestARedirectKeepsItsConnection(t *testing.T) {
@@ -298,28 +203,4 @@ func TestAnAnswerToHalfARequestIsPassedOn(t *testing.T) {
 	c.say(t, "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch")
 	await(t, answered).is(t, "much")
 	c.Close()
-}
-
-func TestWhichTargetsAreAskedPlainly(t *testing.T) {
-	for file, want := range map[string]bool{
-		"targets: [{name: a, url: 'http://h:9100/metrics'}]":                                        true,
-		"targets: [{name: a, url: 'http://[::1]:9100/federate/*', labels: {a: b}}]":                 true,
-		"targets: [{name: a, url: 'https://h:9100/metrics'}]":                                       false,
-		"targets: [{name: a, url: 'http://h/', basic_auth: {username: u, password: p}}]":            false,
-		"targets: [{name: a, url: 'http://h/', authorization: {credentials: c}}]":                   false,
-		"targets: [{name: a, url: 'http://h/', proxy_url: 'http://p:3128'}]":                        false,
-		"targets: [{name: a, url: 'http://h/', proxy_from_environment: true}]":                      false,
-		"targets: [{name: a, url: 'http://h/', http_headers: {X-Scope-OrgID: {values: [tenant]}}}]": false,
-		"targets: [{name: a, url: 'http://bücher.example/'}]":                                       false,
-		"targets: [{name: a, url: 'http://[fe80::1%25eth0]/'}]":                                     false,
-	} {
-		set, err := targetsOf(t, "", file, "")
-		if err != nil {
-			t.Errorf("%s: %v", file, err)
-			continue
-		}
-		if _, plain := set.find("a").transport.(*plainTransport); plain != want {
-			t.Errorf("%s: plainly %v", file, plain)
-		}
-	}
 }
