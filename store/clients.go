@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -35,42 +34,32 @@ const (
 )
 
 // clients are the connections to Redis: the bus has its own, since its
-// pipelines must never be repeated and never wait behind a listing; and so has
-// the inbox, since long messages are read past go-redis.
+// pipelines must never be repeated and never wait behind a listing. The inbox
+// subscribes with it.
 type clients struct {
 	directory redis.UniversalClient
 	bus       redis.UniversalClient
 	cluster   *redis.ClusterClient // the bus's client, if it is a Cluster
-	inbox     redis.UniversalClient
-	claims    claimCheck // of what inbox receives
 }
 
 func (c *clients) all() []redis.UniversalClient {
-	return []redis.UniversalClient{c.directory, c.bus, c.inbox}
+	return []redis.UniversalClient{c.directory, c.bus}
 }
 
 // A use is what a client is for.
 type use struct {
 	timeout time.Duration // to write, and to read
 	retries int
-	dialer  func(*tls.Config) dialer
 }
-
-// dialer is what go-redis calls one; nil is its own.
-type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-func ownDialer(*tls.Config) dialer { return nil }
 
 var (
 	// The directory's scripts may run twice; a retry saves them a connection
 	// that broke while it was idle.
-	directoryUse = use{commandTimeout, 1, ownDialer}
+	directoryUse = use{commandTimeout, 1}
 	// go-redis sends a pipeline whose reply is late once more, so with retries
 	// what is published would be published twice.
-	busUse = use{publishTimeout, -1, ownDialer}
+	busUse = use{publishTimeout, -1}
 )
-
-func inboxUse(claims *claimCheck) use { return use{publishTimeout, -1, claims.dialer} }
 
 // newClients does not connect. Its errors do not quote the URL, which may hold
 // a password.
@@ -105,9 +94,6 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 		return nil, err
 	}
 	if c.bus, err = open(rawURL, config, busUse); err != nil {
-		return nil, err
-	}
-	if c.inbox, err = open(rawURL, config, inboxUse(&c.claims)); err != nil {
 		return nil, err
 	}
 	c.cluster, _ = c.bus.(*redis.ClusterClient)
@@ -145,7 +131,7 @@ func newServer(rawURL string, config *tls.Config, u use) (redis.UniversalClient,
 	}
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.MaxRetries, o.Dialer = u.retries, u.dialer(o.TLSConfig)
+	o.MaxRetries = u.retries
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClient(o), nil
 }
@@ -158,7 +144,7 @@ func newSentinel(rawURL string, config *tls.Config, u use) (redis.UniversalClien
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.MaxRetries, o.Dialer = u.retries, u.dialer(o.TLSConfig)
+	o.MaxRetries = u.retries
 	return redis.NewFailoverClient(o), nil
 }
 
@@ -170,7 +156,6 @@ func newCluster(rawURL string, config *tls.Config, u use) (redis.UniversalClient
 	o.TLSConfig = anyHost(o.TLSConfig, config)
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
 	o.ReadTimeout, o.WriteTimeout, o.ContextTimeoutEnabled = u.timeout, u.timeout, true
-	o.Dialer = u.dialer(o.TLSConfig)
 	o.MaintNotificationsConfig = noMaintNotifications()
 	return redis.NewClusterClient(o), nil
 }

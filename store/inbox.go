@@ -109,7 +109,7 @@ var (
 // probes come back the bus is up.
 func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState) error {
 	ctx, cancel := context.WithCancel(ctx)
-	sub := s.clients.inbox.Subscribe(ctx)
+	sub := s.clients.bus.Subscribe(ctx)
 	r := &receiver{redis: s, sub: sub, incoming: in, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
 	ended := make(chan error, 1)
 	var reading sync.WaitGroup
@@ -214,7 +214,7 @@ func (r *receiver) run(ctx context.Context) error {
 		case *redis.Subscription:
 			r.probe(subscribed)
 		case *redis.Message:
-			r.message(ctx, s.clients.claims.redeem(m))
+			r.message(ctx, []byte(m.Payload))
 		}
 	}
 }
