@@ -85,7 +85,7 @@ func (l *link) hello(held []wire.LinkID, cut time.Duration) {
 	a := l.agent
 	l.out.send(outgoing{alone: true, Frame: wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(&wire.Hello{
 		Agent: a.name, Instance: a.instance, Epoch: a.epoch.Load(), Version: a.version,
-		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(),
+		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(), Features: wire.Features(),
 	})}})
 	a.catalog.join(l)
 }

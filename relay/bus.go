@@ -107,7 +107,7 @@ func (r *Relay) serveRemote(from wire.ReplicaID, f wire.Frame) {
 		return
 	}
 	if r.forwards.add(forwardKey{from, k}, l) {
-		l.Request(k, q, to)
+		l.Forward(k, q, f.Payload, to)
 	}
 }
 

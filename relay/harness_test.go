@@ -248,6 +248,7 @@ type dialOptions struct {
 	held     string
 	cutAfter time.Duration
 	targets  []wire.Target
+	features []string
 
 	addresses string // mint a token bound to these
 }
@@ -344,7 +345,7 @@ func (a *agent) introduce(o dialOptions) {
 
 func hello(o dialOptions) wire.Frame {
 	return wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(wire.Hello{
-		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test", CutAfterMillis: o.cutAfter.Milliseconds(),
+		Agent: o.name, Instance: o.instance, Epoch: o.epoch, Shared: o.shared, Version: "test", CutAfterMillis: o.cutAfter.Milliseconds(), Features: o.features,
 	})}
 }
 

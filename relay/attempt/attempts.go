@@ -90,6 +90,9 @@ func (a *Attempts) Scrape(ctx context.Context, s *wire.Scrape, rt *wire.Route, d
 	}
 }
 
+// extensions are those of each request.
+var extensions = wire.Extensions(nil).With(wire.ExtensionReasons, []byte{byte(wire.LastReason)})
+
 // Receive takes a frame that another replica sent for an attempt.
 func (a *Attempts) Receive(from wire.ReplicaID, f wire.Frame) {
 	a.mu.Lock()
@@ -133,6 +136,7 @@ func (a *Attempts) start(ctx context.Context, s *wire.Scrape, rt *wire.Route, k 
 	x.asked = wire.Request{
 		Remaining: wire.Remaining(ctx), Credit: uint32(x.window.granted), Link: rt.Link,
 		Tenant: rt.Agent.Tenant, Agent: rt.Agent.Agent, Target: rt.Target, Rest: rt.Rest, Query: s.Query, Header: s.Header,
+		Extensions: extensions,
 	}
 	if err := x.asked.Fits(); err != nil {
 		x.endLocked(&wire.Nack{Error: *wire.Errorf(wire.BadRequest, "%v", err)})

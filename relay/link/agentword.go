@@ -6,12 +6,12 @@ import "github.com/farscrape/farscrape/relay/wire"
 // does not decode, or comes out of place, or gives a reason that is not an
 // agent's to give, becomes an END that says so. It is looked at where the link
 // is held: over the bus come NACKs of the link's owner, too, which may say more.
-func agentWord(f wire.Frame, headed bool) wire.Frame {
+func agentWord(f wire.Frame, headed bool, knows wire.Reason) wire.Frame {
 	failure := breach(f, headed)
 	if failure == nil {
 		return f
 	}
-	return protocolEnd(f.Key(), failure)
+	return protocolEnd(f.Key(), knows, failure)
 }
 
 // breach is what is wrong with an agent's END or NACK; nil if nothing is.
@@ -45,6 +45,7 @@ func notItsToGive(said *wire.Error) *wire.Error {
 }
 
 // protocolEnd is the END of a scrape whose agent broke the protocol.
-func protocolEnd(k wire.AttemptKey, failure *wire.Error) wire.Frame {
+func protocolEnd(k wire.AttemptKey, knows wire.Reason, failure *wire.Error) wire.Frame {
+	failure.Reason = failure.Reason.For(knows)
 	return k.Frame(wire.TypeEnd, wire.End{Failure: failure}.Append(nil))
 }

@@ -179,7 +179,7 @@ func (l *Link) register() error {
 	lease := wire.Lease{
 		AgentKey: l.key, Instance: l.hello.Instance, Epoch: l.hello.Epoch,
 		Link: l.id, Replica: l.links.Replica,
-		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
+		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Features: l.hello.Features, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
 		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
 	}
@@ -224,6 +224,7 @@ func (l *Link) welcome(epoch uint64, registered bool) {
 		MaxInflightTarget: l.links.MaxInflightTarget,
 		MaxInflightAgent:  l.links.MaxInflightAgent,
 		Replicas:          l.links.Directory.Replicas(),
+		Features:          wire.Features(),
 	})})
 }
 

@@ -8,9 +8,10 @@ import (
 
 // A stream is a request on its way over a link, until the agent's END or NACK.
 type stream struct {
-	key  wire.AttemptKey
-	sent time.Duration // by the replica's clock
-	due  time.Time     // the agent has ended it by then, unless it never will
+	key   wire.AttemptKey
+	sent  time.Duration // by the replica's clock
+	due   time.Time     // the agent has ended it by then, unless it never will
+	knows wire.Reason   // the highest that who asked does
 
 	// Guarded by the link's mu.
 	to     wire.Receiver
@@ -25,7 +26,12 @@ type stream struct {
 func (l *Link) Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
 	buffer := l.links.messages.get()
 	defer l.links.messages.put(buffer)
-	payload := q.Append(buffer[:0])
+	l.Forward(k, q, q.Append(buffer[:0]), to)
+}
+
+// Forward sends another replica's request on as it came: payload may say more than q
+// does to this one.
+func (l *Link) Forward(k wire.AttemptKey, q *wire.Request, payload []byte, to wire.Receiver) {
 	l.mu.Lock()
 	if _, twice := l.streams[k]; twice || l.phase != serving {
 		l.mu.Unlock()
@@ -33,7 +39,7 @@ func (l *Link) Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
 		return
 	}
 	now := time.Now()
-	l.streams[k] = &stream{key: k, sent: l.links.clock.at(now), due: now.Add(q.Remaining + wire.ConfirmTimeout), to: to, credit: int64(q.Credit), silent: now.Add(wire.Silence)}
+	l.streams[k] = &stream{key: k, sent: l.links.clock.at(now), due: now.Add(q.Remaining + wire.ConfirmTimeout), to: to, credit: int64(q.Credit), knows: q.Knows(), silent: now.Add(wire.Silence)}
 	l.silence.watchLocked(wire.Silence, l.breakSilence)
 	l.sendLocked(k.Frame(wire.TypeRequest, payload))
 	l.mu.Unlock()
@@ -76,7 +82,7 @@ func (l *Link) answer(f wire.Frame) {
 		l.abandonLocked(g)
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
 		delete(l.streams, k)
-		f = agentWord(f, g.headed)
+		f = agentWord(f, g.headed, g.knows)
 	}
 	last := l.phase == leaving && len(l.streams) == 0
 	l.mu.Unlock()
@@ -84,7 +90,7 @@ func (l *Link) answer(f wire.Frame) {
 	case idle:
 		l.owe(l.links.arrivals.lists.idle())
 	case broken:
-		to.Receive(protocolEnd(k, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
+		to.Receive(protocolEnd(k, g.knows, wire.Errorf(wire.AgentProtocol, "a second HEAD, or DATA beyond its credit")))
 	case pass:
 		to.Receive(f)
 	}

@@ -21,7 +21,8 @@ type Hello struct {
 	Held      []LinkID   `json:"held,omitempty"` // the links it has now
 	// CutAfterMillis is the age at which something in between cuts its links,
 	// if it has found that out: the replica moves this one before.
-	CutAfterMillis int64 `json:"cut_after_ms,omitempty"`
+	CutAfterMillis int64    `json:"cut_after_ms,omitempty"`
+	Features       []string `json:"features,omitempty"` // what it can do that an older one cannot
 }
 
 // Welcome is WELCOME's payload. A replica sends it once the agent's targets are
@@ -37,6 +38,7 @@ type Welcome struct {
 	MaxInflightTarget int       `json:"max_inflight_target"`
 	MaxInflightAgent  int       `json:"max_inflight_agent"`
 	Replicas          int       `json:"replicas"` // alive now, this one with them
+	Features          []string  `json:"features,omitempty"`
 }
 
 // Drain is DRAIN's payload. From a replica: open another link now, without
@@ -69,10 +71,26 @@ func ParseHello(payload []byte) (*Hello, error) {
 		return nil, fmt.Errorf("HELLO: instance ID: %w", ErrMalformed)
 	}
 	h.Version = clipTo(h.Version, 64)
+	if err := checkFeatures(h.Features); err != nil {
+		return nil, fmt.Errorf("HELLO: %w", err)
+	}
 	if len(h.Held) > 64 {
 		return nil, fmt.Errorf("HELLO: %d links held: %w", len(h.Held), ErrTooLarge)
 	}
 	return h, nil
+}
+
+// checkFeatures bounds a list that is kept for as long as its link is.
+func checkFeatures(features []string) error {
+	if len(features) > 32 {
+		return fmt.Errorf("%d features: %w", len(features), ErrTooLarge)
+	}
+	for _, f := range features {
+		if len(f) > 32 {
+			return fmt.Errorf("a feature of %d bytes: %w", len(f), ErrTooLarge)
+		}
+	}
+	return nil
 }
 
 // ParseWelcome decodes WELCOME's payload.

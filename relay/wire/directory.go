@@ -24,6 +24,7 @@ type Lease struct {
 	Replica     ReplicaID  `json:"replica"`
 	Shared      bool       `json:"shared,omitempty"`    // other instances may stand beside this one
 	Ephemeral   bool       `json:"ephemeral,omitempty"` // delist soon after it is gone
+	Features    []string   `json:"features,omitempty"`  // as the agent's HELLO lists them
 	Yielding    bool       `json:"yielding,omitempty"`  // displaces nobody and gives way: its token is for a pattern
 	Version     string     `json:"version,omitempty"`
 	RemoteAddr  string     `json:"remote_addr,omitempty"`

@@ -8,7 +8,8 @@ import (
 
 // Subprotocol is the WebSocket subprotocol, and with it the version of all this.
 // It changes when a peer of the old version could misread the new one; whatever
-// an old peer may ignore needs no new version (see [Type] and [HeaderSize]).
+// an old peer may ignore needs no new version (see [Type], [HeaderSize] and
+// [Extensions]).
 const Subprotocol = "farscrape.v1"
 
 // A Type says what a frame is. A receiver refuses an unknown type below

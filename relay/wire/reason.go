@@ -68,6 +68,9 @@ var reasons = [...]struct {
 	AgentProtocol:     {"agent_protocol", 502, false},
 }
 
+// LastReason is the highest that this build knows.
+const LastReason = Reason(len(reasons) - 1)
+
 // Reasons lists every reason, for metrics that want all their labels from the
 // start.
 func Reasons() []Reason {
@@ -99,6 +102,15 @@ func (r Reason) Status() int {
 // relay's: an agent must not send a scraper to look for a better token, or say of
 // itself that it is not known.
 func (r Reason) FromAgent() bool { return int(r) < len(reasons) && reasons[r].agents }
+
+// For is the reason as an edge gets it that knows none above known. Those that came
+// after Canceled are what such an edge would make of them itself.
+func (r Reason) For(known Reason) Reason {
+	if r > max(known, Canceled) {
+		return Internal
+	}
+	return r
+}
 
 // An Error is a scrape's failure with its reason.
 type Error struct {

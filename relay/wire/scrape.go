@@ -12,6 +12,7 @@ import (
 //	u32 time remaining, in milliseconds   u32 credit, in bytes
 //	str link   str tenant   str agent   str target   str rest   str query
 //	u16 count, then as many: str name, str value
+//	extensions
 //
 // where str is a u16 length and so many bytes. Rest follows the path of a
 // subtree target and is empty for any other; query is the raw query, without
@@ -26,6 +27,8 @@ type Request struct {
 	Rest      string // escaped, as it stood in the request line
 	Query     string
 	Header    []Field
+
+	Extensions Extensions
 }
 
 // Append appends the encoded payload to b.
@@ -35,7 +38,7 @@ func (q *Request) Append(b []byte) []byte {
 	for _, s := range [...]string{string(q.Link), q.Tenant, q.Agent, q.Target, q.Rest, q.Query} {
 		b = appendStr(b, s)
 	}
-	return appendFields(b, q.Header)
+	return append(appendFields(b, q.Header), q.Extensions...)
 }
 
 // Fits reports an error if the request is too large for a frame.
@@ -43,7 +46,7 @@ func (q *Request) Fits() error {
 	if err := FitHeader(q.Header); err != nil {
 		return err
 	}
-	size := 8 + 6*2 + len(q.Link) + len(q.Tenant) + len(q.Agent) + len(q.Target) + len(q.Rest) + len(q.Query) + 2
+	size := 8 + 6*2 + len(q.Link) + len(q.Tenant) + len(q.Agent) + len(q.Target) + len(q.Rest) + len(q.Query) + 2 + len(q.Extensions)
 	for _, f := range q.Header {
 		size += 4 + len(f.Name) + len(f.Value)
 	}
@@ -67,10 +70,19 @@ func ParseRequest(payload []byte) (*Request, error) {
 		Query:     r.str(),
 		Header:    r.fields(),
 	}
+	q.Extensions = r.extensions()
 	if q.Remaining > MaxTimeout {
 		q.Remaining = MaxTimeout
 	}
 	return q, r.done("REQUEST")
+}
+
+// Knows is the highest reason that the edge knows.
+func (q *Request) Knows() Reason {
+	if known, ok := q.Extensions.Get(ExtensionReasons); ok && len(known) == 1 {
+		return Reason(known[0])
+	}
+	return Canceled
 }
 
 // milliseconds rounds up, so that time that remains is never written as none.
@@ -81,24 +93,27 @@ func milliseconds(d time.Duration) uint32 {
 
 // A Head is HEAD's payload: the target's answer up to its body.
 //
-//	u16 status   u16 count, then as many: str name, str value
+//	u16 status   u16 count, then as many: str name, str value   extensions
 //
 // A Content-Length among the fields is the body's true length.
 type Head struct {
 	Status int // 200 to 599: 1xx answers stay with the agent
 	Header []Field
+
+	Extensions Extensions
 }
 
 // Append appends the encoded payload to b.
 func (h *Head) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(h.Status))
-	return appendFields(b, h.Header)
+	return append(appendFields(b, h.Header), h.Extensions...)
 }
 
 // ParseHead decodes HEAD's payload.
 func ParseHead(payload []byte) (*Head, error) {
 	r := reader{b: payload}
 	h := &Head{Status: int(r.u16()), Header: r.fields()}
+	h.Extensions = r.extensions()
 	if r.err == nil && (h.Status < 200 || h.Status > 599) {
 		r.err = fmt.Errorf("status %d: %w", h.Status, ErrMalformed)
 	}
@@ -107,10 +122,12 @@ func ParseHead(payload []byte) (*Head, error) {
 
 // An End is END's payload: how a scrape ended at the agent.
 //
-//	u8 reason   str detail   u32 microseconds
+//	u8 reason   str detail   u32 microseconds   extensions
 type End struct {
 	Failure *Error        // nil: OK, the whole body was sent
 	Took    time.Duration // from REQUEST's arrival at the agent to its END
+
+	Extensions Extensions
 }
 
 // Append appends the encoded payload to b.
@@ -120,7 +137,8 @@ func (e End) Append(b []byte) []byte {
 		failure = &Error{}
 	}
 	b = appendStr(append(b, byte(failure.Reason)), clip(failure.Detail))
-	return binary.BigEndian.AppendUint32(b, uint32(min(max(e.Took, 0).Microseconds(), math.MaxUint32)))
+	b = binary.BigEndian.AppendUint32(b, uint32(min(max(e.Took, 0).Microseconds(), math.MaxUint32)))
+	return append(b, e.Extensions...)
 }
 
 // ParseEnd decodes END's payload. A reason that it does not know it takes for
@@ -128,20 +146,22 @@ func (e End) Append(b []byte) []byte {
 func ParseEnd(payload []byte) (End, error) {
 	r := reader{b: payload}
 	reason, detail := Reason(r.u8()), clip(r.str())
-	e := End{Took: time.Duration(r.u32()) * time.Microsecond}
+	e := End{Took: time.Duration(r.u32()) * time.Microsecond, Extensions: r.extensions()}
 	if reason != OK {
 		e.Failure = knownReason(&Error{Reason: reason, Detail: detail})
 	}
 	return e, r.done("END")
 }
 
-// A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail. Elsewhere is 0,
-// 1 if another link may do better and the target was not asked, or 2 if another
+// A Nack is NACK's payload: u8 reason, u8 elsewhere, str detail, extensions.
+// Elsewhere is 0, 1 if another link may do better and the target was not asked, or 2 if another
 // may do better and the target may have been.
 type Nack struct {
 	Error
 	Elsewhere bool
 	Asked     bool // only with Elsewhere
+
+	Extensions Extensions
 }
 
 // Append appends the encoded payload to b.
@@ -153,7 +173,7 @@ func (n *Nack) Append(b []byte) []byte {
 	case n.Elsewhere:
 		elsewhere = 1
 	}
-	return appendStr(append(b, byte(n.Reason), elsewhere), clip(n.Detail))
+	return append(appendStr(append(b, byte(n.Reason), elsewhere), clip(n.Detail)), n.Extensions...)
 }
 
 // ParseNack decodes NACK's payload.
@@ -163,6 +183,7 @@ func ParseNack(payload []byte) (*Nack, error) {
 	elsewhere := r.u8()
 	n.Elsewhere, n.Asked = elsewhere != 0, elsewhere > 1
 	n.Detail = clip(r.str())
+	n.Extensions = r.extensions()
 	if r.err == nil && n.Reason == OK {
 		r.err = fmt.Errorf("reason ok: %w", ErrMalformed)
 	}
