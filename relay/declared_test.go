@@ -97,6 +97,31 @@ func TestAFloodOfListsWaitsForItsTurn(t *testing.T) {
 	})
 }
 
+// A thousand lists in one message are a thousand lists.
+func TestListsThatShareAMessageWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		r := newCluster(t, 1, d.watch).replicas[0]
+		one, err := wire.MarshalTargets([]wire.Target{{Name: "one"}})
+		two, err2 := wire.MarshalTargets([]wire.Target{{Name: "two"}})
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		var packed []wire.Frame
+		for range 500 {
+			packed = append(packed, two[0], one[0])
+		}
+		a := r.dial(dialOptions{})
+		a.silence() // its reader is not to wait for its writer
+		go a.send(packed...)
+		time.Sleep(5 * time.Second)
+		if n := d.updates.Load(); n < 256 || n > 256+5*8+1 {
+			t.Errorf("%d lists were taken in 5 s", n)
+		}
+		a.closedWith(wire.CauseProtocol) // the last of them would wait for 90 s
+	})
+}
+
 // Whoever sends in bursts waits, and keeps its link.
 func TestBurstsOfListsAreTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

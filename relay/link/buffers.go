@@ -6,9 +6,8 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A buffer holds a message. One byte more than the limit tells a message that is
-// too long from one that just fits.
-type buffer [wire.MaxMessage + 1]byte
+// A buffer holds a message of any length.
+type buffer [wire.MaxMessage]byte
 
 // A bufferPool lends buffers, for a long message that is read and for a request that
 // is encoded. What is idle has none. The zero value is ready.

@@ -105,12 +105,20 @@ func (l *Link) run() {
 		l.visit.arrive()
 	}
 	for err == nil {
-		if err = l.read(l.handle); err == nil && l.pause > 0 {
+		if err = l.read(l.handleInTurn); err == nil {
 			err = l.rest()
 		}
 	}
 	l.closeFor(err)
 	l.depart()
+}
+
+// handleInTurn takes a frame once those before it, of the same message, are paid.
+func (l *Link) handleInTurn(f wire.Frame) error {
+	if err := l.rest(); err != nil {
+		return err
+	}
+	return l.handle(f)
 }
 
 // introduce reads HELLO and the targets, registers the link and welcomes it.

@@ -19,7 +19,7 @@ func (l *Link) owe(n float64) {
 // being read.
 func (l *Link) unasked() {
 	l.owe(l.links.arrivals.lists.idle())
-	if l.pause > 0 && l.rest() != nil {
+	if l.rest() != nil {
 		_ = l.socket.Close()
 	}
 }
@@ -28,10 +28,13 @@ func (l *Link) unasked() {
 // not counted with the last.
 const caughtUp = time.Second
 
-// rest waits for the agent's turn, and reads nothing meanwhile: what comes waits
-// in the connection, and then the agent does. Its silence is ours. It fails if the
-// turn is too far off.
+// rest waits for the agent's turn, if it is not now, and reads nothing meanwhile:
+// what comes waits in the connection, and then the agent does. Its silence is ours.
+// It fails if the turn is too far off.
 func (l *Link) rest() error {
+	if l.pause <= 0 {
+		return nil
+	}
 	if time.Since(l.lastRest) > caughtUp {
 		l.rested = 0
 	}
