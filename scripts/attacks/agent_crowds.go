@@ -44,7 +44,9 @@ func crowdAttacks() []attack {
 			expected: "24 MiB are taken; then 4008 refused, for FARSCRAPE_TENANT_MAX_BYTES; its tenant's newcomer: linked",
 			bound:    bound{memory: 230, left: 24, lines: 120, pages: true}, run: fillLists},
 		{name: "crowd-flips", sent: "500 made-up agents go from one list to another and back, as fast as it goes, for 8 s",
-			expected: "no more lists were taken than of one token", bound: bound{memory: 96, lines: crowdLines}, run: flipLists},
+			expected: "no more lists were taken than of one token", bound: bound{memory: 96, lines: crowdLines}, run: func(t *trial) string { return t.flipLists(1) }},
+		{name: "crowd-flips-packed", sent: "the same, with a thousand lists in a message",
+			expected: "no more lists were taken than of one token", bound: bound{memory: 96, lines: crowdLines}, run: func(t *trial) string { return t.flipLists(1000) }},
 	}
 }
 
@@ -204,13 +206,16 @@ func (t *trial) encoded(targets []wire.Target) (n int) {
 	return n
 }
 
-// flipLists changes lists as fast as the relay reads them.
-func flipLists(t *trial) string {
+// flipLists changes lists as fast as the relay reads them, so many in a message.
+func (t *trial) flipLists(packed int) string {
 	in := t.gather(flippers, t.crowd())
 	list := func(name string) []byte {
-		return message(wire.Frame{Type: wire.TypeTargets, Payload: fmt.Appendf(nil, `{"targets":[{"name":%q}]}`, name)}.Append(nil))
+		return wire.Frame{Type: wire.TypeTargets, Payload: fmt.Appendf(nil, `{"targets":[{"name":%q}]}`, name)}.Append(nil)
 	}
-	flips := bytes.Repeat(slices.Concat(list("a"), list("b")), 100)
+	var flips []byte
+	for range max(100, packed) / packed {
+		flips = append(flips, message(bytes.Repeat(slices.Concat(list("a"), list("b")), (packed+1)/2))...)
+	}
 	before, until := t.stack.listsTaken(), time.Now().Add(8*time.Second)
 	ended := t.many(len(in), len(in), func(i int) string {
 		_ = in[i].socket.SetWriteDeadline(until)
