@@ -182,14 +182,14 @@ breaks_seen() {
   done
 }
 
-# proxy_mode URL: what becomes of it there. HAProxy promises it. Elsewhere it may
-# fail, and must not end in a 200 that is not the target's.
+# proxy_mode URL: what becomes of it there. HAProxy and nginx promise it. Elsewhere
+# it may fail, and must not end in a 200 that is not the target's.
 proxy_mode() {
   local answer
   answer=$(curl -s -m 5 -K "$dir/curl-proxy" --proxy-cacert "$dir/relay.crt" -x "$1" -w '%{http_code} %{exitcode}' -o "$dir/body" "http://demo:${target#*:}/small" || true)
   case $answer in
     "200 0") [ "$(cat "$dir/body")" = "front_small 1" ] || bad "proxy mode: a 200 that is not the target's: '$(head -c 100 "$dir/body")'" ;;
-    *) [ "$front" != haproxy ] || bad "proxy mode comes as $answer" ;;
+    *) case $front in haproxy | nginx) bad "proxy mode comes as $answer" ;; esac ;;
   esac
   echo "${answer% *}"
 }
