@@ -102,12 +102,12 @@ func basicToken(value string) string {
 func tokenShaped(s string) bool { return strings.Count(s, ".") == 2 && strings.HasPrefix(s, "eyJ") }
 
 // warnOfRepeats says, once, that a scraper sends its token more than once. By
-// http_headers Prometheus 3.13 to 3.15 sends one copy more with each scrape, until
+// http_headers Prometheus 3.13.5 sends one copy more with each scrape, until
 // a server on the way refuses such a long header.
 func (e *Edge) warnOfRepeats(r *http.Request) {
 	if n := len(r.Header[wire.HeaderToken]); n > 1 {
 		e.repeats.Do(func() {
-			e.Logger.Warn("a scraper repeats its "+wire.HeaderToken+": if it is Prometheus 3.13 to 3.15, one more with each scrape, and they will fail with 431; "+
+			e.Logger.Warn("a scraper repeats its "+wire.HeaderToken+": if it is one more with each scrape, as of Prometheus 3.13.5, they will fail with 431; "+
 				"put the token into the job's authorization, or in proxy mode into proxy_url", "copies", n, "remote_addr", r.RemoteAddr)
 		})
 	}

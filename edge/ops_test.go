@@ -138,7 +138,7 @@ func TestFailuresAreLoggedNowAndThen(t *testing.T) {
 	})
 }
 
-// Prometheus 3.13 to 3.15 do so, and fail after some hundred scrapes.
+// Prometheus 3.13.5 does so, and fails after some hundred scrapes.
 func TestARepeatedTokenIsToldOnce(t *testing.T) {
 	var log bytes.Buffer
 	b := newBench(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
