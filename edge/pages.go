@@ -94,9 +94,11 @@ func (e *Edge) exposition(p page) http.HandlerFunc {
 // nothingHere answers what is no page of ours. It was likely meant for a target.
 func (e *Edge) nothingHere(w http.ResponseWriter, r *http.Request) {
 	address, host := hostPort(r.Host)
-	detail := "and no agent of that name; if it is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS"
 	if e.ownHost(r, host) {
-		detail = "which is this relay; if a target was meant, a front-end has replaced the Host: use path mode"
+		fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no such path: try /sd, or /scrape/AGENT/TARGET "+
+			"(if this was for a target in proxy mode, a front-end has replaced its Host: use path mode)"))
+		return
 	}
-	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no page here for Host %q, %s", address, detail))
+	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no such path: try /sd, or /scrape/AGENT/TARGET "+
+		"(if this was for a target in proxy mode, no agent has %q; if that is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS)", address))
 }

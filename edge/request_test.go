@@ -299,3 +299,23 @@ func TestCheckPath(t *testing.T) {
 		}
 	}
 }
+
+// Who takes a wrong path, or has only the relay's address, is told of the right ones.
+func TestAPathThatIsNoneSaysWhichThereAre(t *testing.T) {
+	b := newBench(t)
+	const paths = "agent_unknown: no such path: try /sd, or /scrape/AGENT/TARGET ("
+	for request, want := range map[string]string{
+		"GET / HTTP/1.1\nHost: " + b.addr:                    paths + "if this was for a target in proxy mode, a front-end has replaced its Host: use path mode)\n",
+		"GET /scarpe/edge-1/node HTTP/1.1\nHost: " + b.addr:  paths + "if this was for a target in proxy mode, a front-end has replaced its Host: use path mode)\n",
+		"GET /sd/ HTTP/1.1\nHost: relay.example.com":         paths + "if this was for a target in proxy mode, no agent has \"relay.example.com:80\"; if that is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS)\n",
+		"GET /scrape/edge-1 HTTP/1.1\nHost: " + b.addr:       "bad_request: the path must be /scrape/{agent}/{target}\n",
+		"GET /sd HTTP/1.1\nHost: " + b.addr + "\nX-None: so": "",
+	} {
+		o := b.send(t, request+"\nAuthorization: Bearer "+b.scraper+"\n\n")
+		if want == "" {
+			o.want(t, 200, "")
+		} else if o.body != want || o.StatusCode/100 != 4 {
+			t.Errorf("%s: %d %s", strings.SplitN(request, "\n", 2)[0], o.StatusCode, o.body)
+		}
+	}
+}

@@ -72,16 +72,16 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	if t.Draining() {
 		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link"}
 	}
-	bearer, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	shown, ok := bearer(req)
 	if !ok {
 		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE"}
 	}
-	c, err := t.Keys.Verify(strings.TrimSpace(bearer), time.Now())
+	c, err := t.Keys.Verify(shown, time.Now())
 	switch {
 	case errors.Is(err, token.ErrExpired):
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token has expired: mint another with farscrape-relay token"}
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
 	case err != nil:
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token is not one of this relay's"}
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the token is not one of this relay's: %v", err)}
 	case c.Role != token.Agent:
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
 	}
@@ -89,7 +89,10 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	if err := wire.CheckAgentName(name); err != nil {
 		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error()}
 	}
-	if !c.AllowsAgent(name) || t.OwnHosts.Has(name) {
+	if t.OwnHosts.Has(name) {
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name)}
+	}
+	if !c.AllowsAgent(name) {
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token does not allow the name %q", name)}
 	}
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
@@ -100,6 +103,28 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side"}
 	}
 	return c, name, nil
+}
+
+// bearer is the token that a request shows, good or not.
+func bearer(req *http.Request) (token string, ok bool) {
+	token, ok = strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	return strings.TrimSpace(token), ok
+}
+
+// shown is what a refused agent says of itself, for the log: behind a balancer all
+// have one address. c is of its token if that is good. Else nothing of it has been
+// checked, and a name that is none is left out: it may be a secret.
+func shown(req *http.Request, c token.Claims) []any {
+	name := strings.ToLower(req.Header.Get(wire.HeaderAgent))
+	if wire.CheckAgentName(name) != nil {
+		name = ""
+	}
+	id, key := c.ID, c.Key
+	if id == "" {
+		text, _ := bearer(req)
+		id, key = token.Unchecked(text)
+	}
+	return []any{"agent", name, "token_id", id, "key", key, "token_checked", c.ID != ""}
 }
 
 func subprotocols(req *http.Request) []string {
@@ -122,7 +147,7 @@ func (t *Links) refuse(w http.ResponseWriter, req *http.Request, c token.Claims,
 	if f.within > 0 {
 		level = slog.LevelDebug // in the order of things
 	}
-	t.Lines.Of(who).Log(req.Context(), level, "agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
+	t.Lines.Of(who).With(shown(req, c)...).Log(req.Context(), level, "agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
 	h := w.Header()
 	h.Set(wire.HeaderError, f.reason.String())
 	if f.within > 0 {

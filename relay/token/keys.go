@@ -64,10 +64,13 @@ func ParseKeys(text []byte) (*Keyring, error) {
 	return k, nil
 }
 
+// keyIDSize is the length of a key's ID, in bytes before they are hexadecimal.
+const keyIDSize = 4
+
 // keyID names a key without telling it.
 func keyID(key []byte) string {
 	hash := sha256.Sum256(key)
-	return hex.EncodeToString(hash[:4])
+	return hex.EncodeToString(hash[:keyIDSize])
 }
 
 // KeyIDs are the IDs of the keys; the first is the one that signs.

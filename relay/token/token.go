@@ -234,9 +234,12 @@ func checkPattern(pattern string) error {
 	return nil
 }
 
-// newID draws a token's ID: 8 random bytes in hexadecimal.
+// idSize is the length of a token's ID, in bytes before they are hexadecimal.
+const idSize = 8
+
+// newID draws a token's ID.
 func newID() string {
-	var b [8]byte
+	var b [idSize]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	return hex.EncodeToString(b[:])
 }

@@ -298,3 +298,24 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	})
 }
+
+// Of a token that is not taken, the log has its IDs and nothing else.
+func TestUncheckedTellsIDsOnly(t *testing.T) {
+	minted, c, err := ring(t, keyB).Mint(Claims{Role: Agent, Name: "edge-1"}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const id = "0123456789abcdef"
+	for what, x := range map[string]struct{ token, id, key string }{
+		"another key's":     {minted, c.ID, keyID([]byte(keyB))},
+		"no signature":      {minted[:strings.LastIndexByte(minted, '.')+1], c.ID, keyID([]byte(keyB))},
+		"garbage":           {"garbage", "", ""},
+		"an ID of any kind": {sign(t, map[string]any{"kid": strings.Repeat("k", 8)}, jwt.MapClaims{"jti": "s3cret"}), "", ""},
+		"a number as kid":   {sign(t, map[string]any{"kid": 7}, jwt.MapClaims{"jti": id}), id, ""},
+		"any length":        {sign(t, nil, jwt.MapClaims{"jti": id, "x": strings.Repeat("x", maxSize)}), "", ""},
+	} {
+		if id, key := Unchecked(x.token); id != x.id || key != x.key {
+			t.Errorf("%s: %q, %q", what, id, key)
+		}
+	}
+}

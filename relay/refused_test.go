@@ -1,0 +1,67 @@
+package relay_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// Behind a balancer all agents have one address: the log tells those that are
+// refused apart by the name they ask for and by their token, good or not.
+func TestRefusedAgentsAreToldApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		c := newCluster(t, 1, log.keep, func(c *relay.Config) { c.OwnHosts = wire.NewHosts("relay.example.com") })
+		r := c.replicas[0]
+		ours := c.keys.Current()
+		other, err := token.ParseKeys([]byte(strings.Repeat("another key ", 3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		mint := func(keys *token.Keyring, c token.Claims, at time.Time) (string, string) {
+			text, minted, err := keys.Mint(c, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text, minted.ID
+		}
+		expired, expiredID := mint(ours, token.Claims{Role: token.Agent, Name: "edge-1", Expires: now.Add(-time.Hour)}, now.Add(-2*time.Hour))
+		foreign, foreignID := mint(other, token.Claims{Role: token.Agent, Name: "edge-2"}, now)
+		wrong, wrongID := mint(ours, token.Claims{Role: token.Agent, Name: "edge-4"}, now)
+		scraper, scraperID := mint(ours, token.Claims{Role: token.Scraper, Name: "prometheus"}, now)
+		own, ownID := mint(ours, token.Claims{Role: token.Agent, Name: "*"}, now)
+		for _, c := range []struct {
+			name, token, logged string
+			want                []string
+		}{
+			{"edge-1", expired, "edge-1", []string{"token_id=" + expiredID, "key=" + ours.KeyIDs()[0], "token_checked=false",
+				"the token has expired at " + now.Add(-time.Hour).UTC().Format(time.RFC3339)}},
+			{"edge-2", foreign, "edge-2", []string{"token_id=" + foreignID, "key=" + other.KeyIDs()[0], "token_checked=false", "signed with another key"}},
+			{"edge-3", wrong, "edge-3", []string{"token_id=" + wrongID, "key=" + ours.KeyIDs()[0], "token_checked=true", `the token does not allow the name \"edge-3\"`}},
+			{"edge-5", scraper, "edge-5", []string{"token_id=" + scraperID, "token_checked=true", "mint one with -agent"}},
+			{"edge-6", "s3cret", "edge-6", []string{`token_id=""`, `key=""`, "token_checked=false", "the token is not one of this relay's"}},
+			{"s3cret/name", own, `""`, []string{"token_id=" + ownID, "token_checked=true"}},
+			{"relay.example.com", own, "relay.example.com", []string{"token_id=" + ownID, "is the relay's own name"}},
+		} {
+			before := len(log.lines("agent refused"))
+			if _, _, err := r.tryDial(dialOptions{name: c.name, token: c.token}); err == nil {
+				t.Fatalf("%s is taken", c.name)
+			}
+			lines := log.lines("agent refused")[before:]
+			for _, want := range append(c.want, "agent="+c.logged+" ", "remote_addr=") {
+				if len(lines) != 1 || !strings.Contains(lines[0], want) {
+					t.Errorf("%s: %q is not in %q", c.name, want, lines)
+				}
+			}
+		}
+		if lines := log.lines(strings.Split(foreign, ".")[2]); len(lines) != 0 {
+			t.Errorf("a signature is in %q", lines)
+		}
+	})
+}
