@@ -3,7 +3,9 @@ package relay_test
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,33 @@ var arrows = map[string][]string{
 	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},
 	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},
 	"scripts/bench":             {"scripts/rig", "agent", "relay/settings"},
+}
+
+// The drawing in doc.go shows what the table says of the packages below relay.
+func TestTheDrawingIsTrue(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := make(map[string][]string)
+	for _, line := range regexp.MustCompile(`(?m)^//\t(\w+) +→(.*)$`).FindAllStringSubmatch(string(doc), -1) {
+		of := "relay/" + line[1]
+		if line[1] == "relay" {
+			of = "relay"
+		}
+		drawn[of] = []string{}
+		for to := range strings.SplitSeq(line[2], ",") {
+			if to = strings.TrimSpace(to); to != "" {
+				drawn[of] = append(drawn[of], "relay/"+to)
+			}
+		}
+	}
+	for of, may := range arrows {
+		below := of == "relay" || strings.HasPrefix(of, "relay/") && !strings.Contains(of, "/cmd/")
+		if got := drawn[of]; below && (got == nil || !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(may)))) {
+			t.Errorf("of %s the drawing has %v, the table %v", of, got, may)
+		}
+	}
 }
 
 // What else a package may import, where that is the point of it.

@@ -1,17 +1,28 @@
-// Package relay is the core of a replica: it holds links to agents, finds the
-// link that a scrape needs, here or on another replica, and carries the scrape
-// over it.
+// Package relay is the core of a replica. It composes what carries a scrape, from
+// the edge that it came to over a link to an agent:
 //
-// A scrape has two ends. At the edge end an [exchange] receives one attempt's
-// frames, grants credit for them and holds the answer back while it can still
-// be tried again. At the owner end a [leg] stands for the request on its link
-// and passes the agent's frames to whoever asked: an exchange here, or another
-// replica by the bus. Where one replica is both, the leg hands the frames to
-// the exchange directly.
+//	edge ─▶ Relay.Scrape ─▶ route ─▶ attempt ─┬──────────────▶ link ─▶ agent
+//	                                          └─ bus ─▶ owner ─▶ link ─▶ agent
 //
-//	Relay.Scrape ── route ──▶ exchange ◀─ frames ─ leg ◀─ link ◀─ agent
-//	                              ╰──── bus ──────╯
+// A scrape has two ends. At the edge's, an attempt receives frames, grants credit
+// for them and holds the answer back while it can still be tried again. At the
+// owner's, a stream of the link stands for the request and passes the agent's
+// frames to whoever asked: an attempt here, or another replica by the bus. Where
+// one replica is both, the stream hands the frames to the attempt directly.
 //
-// The package knows no HTTP but the upgrade that opens a link, and no Redis:
-// it declares the directory and the bus that it needs as interfaces.
+// Relay itself holds the owner's half of other replicas' scrapes, drains, balances
+// links, and implements what the edge asks for. It knows no HTTP but the upgrade
+// that opens a link, and no Redis: it declares the directory and the bus that it
+// needs as interfaces. Below it the arrows run one way:
+//
+//	relay     → attempt, route, link, loglimit, token, wire
+//	attempt   → share, wire
+//	route     → link, flight, share, wire
+//	link      → loglimit, share, token, wire
+//	loglimit  → share
+//	share     → wire
+//	token     → wire
+//	flight    →
+//	settings  →
+//	wire      →
 package relay
