@@ -25,8 +25,8 @@ func TestRefusalsAreTold(t *testing.T) {
 		"keys":      {append(all, "resetkeys"), []string{"NOPERM", `needs=~p:*`}},
 		"scripts":   {append(all, "-evalsha"), []string{"NOPERM", "needs=+evalsha"}},
 		"hset":      {append(all, "-hset"), []string{"the list of replicas", "needs=", "+hset"}},
-		"disabled":  {append(all, "off"), []string{"redis does not answer", "WRONGPASS"}},
-		"unknown":   {nil, []string{"redis does not answer", "WRONGPASS"}},
+		"disabled":  {append(all, "off"), []string{"redis refuses;", "WRONGPASS", "mend=the user or the password in FARSCRAPE_REDIS_URL is wrong"}},
+		"unknown":   {nil, []string{"redis refuses;", "WRONGPASS", "mend=the user or the password in FARSCRAPE_REDIS_URL is wrong"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

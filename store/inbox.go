@@ -81,10 +81,10 @@ type busState struct {
 
 func (b *busState) set(up bool, why error) {
 	s := b.redis
-	denial, isNew := b.why.news(why, s.config.Prefix)
+	_, isNew := b.why.news(why, s.config.Prefix)
 	if b.said && b.up == up {
 		if isNew {
-			s.log.Warn("bus is still down", denial.attrs(why)...)
+			s.log.Warn("bus is still down", s.attrs(why)...)
 		}
 		return
 	}
@@ -95,7 +95,7 @@ func (b *busState) set(up bool, why error) {
 		s.log.Info("bus is up", "round_trip", s.RoundTrip())
 	} else {
 		s.metrics.up.Set(0)
-		s.log.Warn("bus is down; agents at other replicas cannot be scraped", denial.attrs(why)...)
+		s.log.Warn("bus is down; agents at other replicas cannot be scraped", s.attrs(why)...)
 	}
 	b.events.Bus(up)
 }

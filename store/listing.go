@@ -33,10 +33,7 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	if err := s.observe(ctx); err != nil {
 		return nil, fmt.Errorf("look up: %w", err)
 	}
-	if s.pulse.uncertain() {
-		return nil, ErrUncertain
-	}
-	return nil, nil
+	return nil, s.pulse.uncertain()
 }
 
 func (s *Redis) lookupCall(key wire.AgentKey) call {
@@ -98,8 +95,8 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	if err := s.observe(ctx); err != nil { // after, or it could be emptied in between
 		return nil, err
 	}
-	if s.pulse.uncertain() {
-		return agents, ErrUncertain
+	if err := s.pulse.uncertain(); err != nil {
+		return agents, err
 	}
 	s.listings.put(tenant, agents)
 	if len(without) > 0 {

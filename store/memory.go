@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -250,7 +249,7 @@ func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
 // uncertain is why an agent that is not here may exist all the same.
 func (m *Memory) uncertain(now time.Time) error {
 	if left := m.certain.Sub(now); left > 0 {
-		return fmt.Errorf("%w (for another %s)", ErrUncertain, left.Round(time.Second))
+		return stillUncertain(left)
 	}
 	return nil
 }

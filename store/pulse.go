@@ -86,13 +86,15 @@ func (s *Redis) observe(ctx context.Context) error {
 	denial, isNew := s.pulse.denied(seen.err, s.config.Prefix)
 	news := s.pulse.note(seen, s.timing)
 	if news.back {
-		s.log.Info("redis answers")
+		s.log.Info("redis answers", "discovery_waits", s.pulse.uncertainFor().Round(time.Second))
 	}
 	switch {
+	case news.away && denial.code != "":
+		s.log.Warn("redis refuses; agents linked here are still scraped", s.attrs(seen.err)...)
 	case news.away:
-		s.log.Warn("redis does not answer; agents linked here are still scraped", denial.attrs(seen.err)...)
+		s.log.Warn("redis does not answer; agents linked here are still scraped", s.attrs(seen.err)...)
 	case isNew:
-		s.log.Warn("redis refuses", denial.attrs(seen.err)...)
+		s.log.Warn("redis refuses", s.attrs(seen.err)...)
 	}
 	if news.emptied {
 		s.log.Warn("redis has been emptied; unknown agents are uncertain for now", "for", s.timing.grace)
@@ -249,11 +251,19 @@ func (p *pulse) isAway() bool {
 	return p.away
 }
 
-// uncertain reports whether what is not in the directory may exist.
-func (p *pulse) uncertain() bool {
+// uncertainFor is for how long from now on what is not in the directory may exist.
+func (p *pulse) uncertainFor() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Now().Before(p.settled)
+	return max(time.Until(p.settled), 0)
+}
+
+// uncertain is nil, or says for how long what is not in the directory may exist.
+func (p *pulse) uncertain() error {
+	if left := p.uncertainFor(); left > 0 {
+		return stillUncertain(left)
+	}
+	return nil
 }
 
 // sinceDisturbed is how long ago Redis was last found emptied, replaced or back;

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 // A RedisConfig says how a Redis is made.
 type RedisConfig struct {
 	URL          string                // in one of URLForms
+	URLSetting   string                // what a person sets it by; empty: FARSCRAPE_REDIS_URL
 	TLS          *tls.Config           // for rediss://; nil: the system's CAs
 	Prefix       string                // of keys and channels
 	Replica      wire.ReplicaID        // this one
@@ -34,6 +36,7 @@ type Redis struct {
 	timing   timing
 	log      *slog.Logger
 	clients  *clients
+	overTLS  bool
 	keys     keys
 	scripts  *scripts
 	metrics  *metrics
@@ -91,7 +94,9 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
+	tls := overTLS(config.URL)
 	config.URL = "" // it may hold a password
+	config.URLSetting = cmp.Or(config.URLSetting, "FARSCRAPE_REDIS_URL")
 	if config.Grace == 0 {
 		config.Grace = Grace
 	}
@@ -103,6 +108,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		config:  config,
 		log:     config.Logger,
 		clients: clients,
+		overTLS: tls,
 		keys:    keys{prefix: config.Prefix},
 		scripts: loadScripts(),
 		metrics: newMetrics(config.Registerer),

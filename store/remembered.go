@@ -204,7 +204,7 @@ func (s *Redis) runListings(ctx context.Context) {
 
 // refresh fetches the listings again. What fails stays as it was.
 func (s *Redis) refresh(ctx context.Context) {
-	if s.pulse.isAway() || s.pulse.uncertain() {
+	if s.pulse.isAway() || s.pulse.uncertain() != nil {
 		return
 	}
 	for _, tenant := range s.listings.wanted(time.Now().Add(-s.timing.asked)) {

@@ -51,3 +51,8 @@ func keepFor(ephemeral bool, keep time.Duration) time.Duration {
 	}
 	return keep
 }
+
+// stillUncertain is ErrUncertain with how long it will be so.
+func stillUncertain(left time.Duration) error {
+	return fmt.Errorf("%w: for another %s", ErrUncertain, max(left.Round(time.Second), time.Second))
+}

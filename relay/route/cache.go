@@ -230,7 +230,7 @@ func (r *Router) lookup(ctx context.Context, k wire.AgentKey, most time.Duration
 	select {
 	case a := <-answer:
 		if a.Err != nil {
-			return nil, false, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", a.Err)
+			return nil, false, noDirectory(a.Err)
 		}
 		return a.Val.(*wire.Agent), false, nil
 	case <-ctx.Done():

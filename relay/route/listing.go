@@ -210,7 +210,15 @@ func (r *Router) listAnew(ctx context.Context, tenant string) (*wire.Listing, *w
 	case ctx.Err() != nil:
 		return nil, wire.Ended(ctx)
 	}
-	return nil, wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
+	return nil, noDirectory(err)
+}
+
+// noDirectory is why the directory has not said what it was asked.
+func noDirectory(err error) *wire.Error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
+	}
+	return wire.Errorf(wire.BusUnavailable, "the directory: %v", err) // which may have answered
 }
 
 // refresh has a tenant's listing renewed: whoever wants it next has it, or asks
@@ -234,7 +242,7 @@ func (r *Router) Remove(ctx context.Context, k wire.AgentKey) error {
 	r.countLookup(agent, err)
 	switch {
 	case err != nil:
-		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
+		return noDirectory(err)
 	case agent == nil:
 		return unknownAgent(k)
 	case agent.Connected():
@@ -245,7 +253,7 @@ func (r *Router) Remove(ctx context.Context, k wire.AgentKey) error {
 	case errors.Is(err, wire.ErrConnected): // just now
 		return linked
 	case err != nil:
-		return wire.Errorf(wire.BusUnavailable, "the directory does not answer: %v", err)
+		return noDirectory(err)
 	}
 	r.cache.forget(k)
 	r.kept.drop(k.Tenant)
