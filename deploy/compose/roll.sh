@@ -8,7 +8,7 @@ set -eu
 replicas() { docker compose "$@" ps -a -q relay; }
 
 old=$(replicas "$@")
-[ -n "$old" ] || { echo "roll: no replica runs" >&2; exit 1; }
+[ -n "$old" ] || { echo "roll: no replica runs in this project; if it was started with docker compose -p NAME, give -p NAME here, too" >&2; exit 1; }
 count=$(echo "$old" | wc -l)
 for container in $old; do
   before=$(replicas "$@")

@@ -50,6 +50,7 @@ type state struct {
 	goroutines float64
 	cpu        time.Duration
 	commands   float64
+	stored     float64 // in Redis's memory, bytes
 	at         time.Time
 }
 
@@ -62,7 +63,8 @@ func (b *bench) look(g *gathering) state {
 	return state{
 		memory: resident, goroutines: rig.Metric(g.ops, "go_goroutines"), cpu: g.CPU(),
 		heap: rig.Metric(g.ops, "go_memstats_heap_inuse_bytes"), stacks: rig.Metric(g.ops, "go_memstats_stack_inuse_bytes"),
-		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"), at: time.Now(),
+		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"),
+		stored:   infoNumber(b.redisInfo(g.redis, "memory"), "used_memory"), at: time.Now(),
 	}
 }
 
@@ -105,6 +107,7 @@ func (b *bench) idle() int {
 	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
 	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(after.cpu-before.cpu).Seconds()/seconds)
 	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds))
+	fmt.Fprintf(w, "Redis's memory\t%.2f kB of an agent of one link and one target\n", perLink(after.stored-empty.stored)/1e3)
 	_ = w.Flush()
 	return 0
 }
