@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// Unknown lists the variables of environ that start with our prefix and that no
-// field of dst reads, sorted, each with the name that was probably meant if one
+// Unknown lists the variables of environ that start with our prefix and that
+// neither a field of dst nor the other command reads, sorted, each with the name that was probably meant if one
 // is near. A mistyped variable would else be a default, silently.
 func Unknown(dst any, environ []string) []string {
 	var known, unknown []string
 	for _, v := range variables(dst) {
 		known = append(known, v.name)
 	}
+	others := othersIn(dst, environ)
 	// Kubernetes describes every Service to every container: one called
 	// farscrape-relay gives FARSCRAPE_RELAY_SERVICE_HOST and such.
 	service := regexp.MustCompile(`_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?$`)
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, Prefix) || slices.Contains(known, name) || service.MatchString(name) {
+		if !strings.HasPrefix(name, Prefix) || slices.Contains(known, name) || slices.Contains(others, name) || service.MatchString(name) {
 			continue
 		}
 		if near := nearest(known, name); near != "" {

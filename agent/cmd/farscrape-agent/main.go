@@ -85,9 +85,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	defer settings.TakeHangups(log)()
 	slog.SetLogLoggerLevel(slog.LevelDebug) // net/http says a line of each target that speaks unasked
 	slog.SetDefault(log)                    // libraries log there
-	for _, name := range settings.Unknown(&config, environ) {
-		log.Warn("unknown variable", "name", name)
-	}
+	settings.TellUnread(log, &config, environ)
 	a, err := agent.New(config, agent.Options{Logger: log, Proxy: http.ProxyFromEnvironment})
 	if err != nil {
 		return err

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/farscrape/farscrape/agent"
+	"github.com/farscrape/farscrape/relay/settings"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,5 +92,36 @@ func TestItRunsUntilItIsToldToStop(t *testing.T) {
 	}
 	if got := out.String(); !strings.Contains(got, "agent stopped") || !strings.Contains(got, "did you mean FARSCRAPE_LINKS?") || strings.Contains(got, "s3cret") {
 		t.Errorf("logged %s", got)
+	}
+}
+
+func TestTheRelayKnowsTheAgentsVariables(t *testing.T) {
+	if got, want := settings.AgentVariables(), settings.Names(new(agent.Config)); !slices.Equal(got, want) {
+		t.Errorf("settings has\n%q, the agent reads\n%q", got, want)
+	}
+}
+
+// Somebody has minted a token, and runs an agent in the same shell.
+func TestTheRelaysVariablesAreNotUnknown(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	var out bytes.Buffer
+	err := run(ctx, nil, []string{
+		"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=x", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_TARGETS=a=http://h/",
+		"FARSCRAPE_KEY_FILE=/etc/farscrape/key", "FARSCRAPE_KEYS_FILE=s3cret",
+	}, &out, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`level=INFO msg="variables of the other command are set: this one does not read them" variables=FARSCRAPE_KEY_FILE`,
+		`level=WARN msg="unknown variable: no command reads it" variable=FARSCRAPE_KEYS_FILE`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &out)
+		}
+	}
+	if strings.Contains(out.String(), "s3cret") || strings.Count(out.String(), "FARSCRAPE_KEY_FILE") != 1 {
+		t.Errorf("got\n%s", &out)
 	}
 }

@@ -149,6 +149,14 @@ func (c *config) checkURL() error {
 func (c *config) hasKey() bool   { return c.Key != "" || c.KeyFile != "" }
 func (c *config) hasRedis() bool { return c.RedisURL != "" || c.RedisURLFile != "" }
 
+// redisSetting is the variable that Redis's URL comes by.
+func (c *config) redisSetting() string {
+	if c.RedisURLFile != "" {
+		return "FARSCRAPE_REDIS_URL_FILE"
+	}
+	return "FARSCRAPE_REDIS_URL"
+}
+
 // publicURL is nil if none is set. Its errors do not quote the URL, which may hold
 // a password that somebody took to belong there.
 func (c *config) publicURL() (*url.URL, error) {

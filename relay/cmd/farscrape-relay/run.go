@@ -44,9 +44,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	}
 	defer settings.TakeHangups(log)()
 	store.SetDriverLogger(log)
-	for _, name := range settings.Unknown(c, environ) {
-		log.Warn("unknown variable", "variable", name)
-	}
+	settings.TellUnread(log, c, environ)
 	listeners, err := listen(c)
 	if err != nil {
 		return err
@@ -85,9 +83,22 @@ func loadKeys(c *config, address string) (*token.Keys, *trial, error) {
 	}
 	ring, err := token.ParseKeys(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("FARSCRAPE_KEY: %w", err)
+		return nil, nil, badKeys(keySetting(c.KeyFile), err)
 	}
 	return token.NewKeys(ring), nil, nil
+}
+
+// keySetting is the variable that the keys came by.
+func keySetting(file string) string {
+	if file != "" {
+		return "FARSCRAPE_KEY_FILE"
+	}
+	return "FARSCRAPE_KEY"
+}
+
+// badKeys says what is wrong with keys, and how to make good ones.
+func badKeys(setting string, err error) error {
+	return fmt.Errorf("%s: %w. One key a line; make one: openssl rand -hex 32", setting, err)
 }
 
 // A replica is the parts of one relay process, built and not yet running.
@@ -158,7 +169,7 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 		return nil, err
 	}
 	redis, err := store.NewRedis(store.RedisConfig{
-		URL: string(url), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id,
+		URL: string(url), URLSetting: c.redisSetting(), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id,
 		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
 		Keys: func() store.Keyring { return r.keys.Current() }, SealedOnly: c.BusSeal == "always",
 		TenantLimits: c.tenantLimits(), Logger: r.log, Registerer: r.metrics,
@@ -167,7 +178,7 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 	case errors.Is(err, store.ErrLongPrefix):
 		return nil, fmt.Errorf("FARSCRAPE_REDIS_PREFIX: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("FARSCRAPE_REDIS_URL: %w", err)
+		return nil, fmt.Errorf("%s: %w", c.redisSetting(), err)
 	}
 	return redis, nil
 }

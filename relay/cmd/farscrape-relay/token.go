@@ -103,7 +103,11 @@ func mintingKeys(environ []string) (*token.Keyring, error) {
 	if text == nil {
 		return nil, errors.New("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set to the relay's key")
 	}
-	return token.ParseKeys(text)
+	keys, err := token.ParseKeys(text)
+	if err != nil {
+		return nil, badKeys(keySetting(c.KeyFile), err)
+	}
+	return keys, nil
 }
 
 // mintMany mints a token for every name that it reads. A name that none can be
