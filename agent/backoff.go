@@ -16,9 +16,11 @@ const (
 	eager     = 5 * time.Second
 	eagerWait = time.Second
 	// An agent of the same name is younger, or was there first: this one stays
-	// out of its way.
-	yieldMin = 60 * time.Second
-	yieldMax = 120 * time.Second
+	// out of its way, at first so long, which a duplicate that was noticed at once
+	// has gone within, and each time twice as long as before up to the last.
+	// Between it and twice as much the wait is drawn.
+	yieldFirst = 10 * time.Second
+	yieldLast  = 60 * time.Second
 	// patience is how many dials in a row may meet a replica that is held
 	// already before they grow rarer.
 	patience = 8
@@ -53,6 +55,13 @@ func (b *backoff) lost(now time.Time, age time.Duration) time.Duration {
 		b.eagerTil = now.Add(eager)
 	}
 	return b.failed(now)
+}
+
+// yieldWait is the wait after an agent of the same name was met for another time:
+// nought the first time.
+func yieldWait(met int) time.Duration {
+	least := min(yieldLast, yieldFirst<<min(met, 10))
+	return between(least, 2*least)
 }
 
 // within draws a wait of at most bound.

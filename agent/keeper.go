@@ -22,6 +22,7 @@ type keeper struct {
 	backoff backoff
 	next    time.Time // no dial before
 	yield   time.Time // nor before this: another agent holds the name
+	yields  int       // waits for it since a link was held
 	span    lifespan
 	met     int // dials in a row that met a replica that is held already
 
@@ -149,9 +150,22 @@ func (k *keeper) lost(ctx context.Context, e ended) {
 	k.span.lost(e.cause, age, now)
 	k.next = now.Add(k.backoff.lost(now, age))
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
-		k.yield = now.Add(between(yieldMin, yieldMax))
+		k.makeWay(now, age)
 	}
 	k.agent.config.logLost(e.link.logger(), e.cause, e.link.parting, age)
+}
+
+// makeWay stays away after a link of that age was lost to another agent of the name.
+// All links are lost to it at once, and count as one.
+func (k *keeper) makeWay(now time.Time, age time.Duration) {
+	if now.Before(k.yield) {
+		return
+	}
+	if age >= stable {
+		k.yields = 0
+	}
+	k.yield = now.Add(yieldWait(k.yields))
+	k.yields++
 }
 
 // waitAfter is how long to wait after a dial failed: what the replica says wins.

@@ -208,13 +208,26 @@ func TestWhoIsSupersededStaysAwayLong(t *testing.T) {
 			first.welcome(2)
 			second := relay.link()
 			second.welcome(2)
+			time.Sleep(stable)
+			for _, least := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, 60 * time.Second, 60 * time.Second} {
+				for _, l := range []*fakeLink{first, second} {
+					if l != nil {
+						l.close(cause)
+					}
+				}
+				closed := time.Now()
+				first, second = relay.link(), nil
+				if away := time.Since(closed); away < least || away > 2*least {
+					t.Errorf("%v: back after %v, not %v", cause, away, least)
+				}
+			}
+			first.welcome(1) // the other has gone
+			time.Sleep(stable)
 			first.close(cause)
-			second.close(wire.CauseLost)
-			second.conn.CloseNow()
 			closed := time.Now()
 			relay.link()
-			if away := time.Since(closed); away < 60*time.Second || away > 120*time.Second {
-				t.Errorf("%v: back after %v", cause, away)
+			if away := time.Since(closed); away > 20*time.Second {
+				t.Errorf("%v: of another duplicate, back after %v", cause, away)
 			}
 		})
 	}

@@ -104,7 +104,7 @@ func (c *Config) logLost(log *slog.Logger, cause wire.Cause, told string, age ti
 	case wire.CauseDrained:
 		log.Info("link closed")
 	case wire.CauseSuperseded, wire.CauseNameTaken:
-		log.Error("another agent holds this name; this one comes back in a minute or two",
+		log.Error("another agent holds this name; this one tries again, at first within 20 s, later each minute or two",
 			"mend", "stop one of them, set another FARSCRAPE_NAME, or FARSCRAPE_SHARED=true on both")
 	case wire.CauseRevoked:
 		log.Error("the token was revoked or has expired", "mend", "set "+c.tokenSetting()+" to a new one")
