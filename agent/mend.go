@@ -61,11 +61,11 @@ func (c *Config) mend(f *dialFailure) string {
 	timeout, _ := errors.AsType[net.Error](f.err)
 	switch {
 	case unresolved:
-		return "the host in FARSCRAPE_RELAY_URL has no address here: mend it, or this machine's DNS"
+		return "the host in FARSCRAPE_RELAY_URL has no address here: mend it, or this machine's DNS; where only a proxy leads out, set " + c.proxySetting()
 	case errors.Is(f.err, syscall.ECONNREFUSED):
 		return "nothing listens there: check FARSCRAPE_RELAY_URL's host and port, and that the relay runs"
 	case errors.Is(f.err, context.DeadlineExceeded), timeout != nil && timeout.Timeout():
-		return "nothing answers there: check FARSCRAPE_RELAY_URL and the firewalls on the way; where only a proxy leads out, set HTTPS_PROXY"
+		return "nothing answers there: check FARSCRAPE_RELAY_URL and the firewalls on the way; where only a proxy leads out, set " + c.proxySetting()
 	case brokenOff(f.err) && !c.overTLS():
 		return "it ended the connection without an answer: if that port takes TLS, FARSCRAPE_RELAY_URL must start with https://"
 	case brokenOff(f.err):
@@ -76,10 +76,7 @@ func (c *Config) mend(f *dialFailure) string {
 
 // mendProxy is empty if the proxy is not to blame.
 func (c *Config) mendProxy(err error) string {
-	setting := "HTTP_PROXY"
-	if c.overTLS() {
-		setting = "HTTPS_PROXY"
-	}
+	setting := c.proxySetting()
 	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
 		if strings.HasPrefix(refused.status, "407") {
 			return "the proxy wants a name and a password: write them into " + setting + ", http://user:password@host:port"
@@ -90,6 +87,14 @@ func (c *Config) mendProxy(err error) string {
 		return "the proxy of " + setting + " is not reached: mend " + setting + ", or list the relay's host in NO_PROXY"
 	}
 	return ""
+}
+
+// proxySetting is the variable that a proxy to the relay is set by.
+func (c *Config) proxySetting() string {
+	if c.overTLS() {
+		return "HTTPS_PROXY"
+	}
+	return "HTTP_PROXY"
 }
 
 // mendTLS is empty if TLS is not to blame.

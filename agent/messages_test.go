@@ -220,7 +220,7 @@ func TestWhatNoAnswerAtAllSays(t *testing.T) {
 		err     error
 		want    string
 	}{
-		{"a misspelt host", &net.DNSError{Err: "no such host", Name: "realy.example.com", IsNotFound: true}, "the host in FARSCRAPE_RELAY_URL has no address here"},
+		{"a misspelt host", &net.DNSError{Err: "no such host", Name: "realy.example.com", IsNotFound: true}, "the host in FARSCRAPE_RELAY_URL has no address here: mend it, or this machine's DNS; where only a proxy leads out, set HTTPS_PROXY"},
 		{"a firewall", context.DeadlineExceeded, "check FARSCRAPE_RELAY_URL and the firewalls on the way; where only a proxy leads out, set HTTPS_PROXY"},
 		{"anything else", errors.New("no route"), "check FARSCRAPE_RELAY_URL"},
 	} {

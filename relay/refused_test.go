@@ -42,10 +42,10 @@ func TestRefusedAgentsAreToldApart(t *testing.T) {
 		}{
 			{"edge-1", expired, "edge-1", []string{"token_id=" + expiredID, "key=" + ours.KeyIDs()[0], "token_checked=false",
 				"the token has expired at " + now.Add(-time.Hour).UTC().Format(time.RFC3339)}},
-			{"edge-2", foreign, "edge-2", []string{"token_id=" + foreignID, "key=" + other.KeyIDs()[0], "token_checked=false", "signed with another key"}},
+			{"edge-2", foreign, "edge-2", []string{"token_id=" + foreignID, "key=" + other.KeyIDs()[0], "token_checked=false", `"the token is not one of this relay's: signed with another key"`}},
 			{"edge-3", wrong, "edge-3", []string{"token_id=" + wrongID, "key=" + ours.KeyIDs()[0], "token_checked=true", `the token does not allow the name \"edge-3\"`}},
 			{"edge-5", scraper, "edge-5", []string{"token_id=" + scraperID, "token_checked=true", "mint one with -agent"}},
-			{"edge-6", "s3cret", "edge-6", []string{`token_id=""`, `key=""`, "token_checked=false", "the token is not one of this relay's"}},
+			{"edge-6", "s3cret", "edge-6", []string{`token_id=""`, `key=""`, "token_checked=false", `"the token is not one of this relay's"`}},
 			{"s3cret/name", own, `""`, []string{"token_id=" + ownID, "token_checked=true"}},
 			{"relay.example.com", own, "relay.example.com", []string{"token_id=" + ownID, "is the relay's own name"}},
 		} {

@@ -81,7 +81,7 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	case errors.Is(err, token.ErrExpired):
 		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
 	case err != nil:
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the token is not one of this relay's: %v", err)}
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token is not one of this relay's" + strings.TrimPrefix(err.Error(), token.ErrInvalid.Error())}
 	case c.Role != token.Agent:
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
 	}
