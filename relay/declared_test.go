@@ -369,6 +369,48 @@ func TestATenantsListsAreBoundedWithoutTheDirectory(t *testing.T) {
 	})
 }
 
+// Places for lists and places for long messages are not waited for in a circle: a
+// fleet that has one token, and long lists, comes back at once.
+func TestLongListsOfManyAgentsAllArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		pattern := r.mint(token.Agent, "x-*")
+		var parts []wire.Frame
+		for i, more := range []bool{true, true, false} {
+			var targets []string
+			for n := range 30 {
+				targets = append(targets, fmt.Sprintf(`{"name":"target-of-a-name-that-fills-the-frame-%d-%d"}`, i, n))
+			}
+			parts = append(parts, wire.Frame{Type: wire.TypeTargets, Payload: fmt.Appendf(nil, `{"targets":[%s],"more":%v}`, strings.Join(targets, ","), more)})
+		}
+		var in []*agent
+		for i := range 700 {
+			o := dialOptions{name: fmt.Sprint("x-", i), token: pattern}
+			a := r.mum(1, func(int) dialOptions { return o })
+			if len(a) == 0 {
+				t.Fatalf("agent %d is refused", i)
+			}
+			a[0].introduce(dialOptions{name: o.name, instance: a[0].instance, targets: []wire.Target{{Name: "one"}}})
+			a[0].next(wire.TypeWelcome)
+			in = append(in, a[0])
+		}
+		for _, part := range parts { // the first of all, then the second of all
+			for _, a := range in {
+				go a.send(part)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(15 * time.Second)
+		for i, a := range in {
+			select {
+			case <-a.closed:
+				t.Fatalf("the link of agent %d is closed: %d %s", i, a.status, a.reason)
+			default:
+			}
+		}
+	})
+}
+
 // An agent's lists wait for their turn; so do those of all that one token makes up.
 func TestListsOfOneTokenWaitForTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,6 +72,7 @@ type Relay struct {
 	routes   *route.Router
 	attempts *attempt.Attempts
 	forwards forwardTable // owner's half of other replicas' scrapes
+	requests sync.Pool    // room to encode them
 	phase    atomic.Int32 // of starting … refusing, below
 }
 
@@ -96,7 +98,7 @@ func New(c Config) *Relay {
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 8 * time.Second
 	}
-	r := &Relay{Config: c}
+	r := &Relay{Config: c, requests: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }}}
 	r.ended, r.end = context.WithCancel(context.Background())
 	r.lines = loglimit.New(c.Logger, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
 		Name: "farscrape_relay_log_lines_left_out_total",

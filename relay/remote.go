@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"sync"
-
 	"github.com/farscrape/farscrape/relay/attempt"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -26,9 +24,6 @@ func (r *Relay) hop(rt *wire.Route) attempt.Hop {
 	return gone{}
 }
 
-// requests lends room to encode them.
-var requests = sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }}
-
 // gone is a link that was here a moment ago.
 type gone struct{}
 
@@ -41,8 +36,8 @@ func (gone) Pass(wire.Frame) error { return nil }
 // Request is the edge end's: to is an attempt, which the frames that come back
 // find by their key.
 func (m remote) Request(k wire.AttemptKey, q *wire.Request, to wire.Receiver) {
-	buffer := requests.Get().(*[wire.MaxMessage]byte)
-	defer requests.Put(buffer)
+	buffer := m.relay.requests.Get().(*[wire.MaxMessage]byte)
+	defer m.relay.requests.Put(buffer)
 	f := k.Frame(wire.TypeRequest, q.Append(buffer[:0]))
 	if err := m.relay.Bus.Send(m.id, f); err != nil {
 		to.Receive(k.Nack(wire.Nack{Error: *wire.Errorf(wire.BusUnavailable, "%v", err), Elsewhere: true}))

@@ -112,6 +112,7 @@ type visit struct {
 	arrived  bool
 	list     *declaredList // of its link; nil before
 	halfway  bool          // has a place for a list that is not yet whole
+	reading  bool          // has a place for a long message
 }
 
 // enter gives a connection its place, or says why there is none.
@@ -162,11 +163,20 @@ func (v *visit) arrive() {
 }
 
 // readLong takes a place for a message that is longer than shortMessage, and reports
-// whether there is one.
-func (v *visit) readLong() bool { return v.arrivals.messages.Take(v.bearer.who, 1) }
+// whether there is one. A visit that has a place for its list needs none for the
+// messages: it would wait for those who wait for its own.
+func (v *visit) readLong() bool {
+	v.reading = !v.halfway && v.arrivals.messages.Take(v.bearer.who, 1)
+	return v.reading || v.halfway
+}
 
 // haveRead gives it back.
-func (v *visit) haveRead() { v.arrivals.messages.Give(v.bearer.who, 1) }
+func (v *visit) haveRead() {
+	if v.reading {
+		v.reading = false
+		v.arrivals.messages.Give(v.bearer.who, 1)
+	}
+}
 
 // settle ends what arrive leaves of a handshake.
 func (v *visit) settle() {

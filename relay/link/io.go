@@ -47,11 +47,14 @@ func (l *Link) readOn(start []byte, message io.Reader, handle func(wire.Frame) e
 	n := copy(buffer, start)
 	more, whole, err := l.fill(buffer[n:], message)
 	if err == nil && !whole {
-		var end [1]byte // the library fails for what is longer than the limit
-		_, _, err = l.fill(end[:], message)
+		var beyond [1]byte
+		_, whole, err = l.fill(beyond[:], message)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !whole:
+		return &protocolError{errors.New("a message over the limit")}
 	}
 	return takeApart(buffer[:n+more], handle)
 }

@@ -209,8 +209,8 @@ func (l *Link) register() error {
 	case err != nil:
 		l.log.Warn("linked, but local only until the directory is back", "err", err)
 	}
-	l.welcome(epoch, err == nil)
 	l.links.Changed(l.key, l.targets)
+	l.welcome(epoch, err == nil)
 	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
 		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token", l.claims.ID)
 	return nil

@@ -52,8 +52,12 @@ func (l *Link) rest() error {
 	return nil
 }
 
-// lookForPlace is how often a link looks whether there is a place for it.
-const lookForPlace = 20 * time.Millisecond
+// How often a link looks whether there is a place for it: soon at first, and then
+// seldom, since thousands may wait.
+const (
+	lookForPlace = 20 * time.Millisecond
+	lookAtLeast  = 320 * time.Millisecond
+)
 
 // awaitPlace waits until there is a place for a list or a message of which more is
 // to come, and reads nothing meanwhile. If none is free for as long as a handshake
@@ -64,11 +68,14 @@ func (l *Link) awaitPlace(take func() bool) error {
 	}
 	late := time.NewTimer(handshakeTimeout)
 	defer late.Stop()
-	look := time.NewTicker(lookForPlace)
+	again := lookForPlace
+	look := time.NewTimer(again)
 	defer look.Stop()
 	for !take() {
 		select {
 		case <-look.C:
+			again = min(2*again, lookAtLeast)
+			look.Reset(again)
 		case <-late.C:
 			l.log.Warn("too many long messages are on their way with this agent's token")
 			l.close(wire.CauseTimeout)

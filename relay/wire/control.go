@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // The control messages of a link are JSON: they are rare, and a member that a
@@ -80,14 +81,14 @@ func ParseHello(payload []byte) (*Hello, error) {
 	return h, nil
 }
 
-// checkFeatures bounds a list that is kept for as long as its link is.
+// checkFeatures bounds a list that every replica keeps for as long as the link is.
 func checkFeatures(features []string) error {
-	if len(features) > 32 {
+	if len(features) > MaxFeatures {
 		return fmt.Errorf("%d features: %w", len(features), ErrTooLarge)
 	}
 	for _, f := range features {
-		if len(f) > 32 {
-			return fmt.Errorf("a feature of %d bytes: %w", len(f), ErrTooLarge)
+		if len(f) > MaxFeature || strings.ContainsFunc(f, func(c rune) bool { return c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') }) {
+			return fmt.Errorf("a feature of %d bytes: %w", len(f), ErrMalformed)
 		}
 	}
 	return nil

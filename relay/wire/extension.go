@@ -30,7 +30,7 @@ const FeatureExtensions = "extensions"
 // Features are those of this build, for HELLO and WELCOME.
 func Features() []string { return []string{FeatureExtensions} }
 
-// With appends an extension. value has 65,535 bytes at the most.
+// With appends an extension. All of a frame have MaxExtensions bytes at the most.
 func (x Extensions) With(t ExtensionType, value []byte) Extensions {
 	x = binary.BigEndian.AppendUint16(x, uint16(t))
 	x = binary.BigEndian.AppendUint16(x, uint16(len(value)))
@@ -63,6 +63,10 @@ func (x Extensions) next() (t ExtensionType, value []byte, rest Extensions, ok b
 // extensions reads what is left of a payload, which is a copy of it.
 func (r *reader) extensions() Extensions {
 	if r.err != nil || len(r.b) == 0 {
+		return nil
+	}
+	if len(r.b) > MaxExtensions {
+		r.err = fmt.Errorf("%d bytes of extensions: %w", len(r.b), ErrTooLarge)
 		return nil
 	}
 	for x := Extensions(r.b); len(x) > 0; {

@@ -25,6 +25,12 @@ const (
 	MaxHeaderFields = 256
 	// MaxDetail bounds the human text of an END or a NACK.
 	MaxDetail = 1 << 10
+	// MaxExtensions bounds all extensions of a frame: they are kept with it.
+	MaxExtensions = 4 << 10
+	// MaxFeatures bounds what a peer lists in HELLO or WELCOME, and MaxFeature each
+	// of it.
+	MaxFeatures = 32
+	MaxFeature  = 16
 	// MaxTargetsBytes bounds a whole TARGETS list, all its frames added up.
 	MaxTargetsBytes = 4 << 20
 	// MaxTargets bounds the targets of one agent.
