@@ -26,7 +26,7 @@ status is 1 if a figure was missed or an answer was wrong.
 
   all    every fault, in its full length; the rolled ones with -before only
   short  those that show the most within a few minutes, in short; with -before one
-         that rolls to this build and not back
+         that rolls to this build and back
   list   the faults and what each may cost
   -keep  leaves the logs of all processes, and says where
   -again a fault that missed its figure without a wrong answer is tried once

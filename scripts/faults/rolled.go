@@ -36,14 +36,10 @@ func sharedAgents() []agentPlan {
 // though they hold it already, and they dial ever more rarely.
 const spread = 2 * time.Minute
 
-// rollThereAndBack rolls to this build, and then to the one before; only there,
-// in short.
+// rollThereAndBack rolls to this build, and then to the one before: what a build
+// takes at rest is compared with itself.
 func (t *trial) rollThereAndBack(steps ...func(*trial, string)) {
-	to := []string{t.builds.now, t.builds.before}
-	if t.short {
-		to = to[:1]
-	}
-	for _, build := range to {
+	for _, build := range []string{t.builds.now, t.builds.before} {
 		for _, roll := range steps {
 			roll(t, build)
 			t.Until(spread, "all agents have all their links", t.whole)
