@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -78,14 +79,24 @@ const (
 
 func (t *tracedTransport) get(ctx context.Context, u *url.URL, header []wire.Field) (*http.Response, error) {
 	var stage atomic.Int32
+	informational := 0
 	traced := httptrace.WithClientTrace(context.WithValue(ctx, asker{}, ctx), &httptrace.ClientTrace{
 		// A dial that lost the race against an idle connection goes on in the
 		// background: it must not undo connected.
 		TLSHandshakeStart: func() { stage.CompareAndSwap(0, handshaking) },
 		GotConn:           func(httptrace.GotConnInfo) { stage.Store(connected) },
+		Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			if informational++; informational > maxInformational {
+				return fmt.Errorf("more than %d answers of 1xx", maxInformational)
+			}
+			return nil
+		},
 	})
 	resp, err := t.next.RoundTrip(newRequest(traced, u, header))
 	switch {
+	case err == nil && headerBytes(resp.Header) > maxAnswerHeader:
+		resp.Body.Close()
+		return nil, fmt.Errorf("its header is longer than %d bytes", maxAnswerHeader)
 	case err == nil:
 		return resp, nil
 	case stage.Load() == handshaking:
@@ -96,6 +107,25 @@ func (t *tracedTransport) get(ctx context.Context, u *url.URL, header []wire.Fie
 		return nil, fmt.Errorf("it hung up without an answer: %w", err)
 	}
 	return nil, err
+}
+
+// What is taken of an answer before its body.
+const (
+	// maxAnswerHeader is the most, in bytes: what net/http's server takes of a
+	// request's header. Far less fits in a HEAD.
+	maxAnswerHeader = 1 << 20
+	// maxInformational is how many 1xx there may be.
+	maxInformational = 5
+)
+
+// headerBytes adds up names and values.
+func headerBytes(h http.Header) (n int) {
+	for name, values := range h {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 func (t *tracedTransport) closeIdle() { (&http.Client{Transport: t.next}).CloseIdleConnections() }

@@ -207,3 +207,21 @@ func TestAnAnswerToHalfARequestIsPassedOn(t *testing.T) {
 	await(t, answered).is(t, "much")
 	c.Close()
 }
+
+func TestWhatComesBeforeABodyIsBounded(t *testing.T) {
+	for what, said := range map[string]string{
+		"answers of 1xx": strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 6) + short,
+		"a long header":  "HTTP/1.1 200 OK\r\nConnection: close\r\nX: " + strings.Repeat("x", 1<<20) + "\r\nContent-Length: 2\r\n\r\nup",
+	} {
+		t.Run(what, func(t *testing.T) {
+			k := newTalker(t)
+			answered := k.ask(t.Context(), "/")
+			c := await(t, k.conns)
+			c.hear(t)
+			go io.WriteString(c, said) // it may be cut
+			if o := await(t, answered); o.err == nil {
+				t.Errorf("it is an answer: %q", o.body)
+			}
+		})
+	}
+}
