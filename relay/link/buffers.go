@@ -6,35 +6,26 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A buffer holds a message of any length.
-type buffer [wire.MaxMessage]byte
-
-// A bufferPool lends buffers, for a long message that is read and for a request that
-// is encoded. What is idle has none. The zero value is ready.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) get() []byte {
-	if b, ok := p.pool.Get().(*buffer); ok {
-		return b[:]
-	}
-	return new(buffer)[:]
-}
-
-func (p *bufferPool) put(b []byte) { p.pool.Put((*buffer)(b)) }
-
 // shortMessage is how long a message may be, in bytes, that is read without a place:
 // whatever keeps a link alive, and small answers. Most of it has been read ahead with
 // the message's own head, so that to begin with it costs a long one no system call.
 const shortMessage = readAhead / 2
 
-// A startPool lends room for the start of a message. The zero value is ready.
-type startPool struct{ pool sync.Pool }
+type (
+	// A start is room for the start of a message that is read.
+	start [shortMessage]byte
+	// A buffer is room for a message of any length, read or encoded.
+	buffer [wire.MaxMessage]byte
+)
 
-func (p *startPool) get() *[shortMessage]byte {
-	if b, ok := p.pool.Get().(*[shortMessage]byte); ok {
+// A pool lends buffers of one size: what is idle has none. The zero value is ready.
+type pool[T any] struct{ free sync.Pool }
+
+func (p *pool[T]) get() *T {
+	if b, ok := p.free.Get().(*T); ok {
 		return b
 	}
-	return new([shortMessage]byte)
+	return new(T)
 }
 
-func (p *startPool) put(b *[shortMessage]byte) { p.pool.Put(b) }
+func (p *pool[T]) put(b *T) { p.free.Put(b) }

@@ -44,7 +44,7 @@ func (l *Link) readOn(start []byte, message io.Reader, handle func(wire.Frame) e
 	defer l.visit.haveRead()
 	buffer := l.links.messages.get()
 	defer l.links.messages.put(buffer)
-	n := copy(buffer, start)
+	n := copy(buffer[:], start)
 	more, whole, err := l.fill(buffer[n:], message)
 	if err == nil && !whole {
 		var beyond [1]byte

@@ -57,8 +57,8 @@ type Links struct {
 	active   sync.WaitGroup  // writers and closers
 	arrivals *arrivals
 	cutOnce  sync.Once // for the warning that links are cut early
-	starts   startPool
-	messages bufferPool
+	starts   pool[start]
+	messages pool[buffer]
 
 	mu      sync.RWMutex // guards what follows
 	byID    map[wire.LinkID]*Link
