@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,8 @@ func newClients(rawURL string, config *tls.Config) (*clients, error) {
 
 	open := newServer
 	switch query := u.Query(); {
+	case strings.Contains(strings.Join(query["addr"], ""), "@"): // which errors and the log would show
+		return nil, errors.New("the Redis URL: addr= takes host:port alone, without a user and a password")
 	case u.Scheme == "unix":
 	case query.Has("master_name"):
 		open = newSentinel
@@ -186,6 +189,24 @@ func urlError(err error) error {
 		return fmt.Errorf("the Redis URL: %w", err)
 	}
 	return errors.New("the Redis URL is of none of the known forms; special characters of a password must be percent-encoded")
+}
+
+// overTLS reports whether a Redis URL asks for TLS.
+func overTLS(url string) bool { return strings.HasPrefix(url, "rediss:") }
+
+// addressOf is where a Redis URL leads, without what must not be told of it: hosts
+// and ports, several with commas between them, or a socket.
+func addressOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil:
+		return ""
+	case u.Scheme == "unix":
+		return u.Path
+	}
+	all := append(u.Query()["addr"], u.Host)
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ",")
 }
 
 // SetDriverLogger sends what go-redis itself logs to logger, at debug level:

@@ -40,15 +40,15 @@
 // Each replica subscribes to one channel, {prefix}inbox:{replica}. Pub/sub
 // delivers at most once, and a dead subscription looks like a quiet one, so
 // envelopes are numbered, and a replica sends itself probes. Who was killed is
-// missed within two pulses, by PUBSUB NUMSUB; who was stopped or cut off, when its
-// lease ends, and two pulses. Envelopes are sealed with the relay's keys, so that
+// missed within two looks at Redis, by PUBSUB NUMSUB; who was stopped or cut off, when its
+// lease ends, and two looks. Envelopes are sealed with the relay's keys, so that
 // writing to Redis alone reaches no agent.
 //
 // # What Redis must allow
 //
 // A user of Redis needs the keys and the channels that begin with the prefix,
-// and the commands that TestACL lists. INFO may be refused: then a server that
-// was replaced is told from the old one only by what it lacks, and nothing warns
-// of an eviction policy that would make agents vanish. So may PUBSUB NUMSUB: then
+// and the commands that deploy/README.md lists. INFO may be refused: then a server
+// that was replaced is told from the old one only by what it lacks, and nothing
+// warns of an eviction policy that would make agents vanish. So may PUBSUB NUMSUB: then
 // a killed replica, too, is missed only when its lease ends.
 package store

@@ -18,7 +18,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
 		now = max(min(now, maxMillis), 0) // Redis's clock is good
 		key := wire.AgentKey{Tenant: "t", Agent: "a"}
-		a, _ := decodeRecord(key, now, time.Minute, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"}, newTargetLists())
+		a, _ := decodeRecord(key, now, time.Minute, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"}, newTargetLists(maxTargetLists))
 		if a == nil {
 			return
 		}

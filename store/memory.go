@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -145,9 +144,9 @@ func (r *record) admit(lease *wire.Lease) (kept []wire.Lease, displaced []loss, 
 		case beside(l, lease):
 			kept = append(kept, *l)
 		case displaces(lease, l):
-			displaced = append(displaced, loss{l.Link, refusal(l, lease)})
+			displaced = append(displaced, loss{l.Link, conflictError(l, lease)})
 		case err != wire.ErrSuperseded:
-			err = refusal(lease, l)
+			err = conflictError(lease, l)
 		}
 	}
 	return kept, displaced, err
@@ -166,7 +165,7 @@ func (m *Memory) displace(d loss) {
 func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
 	r := m.agents[key]
 	if r != nil && len(r.leases) == 0 && !now.Before(r.expires) {
-		m.drop(key)
+		m.forget(key)
 		return nil
 	}
 	return r
@@ -215,76 +214,11 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 		return
 	}
 	if ephemeral && cause == agentStopped {
-		m.drop(key)
+		m.forget(key)
 		return
 	}
 	r.seen, r.cause = time.Now(), cause
 	r.expires = r.seen.Add(keepFor(ephemeral, m.config.Keep))
-}
-
-// Lookup returns what is known of the agent, nil if nothing. Within Grace that
-// is [ErrUncertain] instead.
-func (m *Memory) Lookup(_ context.Context, key wire.AgentKey) (*wire.Agent, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	r := m.record(key, now)
-	if r == nil {
-		return nil, m.uncertain(now)
-	}
-	a := r.agent(key, now)
-	return &a, nil
-}
-
-func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
-	a := wire.Agent{AgentKey: key, Links: slices.Clone(r.leases), Last: r.last, LastSeen: r.seen, LastClose: r.cause}
-	if a.Connected() {
-		a.LastSeen, a.LastClose = now, ""
-	}
-	slices.SortStableFunc(a.Links, byEpoch)
-	r.claims.of(&a)
-	return a
-}
-
-// uncertain is why an agent that is not here may exist all the same.
-func (m *Memory) uncertain(now time.Time) error {
-	if left := m.certain.Sub(now); left > 0 {
-		return stillUncertain(left)
-	}
-	return nil
-}
-
-// List returns the tenant's agents, sorted by name; within Grace,
-// [ErrUncertain].
-func (m *Memory) List(_ context.Context, tenant string) ([]wire.Agent, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	if err := m.uncertain(now); err != nil {
-		return nil, err
-	}
-	agents := []wire.Agent{}
-	for key := range m.agents {
-		if key.Tenant != tenant {
-			continue
-		}
-		if r := m.record(key, now); r != nil {
-			agents = append(agents, r.agent(key, now))
-		}
-	}
-	slices.SortFunc(agents, byName)
-	return agents, nil
-}
-
-// Forget drops a departed agent's record.
-func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r := m.agents[key]; r != nil && len(r.leases) > 0 {
-		return wire.ErrConnected
-	}
-	m.drop(key)
-	return nil
 }
 
 // Replicas is 1.
@@ -343,5 +277,3 @@ func (m *Memory) sweep() {
 		m.record(key, now)
 	}
 }
-
-func byName(a, b wire.Agent) int { return strings.Compare(a.Agent, b.Agent) }

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
 )
 
 // After a start the agents of before come back one by one: until they had time
 // to, the list would be too short, and Prometheus would drop the rest.
 func TestMemoryIsUncertainAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(MemoryConfig{Keep: time.Hour, Grace: 45 * time.Second})
+		m := store.NewMemory(store.MemoryConfig{Keep: time.Hour, Grace: 45 * time.Second})
 		lease := wire.Lease{AgentKey: wire.AgentKey{Tenant: "t", Agent: "back"}, Instance: "i", Link: "l"}
 		if _, err := m.Register(t.Context(), lease); err != nil {
 			t.Fatal(err)
@@ -26,7 +27,7 @@ func TestMemoryIsUncertainAtFirst(t *testing.T) {
 			return listed, known, unknown
 		}
 		time.Sleep(44 * time.Second)
-		if listed, known, unknown := ask(); !errors.Is(listed, ErrUncertain) || known != nil || !errors.Is(unknown, ErrUncertain) {
+		if listed, known, unknown := ask(); !errors.Is(listed, store.ErrUncertain) || known != nil || !errors.Is(unknown, store.ErrUncertain) {
 			t.Errorf("at first: list %v, who is back %v, who is not %v", listed, known, unknown)
 		}
 		time.Sleep(time.Second)

@@ -45,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "farscrape_relay_bus_refused_total",
 		Help: "Envelopes that were not believed: they had no seal and should have, were sealed with a key that is not in the key file, or their seal was wrong.",
 	}, []string{"reason"})
-	for _, reason := range refusals {
+	for _, reason := range disbelief {
 		refused.WithLabelValues(reason)
 	}
 	return &metrics{

@@ -111,7 +111,7 @@ func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration, li
 
 // decodeRecord makes an agent of a record's fields; now is Redis's clock. What
 // cannot be read it leaves out, and says so. A lease that ran out in the
-// standstill, and was not given up, stands.
+// standstill, and was not released, stands.
 func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields map[string]string, lists *targetLists) (a *wire.Agent, flaws []flaw) {
 	var newest *line
 	a = &wire.Agent{AgentKey: key}

@@ -18,6 +18,7 @@ type RedisConfig struct {
 	URL          string                // in one of URLForms
 	URLSetting   string                // what a person sets it by; empty: FARSCRAPE_REDIS_URL
 	TLS          *tls.Config           // for rediss://; nil: the system's CAs
+	CAFile       string                // what TLS has its CAs from, to be told; empty: the system
 	Prefix       string                // of keys and channels
 	Replica      wire.ReplicaID        // this one
 	Keep         time.Duration         // how long a departed agent stays listed
@@ -36,31 +37,32 @@ type Redis struct {
 	timing   timing
 	log      *slog.Logger
 	clients  *clients
+	address  string // Redis's, as the URL has it
 	overTLS  bool
 	keys     keys
 	scripts  *scripts
 	metrics  *metrics
-	keeper   keeper
-	pulse    pulse
+	leases   leases
+	health   health
 	roster   roster
 	listings listings
 	lists    *targetLists
 	flawLog  flawLog
 	writes   writes
 	crowded  chan string // tenants that are full
-	outbox   outbox
+	sender   sender
 	inbox    inbox
 }
 
 // timing are the periods, which tests shorten.
 type timing struct {
 	lease, renew, grace time.Duration
-	// pulse is how often the generation is looked at: an emptied Redis must be
+	// look is how often the generation is looked at: an emptied Redis must be
 	// rewritten within a second.
-	pulse time.Duration
-	// settle is how long after Redis came back, or was replaced, other replicas
+	look time.Duration
+	// rejoin is how long after Redis came back, or was replaced, other replicas
 	// may need to notice and to rewrite their leases.
-	settle time.Duration
+	rejoin time.Duration
 	// probe is how often a probe is sent, and probeTimeout how long it may
 	// take: together less than the 5 s in which a dead bus must be noticed.
 	probe, probeTimeout time.Duration
@@ -71,6 +73,17 @@ type timing struct {
 	standstill time.Duration
 	// registering is how long an agent may be counted before it is listed.
 	registering time.Duration
+	// forget is how long the place in a stream is remembered without use.
+	forget time.Duration
+	// stale is over how long nothing in place must have come of a replica that
+	// does not seal for it to be believed anew: what is truly late is all there
+	// within a round's time-out.
+	stale time.Duration
+	// retire is how long seals of a key count that was taken out: so long others
+	// may not know yet that it was.
+	retire time.Duration
+	// keepList is how long a target list is kept that no record has had since.
+	keepList time.Duration
 	// flush bounds what Run does after its ctx has ended.
 	flush time.Duration
 }
@@ -94,7 +107,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	tls := overTLS(config.URL)
+	tls, address := overTLS(config.URL), addressOf(config.URL)
 	config.URL = "" // it may hold a password
 	config.URLSetting = cmp.Or(config.URLSetting, "FARSCRAPE_REDIS_URL")
 	if config.Grace == 0 {
@@ -108,27 +121,29 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		config:  config,
 		log:     config.Logger,
 		clients: clients,
+		address: address,
 		overTLS: tls,
 		keys:    keys{prefix: config.Prefix},
 		scripts: loadScripts(),
 		metrics: newMetrics(config.Registerer),
-		lists:   newTargetLists(),
+		lists:   newTargetLists(maxTargetLists),
 		crowded: make(chan string, 16),
 		timing: timing{
 			lease: Lease, renew: Renew, grace: config.Grace,
-			pulse: 500 * time.Millisecond, settle: 3 * time.Second,
+			look: 500 * time.Millisecond, rejoin: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
-			flush: time.Second,
+			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
+			keepList: time.Minute, flush: time.Second,
 		},
 	}
-	s.keeper.init()
-	s.pulse.init(clients.cluster != nil)
+	s.leases.init()
+	s.health.init(clients.cluster != nil)
 	s.roster.init()
 	s.listings.init()
-	s.outbox.init()
-	s.outbox.sealer.self = config.Replica
+	s.sender.init()
+	s.sender.sealer.self = config.Replica
 	s.inbox.init()
 	return s, nil
 }
@@ -155,13 +170,13 @@ func (k keys) inbox(r wire.ReplicaID) string {
 // for Redis to expire.
 func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
 	var all sync.WaitGroup
-	all.Go(func() { s.runKeeper(ctx, events) })
-	all.Go(func() { s.runPulse(ctx, events) })
+	all.Go(func() { s.runLeases(ctx, events) })
+	all.Go(func() { s.runHealth(ctx, events) })
 	all.Go(func() { s.runListings(ctx) })
-	all.Go(func() { s.runOutbox(ctx, events) })
+	all.Go(func() { s.runSender(ctx, events) })
 	all.Go(func() { s.runInbox(ctx, events) })
 	all.Wait()
-	s.leave()
+	s.removeSelf()
 	s.clients.close()
 	return nil
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -16,13 +15,13 @@ type roster struct {
 	counted chan struct{} // closed once they have been
 	first   sync.Once     // closes it
 
-	mu      sync.Mutex
-	living  living
-	counts  uint64                    // how often
-	others  map[wire.ReplicaID]*other // who was alive then, or may still be
-	allSeal time.Time                 // since when all of them say that they seal; zero: not all do
-	refused bool                      // an ACL forbids to ask who listens
-	told    grievance
+	mu           sync.Mutex
+	living       living
+	counts       uint64                    // how often
+	others       map[wire.ReplicaID]*other // who was alive then, or may still be
+	allSeal      time.Time                 // since when all of them say that they seal; zero: not all do
+	numsubDenied bool                      // an ACL forbids to ask who listens
+	told         lastDenial
 }
 
 // An other is what is known of another replica.
@@ -47,16 +46,16 @@ type living struct {
 }
 
 // countReplicas renews this replica among the living and counts them, with each
-// pulse: one that is told to stop a second after its successor came must know
+// look at Redis: one that is told to stop a second after its successor came must know
 // that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	began := time.Now()
 	now, err := s.count(ctx)
-	s.noteWrite(ctx, writePulse, began, err)
-	if denial, isNew := s.roster.denied(err, s.config.Prefix); isNew && !refusesWrites(err) {
-		s.log.Warn("redis refuses the list of replicas", denial.attrs(err)...)
+	s.noteWrite(ctx, writeReplica, began, err)
+	if _, isNew := s.roster.denied(err, s.config.Prefix); isNew && !deniesWrites(err) {
+		s.log.Warn("redis refuses the list of replicas", s.attrs(err)...)
 	}
-	if denied(err, "").code != "" && refusesWrites(err) {
+	if denied(err, "").code != "" && deniesWrites(err) {
 		s.roster.first.Do(func() { close(s.roster.counted) }) // who comes cannot be counted, and is not waited for
 	}
 	if err != nil {
@@ -64,7 +63,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	}
 	// Redis says nothing of who is gone while it has only just come back, or was
 	// emptied.
-	steady := s.pulse.sinceDisturbed() > s.timing.settle
+	steady := s.health.sinceDisturbed() > s.timing.rejoin
 	gone := s.roster.note(s.config.Replica, now, steady)
 	s.warnOfKeys()
 	s.missGone(ctx, gone, events)
@@ -73,7 +72,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 // recountTimeout bounds a count that the inbox waits for.
 const recountTimeout = 100 * time.Millisecond
 
-// recount counts the replicas between two pulses, for somebody has spoken who was
+// recount counts the replicas between two looks, for somebody has spoken who was
 // not there at the last.
 func (s *Redis) recount(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, recountTimeout)
@@ -117,7 +116,7 @@ func (s *Redis) count(ctx context.Context) (all living, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	self, lease := string(s.config.Replica), s.timing.lease.Milliseconds()
-	calls := []call{{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lease, s.keeper.links()}}}
+	calls := []call{{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lease, s.leases.links()}}}
 	if s.config.Keys != nil {
 		calls = append(calls, call{script: s.scripts.about, key: s.keys.about(), args: []any{self, lease, s.about()}})
 	}
@@ -176,30 +175,14 @@ func (s *Redis) Alone(ctx context.Context) bool {
 	return err == nil && len(now.replicas) <= 1
 }
 
-// leave takes this replica out of the living.
-func (s *Redis) leave() {
-	if s.pulse.isAway() {
+// removeSelf takes this replica out of the living.
+func (s *Redis) removeSelf() {
+	if s.health.isAway() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timing.flush)
 	defer cancel()
 	for _, key := range []string{s.keys.about(), s.keys.replicas()} {
 		_ = s.clients.directory.HDel(ctx, key, string(s.config.Replica)).Err() // else it expires
-	}
-}
-
-// warnOfEviction warns where Redis may evict our keys when its memory is full.
-func (s *Redis) warnOfEviction(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	info, err := s.clients.directory.Info(ctx, "memory").Result()
-	if err != nil {
-		s.log.Debug("cannot see whether redis evicts keys", "error", err)
-		return
-	}
-	policy := infoField(info, "maxmemory_policy")
-	limit, err := strconv.ParseInt(infoField(info, "maxmemory"), 10, 64)
-	if policy != "" && policy != "noeviction" && (err != nil || limit != 0) {
-		s.log.Warn("redis evicts keys when its memory is full, and agents would vanish: set maxmemory-policy noeviction", "maxmemory_policy", policy)
 	}
 }

@@ -26,9 +26,11 @@ func loadScripts() *scripts {
 		}
 		return string(b)
 	}
-	record := read("record")
-	ofRecord := func(name string) *redis.Script { return redis.NewScript(record + read(name)) }
-	alone := func(name string) *redis.Script { return redis.NewScript(read(name)) }
+	clock := read("clock")
+	alone := func(name string) *redis.Script { return redis.NewScript(clock + read(name)) }
+	record, living := read("record"), read("living")
+	ofRecord := func(name string) *redis.Script { return redis.NewScript(clock + record + read(name)) }
+	ofLiving := func(name string) *redis.Script { return redis.NewScript(clock + living + read(name)) }
 	return &scripts{
 		hold:       ofRecord("hold"),
 		claim:      ofRecord("claim"),
@@ -40,8 +42,8 @@ func loadScripts() *scripts {
 		index:      alone("index"),
 		unindex:    alone("unindex"),
 		generation: alone("generation"),
-		alive:      alone("alive"),
-		about:      alone("about"),
+		alive:      ofLiving("alive"),
+		about:      ofLiving("about"),
 		account:    alone("account"),
 	}
 }

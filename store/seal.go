@@ -58,7 +58,7 @@ type tagger struct {
 	cipher.AEAD
 }
 
-// A sealer seals what this replica sends. The outbox's goroutine has it.
+// A sealer seals what this replica sends. The sender's goroutine has it.
 type sealer struct {
 	self    wire.ReplicaID
 	keys    Keyring
@@ -85,7 +85,7 @@ func (s *sealer) seal(b []byte, to wire.ReplicaID, theirs []string) []byte {
 	}
 	t, ok := s.taggers[to]
 	if !ok || t.key != id {
-		if len(s.taggers) >= maxSenders {
+		if len(s.taggers) >= maxPeers {
 			clear(s.taggers)
 		}
 		t = tagger{id, newTagger(s.keys, id, s.self, to)}
@@ -103,16 +103,13 @@ var (
 	errBadSeal    = errors.New("its seal is wrong")
 )
 
-// retireFor is how long seals of a key count that was taken out: so long others may
-// not know yet that it was.
-const retireFor = 5 * time.Second
-
 // A checker checks the seals of what this replica receives. The inbox's goroutine
 // has it.
 type checker struct {
 	self    wire.ReplicaID
 	keys    Keyring
-	retired Keyring // until then
+	retire  time.Duration // how long the keys before these count
+	retired Keyring       // until then
 	until   time.Time
 	taggers map[wire.ReplicaID]tagger // that were right once
 	nonce   nonce
@@ -122,7 +119,7 @@ type checker struct {
 func (c *checker) use(keys Keyring, now time.Time) {
 	switch {
 	case c.keys != keys:
-		c.retired, c.until, c.keys = c.keys, now.Add(retireFor), keys
+		c.retired, c.until, c.keys = c.keys, now.Add(c.retire), keys
 	case c.retired != nil && now.After(c.until):
 		c.retired = nil
 	default:
@@ -147,7 +144,7 @@ func (c *checker) check(e *wire.Envelope, b []byte) error {
 		return errBadSeal
 	}
 	if !known {
-		if len(c.taggers) >= maxSenders {
+		if len(c.taggers) >= maxPeers {
 			clear(c.taggers)
 		}
 		c.taggers[e.From] = t

@@ -54,5 +54,5 @@ func keepFor(ephemeral bool, keep time.Duration) time.Duration {
 
 // stillUncertain is ErrUncertain with how long it will be so.
 func stillUncertain(left time.Duration) error {
-	return fmt.Errorf("%w: for another %s", ErrUncertain, max(left.Round(time.Second), time.Second))
+	return fmt.Errorf("%w: for another %s, FARSCRAPE_SD_GRACE at most; Prometheus keeps the targets that it has", ErrUncertain, max(left.Round(time.Second), time.Second))
 }

@@ -8,15 +8,11 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-const (
-	// maxLists bounds the target lists that are kept decoded, by what they take in
-	// memory, in bytes ([wire.SizeOf]): some five times their JSON as people write
-	// it, and up to 13 times for one that is made to. A record that is in a listing
-	// has them anyway.
-	maxLists = 128 << 20
-	// keepList is how long one is kept that no record has had since.
-	keepList = time.Minute
-)
+// maxTargetLists bounds the target lists that are kept decoded, by what they take in
+// memory, in bytes ([wire.SizeOf]): some five times their JSON as people write it,
+// and up to 13 times for one that is made to. A record that is in a listing has them
+// anyway.
+const maxTargetLists = 128 << 20
 
 // targetLists are the lists of the records that were read last. Each list stands
 // in Redis with every link of its instance, and is read again with each listing,
@@ -24,6 +20,7 @@ const (
 // outside knows.
 type targetLists struct {
 	seed maphash.Seed
+	most int // bytes
 
 	mu    sync.Mutex
 	lists map[uint64]*targetList
@@ -36,8 +33,8 @@ type targetList struct {
 	used    time.Time
 }
 
-func newTargetLists() *targetLists {
-	return &targetLists{seed: maphash.MakeSeed(), lists: make(map[uint64]*targetList)}
+func newTargetLists(most int) *targetLists {
+	return &targetLists{most: most, seed: maphash.MakeSeed(), lists: make(map[uint64]*targetList)}
 }
 
 // read decodes a list and checks it.
@@ -67,7 +64,7 @@ func (l *targetLists) find(hash uint64) *targetList {
 	return known
 }
 
-// put keeps a list, and gives up any others if there are too many.
+// put keeps a list, and forgets any others if there are too many.
 func (l *targetLists) put(hash uint64, list *targetList) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -75,28 +72,28 @@ func (l *targetLists) put(hash uint64, list *targetList) {
 		return
 	}
 	for any := range l.lists {
-		if l.bytes+list.bytes <= maxLists {
+		if l.bytes+list.bytes <= l.most {
 			break
 		}
-		l.drop(any)
+		l.forget(any)
 	}
 	l.lists[hash] = list
 	l.bytes += list.bytes
 }
 
-// sweep gives up what no record has had for a while.
-func (l *targetLists) sweep(now time.Time) {
+// sweep forgets what no record has had since then.
+func (l *targetLists) sweep(since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for hash, list := range l.lists {
-		if now.Sub(list.used) > keepList {
-			l.drop(hash)
+		if list.used.Before(since) {
+			l.forget(hash)
 		}
 	}
 }
 
-// drop forgets a list. l.mu is held.
-func (l *targetLists) drop(hash uint64) {
+// forget drops a list. l.mu is held.
+func (l *targetLists) forget(hash uint64) {
 	l.bytes -= l.lists[hash].bytes
 	delete(l.lists, hash)
 }

@@ -1,31 +1,10 @@
--- Says what a living replica can do, in KEYS[1], and drops what was said of the
--- dead. Each is a field with its expiry and a record. It stands beside the list of
--- the living, whose entries older replicas would drop if more stood in them. What
--- is no hash there is not ours, and goes.
+-- Says what a living replica can do. It stands beside the list of the living, whose
+-- entries older replicas would drop if more stood in them.
 -- ARGV: replica, lease (ms), record. Returns {name, record, ...}.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local latest = now + tonumber(ARGV[2]) + 60000 -- no replica writes a later one
-local entry = string.format('%.0f %s', now + tonumber(ARGV[2]), ARGV[3])
-local set = redis.pcall('HSET', KEYS[1], ARGV[1], entry)
-if type(set) == 'table' and set.err then
-  if not string.find(set.err, 'WRONGTYPE', 1, true) then
-    return set
-  end
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], ARGV[1], entry)
-end
 local living = {}
-local all = redis.call('HGETALL', KEYS[1])
-for i = 1, #all, 2 do
-  local expiry, record = string.match(all[i + 1], '^(%d+) (.*)$')
-  if expiry and tonumber(expiry) >= now and tonumber(expiry) <= latest then
-    living[#living + 1] = all[i]
-    living[#living + 1] = record
-  else
-    redis.call('HDEL', KEYS[1], all[i])
-  end
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return living
+local err = renewed(ARGV[1], tonumber(ARGV[2]), ARGV[3], '(.*)', function(name, record)
+  living[#living + 1] = name
+  living[#living + 1] = record
+end)
+return err or living

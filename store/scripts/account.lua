@@ -10,8 +10,9 @@
 -- Returns for each '', or what there would be too many of and how many.
 
 local total = redis.pcall('HGET', KEYS[1], '*')
-if type(total) == 'table' and total.err then
-  if not string.find(total.err, 'WRONGTYPE', 1, true) then return total end
+local bad, foreign = failed(total)
+if bad and not foreign then return total end
+if foreign then
   redis.call('DEL', KEYS[1])
   total = nil
 end
@@ -44,9 +45,9 @@ for i = 5, #ARGV, 3 do
   elseif over(bytes, b, mostBytes) then verdict = string.format('bytes %.0f', b)
   else
     agents, targets, bytes = a, t, b
-    local now = ARGV[i + 1] .. ' ' .. ARGV[i + 2]
+    local entered = ARGV[i + 1] .. ' ' .. ARGV[i + 2]
     if has == 0 then redis.call('HDEL', KEYS[1], ARGV[i])
-    elseif now ~= entry then redis.call('HSET', KEYS[1], ARGV[i], now) end
+    elseif entered ~= entry then redis.call('HSET', KEYS[1], ARGV[i], entered) end
   end
   verdicts[#verdicts + 1] = verdict
 end

@@ -50,7 +50,7 @@ local function displaces(l)
   return younger(me, l)
 end
 
-local kept, displaced, past, refusal = {me}, {}, {}, nil
+local kept, displaced, past, verdict = {me}, {}, {}, nil
 for _, l in ipairs(links) do
   local live = l.expiry > now
   local shared = l.shared and me.shared
@@ -60,7 +60,7 @@ for _, l in ipairs(links) do
     elseif younger(l, me) and not shared then
       return {'superseded'}
     else
-      refusal = 'taken'
+      verdict = 'taken'
     end
   elseif not live and l.yielding and not me.yielding then
     past[#past + 1] = l -- it shall not describe the agent when this one has gone
@@ -68,8 +68,8 @@ for _, l in ipairs(links) do
     kept[#kept + 1] = l
   end
 end
-if refusal then
-  return {refusal}
+if verdict then
+  return {verdict}
 end
 local targets, bytes = taken(kept)
 local most = tonumber(ARGV[14])

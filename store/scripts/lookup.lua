@@ -2,8 +2,7 @@
 -- and a text if something else is under its key.
 
 local record = redis.pcall('HGETALL', KEYS[1])
-if record.err then
-  if not string.find(record.err, 'WRONGTYPE', 1, true) then return record end
-  record = record.err
-end
+local bad, foreign = failed(record)
+if bad and not foreign then return record end
+if foreign then record = record.err end
 return {number(now), record}

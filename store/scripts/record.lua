@@ -10,11 +10,6 @@
 -- each link, "link hash targets bytes", on its list of targets. "seen" and "close" say when
 -- and why the last live link was released.
 
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
-local function number(n) return string.format('%.0f', n) end
-
 local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
 
 -- readLinks returns the record's links, and whether there is something under the
@@ -22,8 +17,9 @@ local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
 local function readLinks(toWrite)
   local links = {}
   local field = redis.pcall('HGET', KEYS[1], 'yielding')
-  if type(field) == 'table' and field.err then
-    if not string.find(field.err, 'WRONGTYPE', 1, true) then
+  local bad, foreign = failed(field)
+  if bad then
+    if not foreign then
       redis.call('HGET', KEYS[1], 'yielding') -- fails once more, for the caller
     end
     if toWrite then redis.call('DEL', KEYS[1]) end

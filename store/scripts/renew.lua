@@ -2,8 +2,8 @@
 -- hold.lua, which looks for conflicts.
 --
 -- ARGV: link, instance, lease (ms), keep after that (ms).
--- Returns {'ok', the targets and the bytes of the agent's lists}; {'missing'} if the record has no such live lease, or is none;
--- {'gone'} if there is nothing.
+-- Returns {'ok', the targets and the bytes of the agent's lists}; {'missing'} if the
+-- record has no such live lease, or is none; {'gone'} if there is nothing.
 
 local links, foreign = readLinks()
 for _, l in ipairs(links) do

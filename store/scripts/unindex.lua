@@ -2,8 +2,7 @@
 -- those added so recently that their record may be on its way.
 -- ARGV: how recently (ms), then the names. Returns those that it has taken out.
 
-local time = redis.call('TIME')
-local before = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[1])
+local before = now - tonumber(ARGV[1])
 local out = {}
 for i = 2, #ARGV do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[i])

@@ -260,7 +260,7 @@ func testClaims(t *testing.T, b *bench) {
 	kept("another process")
 }
 
-func testClaimGivenUp(t *testing.T, b *bench) {
+func testClaimDroppedAndMade(t *testing.T, b *bench) {
 	l := declaring("a", "db:1")
 	b.register(l)
 	began := b.lookup(l.AgentKey).Claims["db:1"]

@@ -61,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"a late release touches nobody else's entry", time.Hour, testLateRelease},
 		{"targets can change", time.Hour, testUpdate},
 		{"a claim to an address is as old as it was", time.Hour, testClaims},
-		{"a claim that was given up is a new one", time.Hour, testClaimGivenUp},
+		{"a claim that was dropped is a new one", time.Hour, testClaimDroppedAndMade},
 		{"a departed agent stays known", time.Hour, testDeparted},
 		{"a departed agent is forgotten in the end", 300 * time.Millisecond, testKeep},
 		{"an ephemeral agent that stopped is gone", time.Hour, testEphemeralStopped},
@@ -101,11 +101,11 @@ func Start(t *testing.T, store Store) *Events {
 	t.Helper()
 	events := &Events{}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	ended := make(chan error, 1)
-	go func() { ended <- store.Run(ctx, events.Callbacks()) }()
+	done := make(chan error, 1)
+	go func() { done <- store.Run(ctx, events.Callbacks()) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store/storetest"
+)
+
+// What it takes to read the record of an agent with two links and 10,000 targets,
+// the first time and again:
+//
+//	go test -run - -bench Record ./store
+func BenchmarkRecord(b *testing.B) {
+	first := storetest.NewLease("t", "a")
+	first.Targets = nil
+	for i := range 10_000 {
+		first.Targets = append(first.Targets, wire.Target{Name: fmt.Sprintf("target-%05d", i), Scheme: "http", Port: 9100, Path: "/metrics",
+			Address: fmt.Sprintf("10.1.%d.%d:9100", i/250, i%250),
+			Labels:  map[string]string{"job": "node", "site": "berlin", "rack": fmt.Sprint(i % 40), "team": "storage", "env": "production"}})
+	}
+	second := first
+	second.Link = wire.NewID[wire.LinkID]()
+	line := func(l *wire.Lease) string { return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica) }
+	fields := map[string]string{
+		"links":                    line(&first) + "\n" + line(&second),
+		"d:" + string(first.Link):  string(marshalLease(&first)),
+		"d:" + string(second.Link): string(marshalLease(&second)),
+	}
+	lists := newTargetLists(maxTargetLists)
+	read := func(b *testing.B) {
+		if a, flaws := decodeRecord(first.AgentKey, 15, 0, fields, lists); len(flaws) > 0 || len(a.Links) != 2 {
+			b.Fatal(flaws)
+		}
+	}
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			lists = newTargetLists(maxTargetLists)
+			read(b)
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			read(b)
+		}
+	})
+}
+
+// A benchKey is a Keyring of one key.
+type benchKey string
+
+func (k benchKey) KeyIDs() []string { return []string{string(k)} }
+
+func (k benchKey) Derive(id, purpose string) []byte {
+	derived := sha256.Sum256([]byte(id + purpose))
+	return derived[:]
+}
+
+func BenchmarkSeal(b *testing.B) {
+	from, to := wire.NewID[wire.ReplicaID](), wire.NewID[wire.ReplicaID]()
+	for name, n := range map[string]int{"1KiB": 1 << 10, "64KiB": 64 << 10, "256KiB": 256 << 10} {
+		e := wire.Envelope{Kind: wire.EnvelopeFrames, Stream: 1, Seq: 1, From: from, Frames: make([]byte, n)}
+		s := sealer{self: from}
+		s.use(benchKey("aaaaaaaa"))
+		chunk := e.Append(make([]byte, 0, maxChunk+wire.SealSize))
+		b.Run("seal/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				s.seal(chunk, to, nil)
+			}
+		})
+		c := checker{self: to}
+		c.use(s.keys, time.Now())
+		b.Run("check/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(n))
+			sealed := s.seal(chunk, to, nil)
+			got, err := wire.ParseEnvelope(sealed)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if err := c.check(got, sealed); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Pace is the periods that tests shorten. Those that are 0 stay as they are.
+type Pace struct {
+	Lease, Renew, Look, Rejoin, Refresh, Standstill, Registering time.Duration
+	Forget, Stale, Retire, KeepList                              time.Duration
+}
+
+// SetPace is to be called before Run.
+func (s *Redis) SetPace(p Pace) {
+	t := &s.timing
+	for _, d := range []struct {
+		to *time.Duration
+		is time.Duration
+	}{
+		{&t.lease, p.Lease}, {&t.renew, p.Renew}, {&t.look, p.Look}, {&t.rejoin, p.Rejoin}, {&t.refresh, p.Refresh},
+		{&t.standstill, p.Standstill}, {&t.registering, p.Registering},
+		{&t.forget, p.Forget}, {&t.stale, p.Stale}, {&t.retire, p.Retire}, {&t.keepList, p.KeepList},
+	} {
+		if d.is != 0 {
+			*d.to = d.is
+		}
+	}
+}
+
+// Remember bounds what is remembered of the directory: agents in whole listings,
+// what those take, and what target lists take that are kept decoded, in bytes. It
+// is to be called before Run.
+func (s *Redis) Remember(agents, listings, targetLists int) {
+	s.listings.mostAgents, s.listings.mostBytes, s.lists.most = agents, listings, targetLists
+}
+
+// UseDirectory puts the directory on another Redis than the bus. It is to be called
+// before Run.
+func (s *Redis) UseDirectory(client redis.UniversalClient) {
+	_ = s.clients.directory.Close()
+	s.clients.directory = client
+}

@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// leases knows the leases that this replica holds and what the directory has
+// yet to be told of each. One goroutine tells it, so that each link's changes
+// arrive in order; what waits meanwhile goes in one pipeline.
+type leases struct {
+	kick   chan struct{} // capacity 1: something is queued
+	closed chan struct{} // when nobody writes any longer
+
+	mu       sync.Mutex
+	held     map[wire.LinkID]*held
+	queue    []wire.LinkID // links with a step to do, each once
+	released int           // of held, those that only wait to be released
+	away     bool          // no call of the last round succeeded
+}
+
+// links is how many leases are held.
+func (l *leases) links() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.held) - l.released
+}
+
+// A held is one lease.
+type held struct {
+	lease  wire.Lease
+	claims claims // by this process's clock
+	step   step
+	queued bool
+	cause  string    // of a release
+	sent   bool      // the directory may have an entry
+	due    time.Time // when to renew; zero: not in the directory
+	// written are the targets that the directory has, size what they take, and
+	// counted what all lists of the agent's links take.
+	written []wire.Target
+	size    size
+	counted size
+	told    uint64 // the epoch that the directory gave and the owner knows; 0: none
+	wait    chan<- outcome
+}
+
+// A step is what the directory is to be told of a lease. A later one includes
+// the earlier ones.
+type step uint8
+
+const (
+	stepNone step = iota
+	stepRenew
+	stepHold
+	stepRelease
+)
+
+// An outcome answers Register.
+type outcome struct {
+	epoch uint64
+	err   error
+}
+
+// maxReleased bounds the releases that wait for Redis to come back. The leases
+// of any more expire by themselves, but without their cause.
+const maxReleased = 16 << 10
+
+func (l *leases) init() {
+	l.kick = make(chan struct{}, 1)
+	l.closed = make(chan struct{})
+	l.held = make(map[wire.LinkID]*held)
+}
+
+// Register takes a link's lease and returns the epoch of its instance: a new
+// one if the directory does not know the instance. lease.Epoch is a claim, which
+// can only make the instance older where the younger wins. With
+// wire.ErrSuperseded or wire.ErrNameTaken it is refused, and not held. With any
+// other error the directory is away, or ctx has ended: the lease is held and
+// registered as soon as possible, which events.Registered tells, or
+// events.Lost; either may come before Register has returned. The targets are
+// the store's from now on.
+func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) {
+	l := &s.leases
+	done := make(chan outcome, 1)
+	l.mu.Lock()
+	h := &held{lease: lease, claims: claims(nil).declare(lease.Targets, false, time.Now())}
+	if old := l.held[lease.Link]; old != nil {
+		h.sent = old.sent
+		l.answer(old, outcome{err: errReleased})
+		l.forget(lease.Link)
+	}
+	l.held[lease.Link] = h
+	l.push(h, stepHold)
+	if l.away {
+		l.mu.Unlock()
+		return 0, ErrAway
+	}
+	h.wait = done
+	l.mu.Unlock()
+
+	select {
+	case o := <-done:
+		return o.epoch, o.err
+	case <-l.closed:
+		return 0, ErrAway
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case o := <-done: // it came after all
+		return o.epoch, o.err
+	default:
+	}
+	h.wait = nil
+	return 0, fmt.Errorf("register: %w", context.Cause(ctx))
+}
+
+// Update changes the targets of a link's lease.
+func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
+	l := &s.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.held[link]; h != nil && h.step != stepRelease {
+		h.lease.Targets = targets
+		h.claims = h.claims.declare(targets, false, time.Now())
+		l.push(h, stepHold)
+	}
+}
+
+// Release ends a link's lease. Its cause, a wire.Cause's name, is what is known
+// of an agent without another link. An ephemeral agent that has stopped is
+// forgotten with its last link, any other ephemeral one after EphemeralKeep, and
+// one that is not after RedisConfig.Keep.
+func (s *Redis) Release(link wire.LinkID, cause string) {
+	l := &s.leases
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.held[link]
+	if h == nil || h.step == stepRelease {
+		return
+	}
+	l.answer(h, outcome{err: errReleased})
+	if !h.sent || l.released >= maxReleased {
+		l.forget(link)
+		return
+	}
+	h.cause, h.lease.Targets = cause, nil
+	l.released++
+	l.push(h, stepRelease)
+}
+
+var errReleased = errors.New("register: the lease was released meanwhile")
+
+// push notes a step to do. l.mu is held.
+func (l *leases) push(h *held, to step) {
+	h.step = max(h.step, to)
+	if !h.queued {
+		h.queued = true
+		l.queue = append(l.queue, h.lease.Link)
+	}
+	kick(l.kick)
+}
+
+// answer tells whoever waits in Register. l.mu is held.
+func (l *leases) answer(h *held, o outcome) {
+	if h.wait != nil {
+		h.wait <- o
+		h.wait = nil
+	}
+}
+
+// forget drops a lease. l.mu is held. The queue may still name it.
+func (l *leases) forget(link wire.LinkID) {
+	if h := l.held[link]; h != nil && h.step == stepRelease {
+		l.released--
+	}
+	delete(l.held, link)
+}
+
+// rewrite writes all leases anew.
+func (l *leases) rewrite() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.held {
+		if h.step != stepRelease {
+			l.push(h, stepHold)
+		}
+	}
+	kick(l.kick)
+}
+
+// renewDue queues what is due.
+func (l *leases) renewDue(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.held {
+		if !h.due.IsZero() && !now.Before(h.due) {
+			l.push(h, stepRenew)
+		}
+	}
+}
+
+// rewriteLink writes one lease anew: there is reason to believe that it is lost,
+// or spoilt.
+func (l *leases) rewriteLink(link wire.LinkID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.held[link]; h != nil && h.step != stepRelease {
+		l.push(h, stepHold)
+	}
+}
+
+// kick wakes the goroutine that reads c, which has capacity 1.
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,158 @@
+package store
+
+import (
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A task is one lease's step, as it was when its pipeline began. Meanwhile the
+// lease may have got another step to do, or be held no longer.
+type task struct {
+	held  *held
+	lease wire.Lease
+	told  bool // the lease's epoch is the directory's word, not a claim
+	step  step
+	cause string
+	call  call
+
+	claims claims // of a hold
+	size   size   // of the targets; of a renewal, of all lists of the agent's links
+	before size   // of those that the directory has
+	asks   bool   // there may be no room for it
+}
+
+// next takes the first task off the queue.
+func (l *leases) next() (task, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.queue) > 0 {
+		link := l.queue[0]
+		l.queue = l.queue[1:]
+		h := l.held[link]
+		if h == nil || !h.queued {
+			continue
+		}
+		h.queued = false
+		if h.step == stepNone {
+			continue
+		}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, size: h.counted, before: h.size}
+		if h.step != stepRelease {
+			h.step = stepNone
+		}
+		h.sent = true
+		return t, true
+	}
+	return task{}, false
+}
+
+// current is the task's lease, if it is held still. l.mu is held.
+func (l *leases) current(t *task) *held {
+	if h := l.held[t.lease.Link]; h == t.held {
+		return h
+	}
+	return nil
+}
+
+// failed notes that the step is still to be done: nobody knows whether it was.
+func (l *leases) failed(t *task, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.current(t); h != nil {
+		l.push(h, t.step)
+		l.answer(h, outcome{err: err})
+	}
+}
+
+// again takes a lease that is not in the directory, or not any longer.
+func (l *leases) again(t *task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.current(t); h != nil {
+		l.push(h, stepHold)
+	}
+}
+
+// renewed notes when to renew next.
+func (l *leases) renewed(t *task, taken size, due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.current(t); h != nil {
+		h.due, h.counted = due, taken
+	}
+}
+
+// holding notes that the directory has the lease. It reports whether the owner
+// is to be told: its Register did not wait for the answer, or the epoch is
+// another.
+func (l *leases) holding(t *task, epoch uint64, taken size, due time.Time) (tell bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.current(t)
+	if h == nil {
+		return false
+	}
+	h.lease.Epoch, h.due = epoch, due
+	h.written, h.size, h.counted = t.lease.Targets, t.size, taken
+	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
+	h.told = epoch
+	l.answer(h, outcome{epoch: epoch})
+	return tell
+}
+
+// claimed notes how old the directory says the lease's claims are: it may know
+// of older ones, and the next one may be emptied.
+func (l *leases) claimed(t *task, known claims) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h := l.current(t); h != nil {
+		h.claims = h.claims.noYounger(known)
+	}
+}
+
+// refused drops the lease, and reports whether the owner is to be told.
+func (l *leases) refused(t *task, why error) (tell bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.current(t)
+	if h == nil {
+		return false
+	}
+	tell = h.wait == nil && h.step != stepRelease
+	l.answer(h, outcome{err: why})
+	l.forget(t.lease.Link)
+	return tell
+}
+
+// refusedMore takes back targets that there is no room for, or drops the lease if
+// it is new. It reports whether the owner is to be told.
+func (l *leases) refusedMore(t *task, why error) (tell bool) {
+	if !t.told {
+		return l.refused(t, why)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.current(t)
+	if h == nil || h.step >= stepHold {
+		return false // there are others by now, or there is nothing more to say
+	}
+	h.lease.Targets, h.claims = h.written, h.claims.declare(h.written, false, time.Now())
+	l.push(h, stepHold) // there may be more to write than the targets
+	return true
+}
+
+// done drops a lease that is released.
+func (l *leases) done(t *task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current(t) != nil {
+		l.forget(t.lease.Link)
+	}
+}
+
+func (l *leases) setAway(away bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = away
+}

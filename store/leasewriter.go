@@ -1,0 +1,208 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// batchCalls and batchBytes bound one pipeline: a small part of a second's
+	// work for Redis.
+	batchCalls = 1024
+	batchBytes = 1 << 20
+)
+
+// runLeases tells the directory, until ctx ends; then once more, briefly, for
+// what was released last.
+func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
+	defer close(s.leases.closed)
+	tick := time.NewTicker(s.timing.renew / 10)
+	defer tick.Stop()
+	for retry := (backoff{}); ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+		case <-s.leases.kick:
+		case <-tick.C:
+			s.leases.renewDue(time.Now())
+		}
+		if s.writeQueued(ctx, events) {
+			s.noteWrite(ctx, writeLeases, time.Now(), nil)
+			retry.reset()
+		} else {
+			retry.wait(ctx)
+			kick(s.leases.kick)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.flush)
+	defer cancel()
+	s.writeQueued(ctx, events)
+}
+
+// writeQueued works the queue off, and reports whether all of it succeeded.
+func (s *Redis) writeQueued(ctx context.Context, events wire.StoreEvents) bool {
+	for ctx.Err() == nil {
+		batch := s.nextBatch()
+		if len(batch) == 0 {
+			return true
+		}
+		if !s.writeBatch(ctx, batch, events) {
+			return false
+		}
+	}
+	return false
+}
+
+// nextBatch takes from the queue what goes in one pipeline.
+func (s *Redis) nextBatch() []task {
+	var batch []task
+	for size := 0; len(batch) < batchCalls && size < batchBytes; {
+		t, ok := s.leases.next()
+		if !ok {
+			break
+		}
+		size += s.encode(&t)
+		batch = append(batch, t)
+	}
+	return batch
+}
+
+// encode makes the task's call and returns how long its long part is.
+func (s *Redis) encode(t *task) int {
+	l := &t.lease
+	keep := keepFor(l.Ephemeral, s.config.Keep)
+	t.call = call{key: s.keys.agent(l.AgentKey)}
+	switch t.step {
+	case stepRenew:
+		t.call.script = s.scripts.renew
+		t.call.args = []any{string(l.Link), string(l.Instance), s.timing.lease.Milliseconds(), keep.Milliseconds()}
+	case stepRelease:
+		t.call.script = s.scripts.release
+		delist := l.Ephemeral && t.cause == agentStopped
+		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist}
+	default:
+		details := marshalLease(l)
+		list := listIn(details)
+		t.size = size{len(l.Targets), len(list)}
+		t.asks = !(t.told && t.size.within(t.before))
+		most := 0
+		if t.asks {
+			most = s.config.TenantLimits.agentBytes()
+		}
+		t.call.script = s.scripts.hold
+		t.call.args = []any{
+			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
+			s.timing.lease.Milliseconds(), keep.Milliseconds(), details,
+			hashOf(list), t.size.targets, t.size.bytes, most,
+		}
+		return len(details) + len(t.claims)*claimSize
+	}
+	return 0
+}
+
+func marshalLease(l *wire.Lease) []byte {
+	b, err := json.Marshal(l)
+	if err != nil {
+		panic(fmt.Sprintf("store: lease: %v", err)) // a plain struct always marshals
+	}
+	return b
+}
+
+// writeBatch runs the batch's calls and applies what they answer, and reports
+// whether all of it succeeded.
+func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreEvents) bool {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	batch, whole := s.admit(ctx, batch, events)
+	if len(batch) == 0 {
+		s.leases.setAway(!whole)
+		return whole
+	}
+	began := time.Now()
+	p := s.pipelineOf(batch, began)
+	cmds := runCalls(ctx, s.clients.directory, p.calls)
+	for _, cmd := range cmds {
+		if err := cmd.Err(); deniesWrites(err) {
+			s.noteWrite(ctx, writeLeases, began, err)
+			break
+		}
+	}
+	for tenant, at := range p.indexes {
+		if whole, err := cmds[at].Int(); err == nil && whole == 0 {
+			s.indexWasNone(ctx, tenant)
+		}
+	}
+	succeeded := 0
+	for i := range batch {
+		if s.applyTask(&batch[i], p, i, cmds, events) == nil {
+			succeeded++
+		}
+	}
+	s.leases.setAway(succeeded == 0)
+	return whole && succeeded == len(batch)
+}
+
+// A leasePipeline is the calls of a batch: those of its tasks first, each at the
+// place of its task. The agents' indexes and accounts are completed in the same
+// pipeline, which heals one that was lost.
+type leasePipeline struct {
+	calls   []call
+	indexes map[string]int // tenant: place in calls
+	claims  map[int]int    // place of a task: in calls
+}
+
+func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
+	p := leasePipeline{calls: make([]call, 0, len(batch)+2), indexes: make(map[string]int), claims: make(map[int]int)}
+	names := make(map[string][]any)
+	sizes := make(map[string][]any)
+	for i := range batch {
+		t := &batch[i]
+		p.calls = append(p.calls, t.call)
+		if tenant := t.lease.Tenant; t.step != stepRelease {
+			names[tenant] = append(names[tenant], t.lease.Agent)
+			sizes[tenant] = append(sizes[tenant], t.lease.Agent, t.size.targets, t.size.bytes)
+		}
+	}
+	for tenant, agents := range names {
+		p.indexes[tenant] = len(p.calls)
+		p.calls = append(p.calls, s.indexCall(tenant, agents), s.accountCall(tenant, TenantLimits{}, sizes[tenant]))
+	}
+	for i := range batch {
+		if t := &batch[i]; t.step == stepHold {
+			p.claims[i] = len(p.calls)
+			p.calls = append(p.calls, s.claimCall(&t.lease, t.claims, now))
+		}
+	}
+	return p
+}
+
+// applyTask takes what all of a task's calls answered: its own, that of its
+// tenant's index, and that of its claims. Its error says that one did not.
+func (s *Redis) applyTask(t *task, p leasePipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
+	if err := s.apply(t, cmds[i], events); err != nil {
+		return err
+	}
+	if t.step != stepRelease {
+		if err := cmds[p.indexes[t.lease.Tenant]].Err(); err != nil {
+			s.leases.failed(t, err)
+			return err
+		}
+	}
+	if at, ok := p.claims[i]; ok {
+		return s.applyClaims(t, cmds[at])
+	}
+	return nil
+}
+
+// indexCall adds agents to their tenant's index. It outlives their records.
+func (s *Redis) indexCall(tenant string, agents []any) call {
+	return call{script: s.scripts.index, key: s.keys.index(tenant), args: append([]any{s.indexKeep().Milliseconds()}, agents...)}
+}
+
+// indexKeep is how long what is kept of a tenant outlives its last change.
+func (s *Redis) indexKeep() time.Duration { return 2*s.config.Keep + time.Hour }

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+// runSender publishes what is queued until ctx ends; then what is left, for as
+// long as a flush may take.
+func (s *Redis) runSender(ctx context.Context, events wire.StoreEvents) {
+	sweep := time.NewTicker(s.timing.forget / 10)
+	defer sweep.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-sweep.C:
+			s.sender.sweep(time.Now().Add(-s.timing.forget))
+		case <-s.sender.kick:
+			s.publishQueued(ctx, events)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.flush)
+	defer cancel()
+	s.publishQueued(ctx, events)
+	s.sender.setUp(false)
+}
+
+func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
+	for ctx.Err() == nil {
+		round := s.sender.take(s.config.Replica)
+		if len(round) == 0 {
+			return
+		}
+		s.publish(ctx, round, events)
+		for _, m := range round {
+			s.sender.chunks.put(m.chunk)
+		}
+	}
+}
+
+// publish sends one round and notes what became of each message.
+func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreEvents) {
+	s.seal(round)
+	ctx, cancel := context.WithTimeout(ctx, 2*publishTimeout) // to write and to be answered
+	defer cancel()
+	cmds := make([]*redis.IntCmd, len(round))
+	if s.clients.cluster == nil {
+		s.pipeline(ctx, s.clients.bus, round, cmds)
+	} else {
+		s.publishToCluster(ctx, round, cmds)
+	}
+	unsent := func(cmd *redis.IntCmd) bool { return cmd == nil || cmd.Err() != nil }
+	if slices.ContainsFunc(cmds, unsent) {
+		s.clients.reload(ctx)
+	}
+	for i, m := range round {
+		if unsent(cmds[i]) {
+			switch {
+			case m.kind == wire.EnvelopeFrames:
+				s.metrics.droppedUnsent.Add(float64(len(m.chunk.frames())))
+				s.sender.failed(m.to, m.stream)
+			case m.kind == wire.EnvelopeProbe && cmds[i] != nil:
+				s.inbox.probeFailed(cmds[i].Err())
+			}
+			continue
+		}
+		// On a Cluster the count is of one node's subscribers only.
+		unheard := s.clients.cluster == nil && cmds[i].Val() == 0
+		switch {
+		case m.kind == wire.EnvelopeFrames:
+			s.metrics.framesOut.Add(float64(countFrames(m.chunk.frames())))
+			s.metrics.bytesOut.Add(float64(len(m.chunk.frames())))
+			if unheard {
+				events.Unheard(m.to)
+			}
+		case m.kind == wire.EnvelopeProbe && unheard:
+			kick(s.inbox.unheard)
+		}
+	}
+}
+
+// seal seals the messages to those replicas that know seals, and this one.
+func (s *Redis) seal(round []message) {
+	if s.config.Keys != nil {
+		s.sender.sealer.use(s.config.Keys())
+	}
+	for i := range round {
+		m := &round[i]
+		m.envelope = m.chunk
+		if theirs, seals := s.sealsFor(m.to); seals {
+			m.envelope = s.sender.sealer.seal(m.chunk, m.to, theirs)
+		}
+	}
+}
+
+// pipeline publishes messages by one client. A command that was not sent has an
+// error too.
+func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, round []message, cmds []*redis.IntCmd) {
+	pipe := client.Pipeline()
+	for i, m := range round {
+		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), m.envelope)
+	}
+	exec(ctx, pipe)
+}
+
+// publishToCluster publishes each message at the node that its receiver, too,
+// subscribes at. go-redis would choose any node, and messages by two nodes may
+// overtake each other.
+func (s *Redis) publishToCluster(ctx context.Context, round []message, cmds []*redis.IntCmd) {
+	places := make(map[*redis.Client][]int)
+	for i, m := range round {
+		node, err := s.clients.cluster.MasterForKey(ctx, s.keys.inbox(m.to))
+		if err == nil {
+			places[node] = append(places[node], i)
+		}
+	}
+	var nodes sync.WaitGroup
+	for node, at := range places {
+		nodes.Go(func() {
+			part := make([]message, len(at))
+			for j, i := range at {
+				part[j] = round[i]
+			}
+			sent := make([]*redis.IntCmd, len(at))
+			s.pipeline(ctx, node, part, sent)
+			for j, i := range at {
+				cmds[i] = sent[j]
+			}
+		})
+	}
+	nodes.Wait()
+}
+
+// countFrames counts the frames of a message.
+func countFrames(b []byte) (n int) {
+	for len(b) > 0 {
+		var err error
+		if _, b, err = wire.Next(b); err != nil {
+			return n
+		}
+		n++
+	}
+	return n
+}
+
+// joinLinks writes link IDs as a nudge has them: one after the other.
+func joinLinks(links []wire.LinkID) []byte {
+	links = links[:min(len(links), wire.MaxEnvelope/wire.IDSize)]
+	b := make([]byte, 0, len(links)*wire.IDSize)
+	for _, link := range links {
+		b = append(b, link...)
+	}
+	return b
+}
+
+// splitLinks reads what joinLinks writes.
+func splitLinks(b []byte) []wire.LinkID {
+	var links []wire.LinkID
+	for ; len(b) >= wire.IDSize; b = b[wire.IDSize:] {
+		links = append(links, wire.LinkID(b[:wire.IDSize]))
+	}
+	return links
+}
