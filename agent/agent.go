@@ -51,12 +51,12 @@ type Agent struct {
 	dialRelay  dialFunc
 	dialTarget dialFunc
 
-	epoch   atomic.Uint64 // the last one a directory gave; 0: none yet
-	catalog catalog
-	notices notices
-	gate    *gate
-	keeper  *keeper
-	crew    *crew
+	epoch     atomic.Uint64 // the last one a directory gave; 0: none yet
+	catalog   catalog
+	notices   notices
+	limiter   *limiter
+	connector *connector
+	workers   *workers
 
 	messages sync.Pool // of *[wire.MaxMessage]byte, to read
 	writing  sync.Pool // of *writeBuffers
@@ -68,7 +68,7 @@ type Agent struct {
 func New(c Config, o Options) (*Agent, error) {
 	a := &Agent{
 		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
-		registry: prometheus.NewRegistry(), gate: newGate(), crew: newCrew(), proxy: o.Proxy, log: o.Logger,
+		registry: prometheus.NewRegistry(), limiter: newLimiter(), workers: newWorkers(), proxy: o.Proxy, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
 		writing:  sync.Pool{New: func() any { return new(writeBuffers) }},
@@ -86,10 +86,10 @@ func New(c Config, o Options) (*Agent, error) {
 	if o.Hostname == nil {
 		o.Hostname = hostFQDN
 	}
-	a.keeper = newKeeper(a)
+	a.connector = newConnector(a)
 	a.metrics = newMetrics(a.registry,
-		func() float64 { return float64(a.keeper.have()) },
-		func() float64 { return float64(a.keeper.want()) })
+		func() float64 { return float64(a.connector.have()) },
+		func() float64 { return float64(a.connector.want()) })
 	if err := a.configure(o.Hostname); err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (a *Agent) load() error {
 func (a *Agent) reload() {
 	if err := a.load(); err != nil {
 		a.metrics.reloadOK.Set(0)
-		a.log.Error("the target list is not good: the last good one stays", "error", err)
+		a.log.Error("the target list is not good: the last good one stays", "err", err)
 		return
 	}
 	a.log.Info("target list read", "targets", len(a.catalog.get().declared))
@@ -188,9 +188,9 @@ func (a *Agent) warnOfNoTargets() {
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	if a.config.Listen != "" {
-		listener, err := net.Listen("tcp", a.config.Listen)
+		listener, err := settings.Listen("LISTEN", a.config.Listen)
 		if err != nil {
-			return fmt.Errorf("FARSCRAPE_LISTEN: %w", err)
+			return err
 		}
 		a.log.Info("listening", "address", listener.Addr())
 		group.Go(func() error { return a.listen(ctx, listener) })
@@ -201,8 +201,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error {
 		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))
 		a.warnOfNoTargets()
-		a.keeper.run(ctx)
-		a.crew.dismiss()
+		a.connector.run(ctx)
+		a.workers.close()
 		a.catalog.get().closeIdle(nil)
 		a.log.Info("agent stopped")
 		return nil

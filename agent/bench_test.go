@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,13 +49,7 @@ func cannedTarget(b *testing.B, n int) (url string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
+	serve := func(conn net.Conn) {
 		defer conn.Close()
 		request := make([]byte, 4<<10) // comes in one piece over loopback
 		for {
@@ -65,8 +60,18 @@ func cannedTarget(b *testing.B, n int) (url string) {
 				return
 			}
 		}
-	}()
-	b.Cleanup(func() { listener.Close(); <-done })
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for { // on a busy machine net/http gives up a connection that works
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { serve(conn) })
+		}
+	})
+	b.Cleanup(func() { listener.Close(); serving.Wait() })
 	return "http://" + listener.Addr().String() + "/metrics"
 }
 

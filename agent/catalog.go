@@ -24,12 +24,11 @@ func (c *catalog) get() *targetSet {
 	return c.set
 }
 
-// replace makes set the current one and returns the one before it.
-func (c *catalog) replace(set *targetSet) (old *targetSet) {
+// replace makes set the current one.
+func (c *catalog) replace(set *targetSet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	old, c.set = c.set, set
-	return old
+	c.set = set
 }
 
 // announce has the links say frames, which are the current set, if they differ
@@ -46,8 +45,8 @@ func (c *catalog) announce(frames []wire.Frame) {
 	}
 }
 
-// join tells a new link the targets now and of each change until it leaves.
-func (c *catalog) join(l *link) {
+// add tells a new link the targets now, and of each change until it is removed.
+func (c *catalog) add(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.links == nil {
@@ -57,7 +56,7 @@ func (c *catalog) join(l *link) {
 	l.declare(c.frames)
 }
 
-func (c *catalog) leave(l *link) {
+func (c *catalog) remove(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.links, l)

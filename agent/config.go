@@ -24,7 +24,7 @@ type Config struct {
 	Ephemeral   bool   `env:"EPHEMERAL" envDefault:"false" help:"Delist the targets at once when the agent stops, and 5 minutes after it vanished (for pods)."`
 	Listen      string `env:"LISTEN" help:"An address for the agent's own /metrics, /-/healthy and /-/ready. Without one the metrics are still to be had: every agent has a target called farscrape."`
 	TLSCAFile   string `env:"TLS_CA_FILE" help:"CA certificates that the relay's is checked against, instead of the system's. This and the next three are read at each dial."`
-	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate to show to the relay."`
+	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate, for whoever asks for one on the way to the relay."`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" help:"Its key."`
 	HeadersFile string `env:"HEADERS_FILE" help:"Header fields for the dial, one 'Name: value' a line, for a proxy in front of the relay. HTTPS_PROXY and NO_PROXY hold for the relay too, and for nothing else."`
 	LogLevel    string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error."`

@@ -3,17 +3,16 @@ package agent
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/coder/websocket"
+	promconfig "github.com/prometheus/common/config"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -22,7 +21,7 @@ import (
 const dialWithin = 15 * time.Second
 
 // dial opens a WebSocket to a replica that is none of held, if it can be had.
-// An error of type *refusal is a replica's own word.
+// An error of type *upgradeError is a replica's own word.
 func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Conn, *socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
@@ -43,7 +42,7 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 		},
 		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
 			if r.StatusCode != http.StatusOK {
-				return &proxyRefusal{r.Status}
+				return &proxyError{r.Status}
 			}
 			return nil
 		},
@@ -70,9 +69,9 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	})
 	switch {
 	case err != nil && resp != nil:
-		return nil, nil, refusalOf(resp)
+		return nil, nil, upgradeErrorOf(resp, a.connectURL, proxy)
 	case err != nil:
-		return nil, nil, &dialFailure{a.connectURL.Host, proxy, cause(err)}
+		return nil, nil, &dialError{a.connectURL.Host, proxy, cause(err)}
 	case conn.Subprotocol() != wire.Subprotocol:
 		conn.CloseNow()
 		return nil, nil, fmt.Errorf("dial %s: a WebSocket, but not a Farscrape relay of this version: it does not speak %s: check FARSCRAPE_RELAY_URL", a.connectURL.Host, wire.Subprotocol)
@@ -119,28 +118,20 @@ func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
 	return header, nil
 }
 
-// relayTLS is how the relay is spoken to, from the files as they are now.
+// relayTLS is how the relay is spoken to, from the files as they are now. The library
+// says which file and what is wrong with it, and does not know our variables.
 func (c *Config) relayTLS() (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.TLSCAFile != "" {
-		pem, err := os.ReadFile(c.TLSCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %s holds no certificate in PEM", c.TLSCAFile)
-		}
+	conf, err := promconfig.NewTLSConfig(&promconfig.TLSConfig{CAFile: c.TLSCAFile, MinVersion: tls.VersionTLS12})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %w: it must be a file of certificates in PEM", err)
+	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
+		return nil, errors.New("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: set both or none")
 	}
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: set both or none")
+	own, err := promconfig.NewTLSConfig(&promconfig.TLSConfig{CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile})
+	if err != nil {
+		return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: %w: they must be a certificate and its key, in PEM", err)
 	}
-	if c.TLSCertFile != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE, FARSCRAPE_TLS_KEY_FILE: %w", err)
-		}
-		t.Certificates = []tls.Certificate{cert}
-	}
-	return t, nil
+	conf.GetClientCertificate = own.GetClientCertificate
+	return conf, nil
 }

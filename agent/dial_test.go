@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -112,6 +110,49 @@ func TestTheRelayIsDialledOverTLSWithAClientCertificate(t *testing.T) {
 	}
 }
 
+// Each dial takes the files as they are: certificates are renewed, and so are CAs.
+func TestTheCertificatesAreReadAtEachDial(t *testing.T) {
+	relay, server := relayOn(t, func(s *httptest.Server) { s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert} })
+	shown := make(chan []byte, 16)
+	relay.refuse = func(_ http.ResponseWriter, r *http.Request) bool {
+		shown <- r.TLS.PeerCertificates[0].Raw
+		return false
+	}
+	ca, dir := caFile(t, server), t.TempDir()
+	renew := func() []byte {
+		certificate, key := clientCertificate(t)
+		writeFile(t, dir+"/cert.pem", string(certificate))
+		writeFile(t, dir+"/key.pem", string(key))
+		block, _ := pem.Decode(certificate)
+		return block.Bytes
+	}
+	first := renew()
+	a, err := New(Config{RelayURL: server.URL, Token: "x", Name: "edge-1", Links: 1,
+		TLSCAFile: ca, TLSCertFile: dir + "/cert.pem", TLSKeyFile: dir + "/key.pem"}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func() error {
+		conn, _, err := a.dial(t.Context(), nil)
+		if err == nil {
+			conn.CloseNow()
+		}
+		return err
+	}
+	if err := dial(); err != nil || !bytes.Equal(<-shown, first) {
+		t.Errorf("at first: %v", err)
+	}
+	second := renew()
+	if err := dial(); err != nil || !bytes.Equal(<-shown, second) {
+		t.Errorf("renewed: %v", err)
+	}
+	other, _ := clientCertificate(t)
+	writeFile(t, ca, string(other))
+	if err := dial(); err == nil {
+		t.Error("the relay's certificate is taken, and the CA is another now")
+	}
+}
+
 func TestAnUnknownCertificateOfTheRelayIsRefused(t *testing.T) {
 	_, server := relayOn(t, func(*httptest.Server) {})
 	a, err := New(Config{RelayURL: server.URL, Token: "s3cret", Name: "edge-1", Links: 1}, Options{})
@@ -193,64 +234,6 @@ func tunnel(t *testing.T, w http.ResponseWriter, address string) {
 	io.Copy(near, far)
 	near.Close()
 	<-done
-}
-
-func TestARefusalIsLoggedWithItsMend(t *testing.T) {
-	for _, c := range []struct {
-		what   string
-		answer func(http.ResponseWriter)
-		want   []string
-	}{
-		{"a wrong token", refusing("unauthorized", 401), []string{"status 401", "unauthorized", "not now", "FARSCRAPE_TOKEN"}},
-		{"a name not allowed", refusing("forbidden", 403), []string{"status 403", "FARSCRAPE_NAME"}},
-		{"a wrong prefix", refusing("", 404), []string{"status 404", "FARSCRAPE_RELAY_URL"}},
-		{"an old agent", refusing("bad_request", 426), []string{"status 426", "update"}},
-		{"a draining replica", refusing("draining", 503), []string{"status 503", "draining", "comes back"}},
-		{"a login page", refusing("", 200), []string{"status 200", "load balancer"}},
-		{"a proxy", refusing("", 502), []string{"status 502", "in front of the relay"}},
-		{"a redirect", func(w http.ResponseWriter) { w.Header().Set("Location", "/login?s3cret"); w.WriteHeader(302) }, []string{"status 302"}},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			relay, server := relayOn(t, nil)
-			relay.refuse = func(w http.ResponseWriter, _ *http.Request) bool { c.answer(w); return true }
-			var out syncBuffer
-			run(t, Config{RelayURL: server.URL, Token: "s3cret"}, Options{Logger: logTo(&out)})
-			<-relay.dials
-			<-relay.dials // the first has been logged
-			for _, want := range append(c.want, "agent=edge-1", "instance=", "retry_in=") {
-				if !strings.Contains(out.String(), want) {
-					t.Errorf("%q is not in %s", want, out.String())
-				}
-			}
-			if strings.Contains(out.String(), "s3cret") {
-				t.Errorf("a secret is in %s", out.String())
-			}
-		})
-	}
-}
-
-func TestWhatTheRelayDoesNotTakeIsLoggedWithItsLimit(t *testing.T) {
-	const limit = "12345 targets; FARSCRAPE_AGENT_MAX_TARGETS is 10000"
-	relay, server := relayOn(t, nil)
-	var out syncBuffer
-	run(t, Config{RelayURL: server.URL, Token: "x"}, Options{Logger: logTo(&out)})
-	l := relay.link()
-	l.conn.Close(websocket.StatusCode(wire.CauseRefused.Code()), wire.CauseRefused.CloseReason(limit))
-	relay.link() // the first one's end has been logged
-	if !strings.Contains(out.String(), "cause=refused") || !strings.Contains(out.String(), limit) {
-		t.Errorf("%q is not in %s", limit, out.String())
-	}
-}
-
-// refusing refuses with a reason, a status, a sentence and a control character.
-func refusing(reason string, status int) func(http.ResponseWriter) {
-	return func(w http.ResponseWriter) {
-		if reason != "" {
-			w.Header().Set(wire.HeaderError, reason)
-		}
-		w.WriteHeader(status)
-		io.WriteString(w, "not now\x1b[31m\n"+strings.Repeat("x", 4096))
-	}
 }
 
 func TestAWebSocketThatIsNoRelayIsNotTaken(t *testing.T) {

@@ -4,11 +4,11 @@
 // else, ever.
 //
 // Follow one scrape: a REQUEST frame comes off the socket in [link.read], is
-// admitted by the gate in [link.serve], becomes an HTTP request in fetch.go that
+// admitted by the limiter in [link.serve], becomes an HTTP request in fetch.go that
 // goes out by the target's transport (transport.go), and its answer leaves as HEAD,
 // DATA and END through the link's one writer, never faster than the credit the edge
 // has given (credit.go).
 //
-// Follow the links: [keeper.run] decides when to dial and what to do with a link
+// Follow the links: [connector.run] decides when to dial and what to do with a link
 // that drains or ends; link.go is the life of one.
 package agent

@@ -2,73 +2,40 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// A network is one in memory, so that it works under fake time: dialling any
-// address reaches the one server that serves it.
-type network struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newNetwork() *network {
-	return &network{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case n.conns <- far:
-		return near, nil
-	case <-n.closed:
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: errors.New("connection refused")}
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// refuseWith answers dials with a status, as a replica does.
+func refuseWith(status int, retryAfter string) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, _ *http.Request) bool {
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		http.Error(w, "not now", status)
+		return true
 	}
 }
 
-func (n *network) Accept() (net.Conn, error) {
+// noMoreLinks checks that the agent is content for a second.
+func (r *fakeRelay) noMoreLinks() {
+	r.t.Helper()
 	select {
-	case c := <-n.conns:
-		return c, nil
-	case <-n.closed:
-		return nil, net.ErrClosed
+	case l := <-r.links:
+		r.t.Fatalf("one link too many, with %v", l.header)
+	case <-time.After(time.Second):
 	}
 }
 
-func (n *network) Close() error   { n.once.Do(func() { close(n.closed) }); return nil }
-func (n *network) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
-
-// serve serves handler on a network of its own until the test ends.
-func serve(t *testing.T, handler http.Handler) *network {
-	t.Helper()
-	n := newNetwork()
-	server := &http.Server{Handler: handler}
-	done := make(chan struct{})
-	go func() { defer close(done); server.Serve(n) }()
-	t.Cleanup(func() { server.Close(); n.Close(); <-done })
-	return n
+func (l *fakeLink) drain(cause string) {
+	l.t.Helper()
+	l.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(&wire.Drain{Cause: cause})})
 }
 
 // A fakeRelay is what a replica looks like from the network: it hands every link
@@ -325,91 +292,6 @@ func (l *fakeLink) credit(id wire.ScrapeID, n uint32) {
 	l.send(wire.Frame{Type: wire.TypeCredit, Attempt: 1, Scrape: id, Payload: wire.AppendCredit(nil, n)})
 }
 
-// A reply is all that an agent said to one request.
-type reply struct {
-	head  *wire.Head
-	body  []byte
-	acks  int
-	end   *wire.Error // nil: whole
-	nack  *wire.Nack
-	datas int
-}
-
-// reason is how it ended.
-func (r *reply) reason() wire.Reason {
-	switch {
-	case r.nack != nil:
-		return r.nack.Reason
-	case r.end != nil:
-		return r.end.Reason
-	}
-	return wire.OK
-}
-
-func (r *reply) detail() string {
-	switch {
-	case r.nack != nil:
-		return r.nack.Detail
-	case r.end != nil:
-		return r.end.Detail
-	}
-	return ""
-}
-
-func (r *reply) header(name string) string {
-	for _, f := range r.head.Header {
-		if f.Name == name {
-			return f.Value
-		}
-	}
-	return ""
-}
-
-// reply is the answer to the scrape id, up to its END or NACK.
-func (l *fakeLink) reply(id wire.ScrapeID) *reply {
-	l.t.Helper()
-	r := new(reply)
-	for {
-		f, ok := l.next()
-		if !ok {
-			l.t.Fatalf("the agent closed the link: %v", l.err)
-		}
-		if f.Scrape != id || f.Attempt != 1 {
-			l.t.Fatalf("%v of scrape %v, attempt %d, within the answer to %v", f.Type, f.Scrape, f.Attempt, id)
-		}
-		var err error
-		switch f.Type {
-		case wire.TypeAck:
-			r.acks++
-		case wire.TypeHead:
-			if r.head != nil {
-				l.t.Fatal("two HEADs")
-			}
-			r.head, err = wire.ParseHead(f.Payload)
-		case wire.TypeData:
-			if r.head == nil {
-				l.t.Fatal("DATA before HEAD")
-			}
-			r.datas++
-			r.body = append(r.body, f.Payload...)
-		case wire.TypeEnd:
-			var end wire.End
-			end, err = wire.ParseEnd(f.Payload)
-			r.end = end.Failure
-		case wire.TypeNack:
-			r.nack, err = wire.ParseNack(f.Payload)
-		default:
-			l.t.Fatalf("unexpected %v", f.Type)
-		}
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		if f.Type == wire.TypeEnd || f.Type == wire.TypeNack {
-			return r
-		}
-	}
-}
-
 // cause is what the agent closed the link for, once it has.
 func (l *fakeLink) cause() wire.Cause {
 	l.t.Helper()
@@ -425,53 +307,4 @@ func (l *fakeLink) cause() wire.Cause {
 // close closes the link as a replica does.
 func (l *fakeLink) close(cause wire.Cause) {
 	l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
-}
-
-// start runs an agent against relay until the test ends. Its targets are all
-// served by the network targets; nil is none at all.
-func start(t *testing.T, relay, targets *network, change ...func(*Config)) *Agent {
-	t.Helper()
-	o := Options{dialRelay: relay.dial}
-	if targets != nil {
-		o.dialTarget = targets.dial
-	}
-	return startAgent(t, o, change...)
-}
-
-// startAgent runs an agent until the test ends.
-func startAgent(t testing.TB, o Options, change ...func(*Config)) *Agent {
-	t.Helper()
-	c := Config{
-		RelayURL: "http://relay.example.com", Token: "secret-token", Name: "edge-1",
-		Targets: "app=http://app.internal:8080/metrics", Links: 2, LogLevel: "info", LogFormat: "text",
-	}
-	for _, f := range change {
-		f(&c)
-	}
-	a, err := New(c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return a
-}
-
-// text is a target that answers with s.
-func text(s string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) })
-}
-
-func writeFile(t *testing.T, file, content string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -23,7 +23,7 @@ const shortBody = 4 << 10
 func (t *target) fetch(ctx context.Context, address *url.URL, fields []wire.Field) (*http.Response, *wire.Error) {
 	header := requestHeader(fields, &t.http)
 	r, err := t.get(ctx, address, header)
-	if err != nil || !redirects(r) {
+	if err != nil || !wire.IsRedirect(r.StatusCode) {
 		return r, err
 	}
 	io.CopyN(io.Discard, r.Body, shortBody) // so that the connection can be used again
@@ -32,7 +32,7 @@ func (t *target) fetch(ctx context.Context, address *url.URL, fields []wire.Fiel
 	if !ok {
 		return nil, wire.Errorf(wire.TargetRedirect, "it redirects to %s", location(r))
 	}
-	if r, err = t.get(ctx, next, header); err != nil || !redirects(r) {
+	if r, err = t.get(ctx, next, header); err != nil || !wire.IsRedirect(r.StatusCode) {
 		return r, err
 	}
 	r.Body.Close()
@@ -93,14 +93,6 @@ func fill(body io.Reader, p []byte) (n int, err error) {
 		n += m
 	}
 	return n, err
-}
-
-func redirects(r *http.Response) bool {
-	switch r.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // addsSlash is where r redirects to, and whether that is where it came from but

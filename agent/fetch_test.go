@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -22,26 +21,11 @@ import (
 // request, and hangs up.
 func rawTarget(t *testing.T, say string) (url string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				io.WriteString(conn, say)
-			}
-			conn.Close()
+	return "http://" + listenAnd(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			io.WriteString(conn, say)
 		}
-	}()
-	t.Cleanup(func() { listener.Close(); <-done })
-	return "http://" + listener.Addr().String() + "/metrics"
+	}) + "/metrics"
 }
 
 // scrapeOnce asks a target at a real address, once.
@@ -106,39 +90,6 @@ func TestAnswersThatAreUnusualButWhole(t *testing.T) {
 	}
 }
 
-func TestWhichHeaderFieldsPass(t *testing.T) {
-	r := scrapeOnce(t, rawTarget(t, "HTTP/1.1 200 OK\r\n"+
-		"Content-Type: text/plain; version=0.0.4\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nX-Own: caf\xe9\r\n"+
-		"Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n"+
-		"Farscrape-Error: ok\r\nfarscrape-token: x\r\nContent-Length: 2\r\n\r\nup"))
-	var got []string
-	for _, f := range r.head.Header {
-		got = append(got, f.Name+"="+f.Value)
-	}
-	want := "[Content-Length=2 Content-Type=text/plain; version=0.0.4 Set-Cookie=a=b Set-Cookie=c=d X-Own=caf\xe9]"
-	if fmt.Sprint(got) != want {
-		t.Errorf("got %q", got)
-	}
-}
-
-// net/http takes Connection away with a close in it, and with it the names of what
-// is the connection's own. So of such an answer only what is known passes.
-func TestWhichHeaderFieldsOfAClosingTargetPass(t *testing.T) {
-	say := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Secret: 1\r\nCONNECTION: X-Secret, Close\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\nup"
-	relay := newFakeRelay(t)
-	start(t, relay.network, nil, func(c *Config) { c.Targets = "app=" + rawTarget(t, say) })
-	l := relay.link()
-	l.welcome(1)
-	r := l.reply(l.request("app", func(q *wire.Request) { q.Remaining = 10 * time.Second }))
-	var got []string
-	for _, f := range r.head.Header {
-		got = append(got, f.Name)
-	}
-	if want := "[Content-Length Content-Type Retry-After]"; fmt.Sprint(got) != want {
-		t.Errorf("%q, want %s", got, want)
-	}
-}
-
 func TestRedirects(t *testing.T) {
 	for what, c := range map[string]struct {
 		path, location string
@@ -177,11 +128,6 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestWhyATargetCannotBeReached(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	secure := httptest.NewUnstartedServer(text("up"))
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
@@ -193,7 +139,7 @@ func TestWhyATargetCannotBeReached(t *testing.T) {
 		url  string
 		want wire.Reason
 	}{
-		"nobody listens":          {"http://" + closed.Addr().String() + "/", wire.TargetRefused},
+		"nobody listens":          {"http://" + listenAnd(t, nil) + "/", wire.TargetRefused},
 		"no such name":            {"http://does-not-exist.invalid/", wire.TargetDNS},
 		"an unknown certificate":  {secure.URL + "/", wire.TargetTLS},
 		"no TLS there":            {strings.Replace(plain.URL, "http:", "https:", 1) + "/", wire.TargetTLS},
@@ -212,24 +158,7 @@ func TestWhyATargetCannotBeReached(t *testing.T) {
 func tlsTarget(t *testing.T) (url string) {
 	t.Helper()
 	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.EOF }}
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			conn.Read(make([]byte, 1))
-			conn.Close()
-		}
-	}()
-	t.Cleanup(func() { listener.Close(); <-done })
-	return "https://" + listener.Addr().String() + "/"
+	return "https://" + listenAnd(t, func(conn net.Conn) { tls.Server(conn, config).Read(make([]byte, 1)) }) + "/"
 }
 
 func TestADialTakesNoMoreThanThreeQuartersOfTheTime(t *testing.T) {

@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -36,29 +34,29 @@ type link struct {
 	conn  *websocket.Conn
 	sock  *socket
 	out   *writer
-	// changed tells the keeper that one of the link's guarded fields has.
+	// changed tells the connector that one of the link's guarded fields has.
 	changed func()
 
 	parting string // the replica's last words; set by run
 
 	scraping sync.WaitGroup
-	finished chan struct{} // has one element if a scrape has ended since it was read
+	removed  chan struct{} // has one element if a scrape has been removed since it was read
 
 	mu       sync.Mutex
-	log      *slog.Logger // names the link and its replica once they are known
-	scrapes  map[scrapeKey]*scrape
-	welcome  *wire.Welcome // the last one; nil until there is one
-	since    time.Time     // of the first
-	draining bool          // the replica wants to be rid of it
-	leaving  bool          // because it is about to exit
-	moved    bool          // another link has taken over, and the replica was told
+	log      *slog.Logger                // names the link and its replica once they are known
+	scrapes  map[wire.AttemptKey]*scrape // a cancelled attempt may not have ended yet when the next comes
+	welcome  *wire.Welcome               // the last one; nil until there is one
+	since    time.Time                   // of the first
+	draining bool                        // the replica wants to be rid of it
+	exiting  bool                        // because it is about to exit
+	moved    bool                        // another link has taken over, and the replica was told
 }
 
 func newLink(a *Agent, conn *websocket.Conn, sock *socket, changed func()) *link {
 	conn.SetReadLimit(wire.MaxMessage)
 	return &link{
 		agent: a, log: a.log, conn: conn, sock: sock, out: newWriter(conn, sock, &a.writing), changed: changed,
-		finished: make(chan struct{}, 1), scrapes: make(map[scrapeKey]*scrape),
+		removed: make(chan struct{}, 1), scrapes: make(map[wire.AttemptKey]*scrape),
 	}
 }
 
@@ -73,7 +71,7 @@ func (l *link) run(stop context.Context, held []wire.LinkID, cut time.Duration) 
 	group.Go(func() { read <- l.read(life) })
 	l.hello(held, cut)
 	cause := l.watch(stop, wrote, read)
-	l.agent.catalog.leave(l)
+	l.agent.catalog.remove(l)
 	l.close(cause, end)
 	group.Wait()
 	l.scraping.Wait()
@@ -87,7 +85,7 @@ func (l *link) hello(held []wire.LinkID, cut time.Duration) {
 		Agent: a.name, Instance: a.instance, Epoch: a.epoch.Load(), Version: a.version,
 		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(), Features: wire.Features(),
 	})}})
-	a.catalog.join(l)
+	a.catalog.add(l)
 }
 
 // declare tells the replica the agent's targets.
@@ -145,7 +143,7 @@ func (l *link) goodbye(read <-chan error) wire.Cause {
 			return wire.CauseAgentStopped
 		case <-lingering:
 			lingering = nil
-		case <-l.finished:
+		case <-l.removed:
 		case <-latest:
 			return wire.CauseAgentStopped
 		}
@@ -168,7 +166,7 @@ func (l *link) close(cause wire.Cause, end context.CancelFunc) {
 		impatient := time.AfterFunc(time.Second, func() { l.sock.Close() })
 		defer impatient.Stop()
 		end()
-		<-l.out.ended
+		<-l.out.done
 		l.conn.Close(websocket.StatusCode(cause.Code()), cause.String())
 	}
 	l.sock.Close() // first, or TLS would wait to say goodbye
@@ -179,7 +177,7 @@ func (l *link) close(cause wire.Cause, end context.CancelFunc) {
 // causeOf is the cause that the end of reading means.
 func (l *link) causeOf(err error) wire.Cause {
 	if errors.Is(err, errProtocol) || websocket.CloseStatus(err) == websocket.StatusProtocolError {
-		l.logger().Error("the replica and this agent do not understand each other", "error", err)
+		l.logger().Error("the replica and this agent do not understand each other", "err", err)
 		return wire.CauseProtocol
 	}
 	var closed websocket.CloseError
@@ -191,78 +189,4 @@ func (l *link) causeOf(err error) wire.Cause {
 		return wire.CauseLost // a plain goodbye of something in between: it was not us
 	}
 	return cause
-}
-
-// read takes messages off the socket until it ends. It holds a buffer only
-// while there is a message.
-func (l *link) read(life context.Context) error {
-	for {
-		kind, r, err := l.conn.Reader(context.Background())
-		if err != nil {
-			return err
-		}
-		if kind != websocket.MessageBinary {
-			return fmt.Errorf("%w: a text message", errProtocol)
-		}
-		buffer := l.agent.messages.Get().(*[wire.MaxMessage]byte)
-		n, err := fill(r, buffer[:])
-		if err == nil { // as long as may be: only its end may follow
-			if n, _ := r.Read(make([]byte, 1)); n > 0 {
-				return fmt.Errorf("%w: a message of more than %d bytes", errProtocol, wire.MaxMessage)
-			}
-			err = io.EOF
-		}
-		if errors.Is(err, io.EOF) {
-			err = l.frames(life, buffer[:n])
-		}
-		l.agent.messages.Put(buffer)
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// frames handles the frames of one message, of which nothing is kept.
-func (l *link) frames(life context.Context, message []byte) error {
-	for len(message) > 0 {
-		f, rest, err := wire.Next(message)
-		if err == nil {
-			err = l.frame(life, f)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", errProtocol, err)
-		}
-		message = rest
-	}
-	return nil
-}
-
-func (l *link) frame(life context.Context, f wire.Frame) error {
-	switch f.Type {
-	case wire.TypePing:
-		return l.ping(f.Payload)
-	case wire.TypeWelcome:
-		return l.welcomeCame(f.Payload)
-	case wire.TypeDrain:
-		return l.drainCame(f.Payload)
-	case wire.TypeNotice:
-		return l.noticeCame(f.Payload)
-	case wire.TypeRequest:
-		l.request(life, f)
-	case wire.TypeCredit:
-		n, err := wire.ParseCredit(f.Payload)
-		if s := l.scrape(f); s != nil && err == nil {
-			s.credit.add(n)
-		}
-		return err
-	case wire.TypeCancel:
-		if s := l.scrape(f); s != nil {
-			s.cancel()
-		}
-	default:
-		if f.Type < wire.FirstOptional {
-			return fmt.Errorf("%v is not for agents", f.Type)
-		}
-	}
-	return nil
 }

@@ -42,7 +42,7 @@ func (a *Agent) endpoints() http.Handler {
 		io.WriteString(w, "healthy\n")
 	})
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if a.keeper.have() == 0 {
+		if a.connector.have() == 0 {
 			http.Error(w, "no link to any replica", http.StatusServiceUnavailable)
 			return
 		}

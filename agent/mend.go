@@ -5,88 +5,107 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A dialFailure is a dial that met no relay at all.
-type dialFailure struct {
-	relay string   // host and port
-	proxy *url.URL // it went by; nil: none
-	err   error
-}
-
-// Error says where the dial went and what came of it. The proxy's URL may hold a
-// password, and its host does not.
-func (f *dialFailure) Error() string {
-	by := ""
-	if f.proxy != nil {
-		by = " by the proxy " + f.proxy.Host
+// logDial says what happened to a dial, as loud as it matters.
+func (c *Config) logDial(log *slog.Logger, err error, wait time.Duration) {
+	wait = wait.Round(time.Millisecond)
+	refused, answered := errors.AsType[*upgradeError](err)
+	failed, _ := errors.AsType[*dialError](err)
+	switch {
+	case answered && refused.held():
+		log.Debug("met a replica that is held already", "retry_in", wait)
+	case answered:
+		log.Warn("no link", "err", err, "mend", c.mendUpgrade(refused), "retry_in", wait)
+	case failed != nil:
+		log.Warn("no link", "err", err, "mend", c.mendDial(failed), "retry_in", wait)
+	default: // a setting, which it names
+		log.Warn("no link", "err", err, "retry_in", wait)
 	}
-	return fmt.Sprintf("dial %s%s: %v", f.relay, by, f.err)
 }
 
-func (f *dialFailure) Unwrap() error { return f.err }
-
-// A proxyRefusal is a proxy's answer to a CONNECT that does not open the tunnel.
-type proxyRefusal struct{ status string }
-
-func (r *proxyRefusal) Error() string { return "the proxy answers " + r.status }
-
-// cause is what a client's error is of, without the words around it, which repeat
-// the URL and say which function has failed.
-func cause(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
+// logLost says why a link ended, with what the replica has told, and what a person
+// can do about it.
+func (c *Config) logLost(log *slog.Logger, cause wire.Cause, told string, age time.Duration) {
+	log = log.With("cause", cause, "age", age.Round(time.Second))
+	switch cause {
+	case wire.CauseDrained:
+		log.Info("link closed")
+	case wire.CauseSuperseded, wire.CauseNameTaken:
+		log.Error("another agent holds this name; this one tries again, at first within 20 s, later each minute or two",
+			"mend", "stop one of them, set another FARSCRAPE_NAME, or FARSCRAPE_SHARED=true on both")
+	case wire.CauseRevoked:
+		log.Error("the token was revoked or has expired, or its key was taken away", "mend", "set "+c.tokenSetting()+" to a new one")
+	case wire.CauseRefused:
+		if told == "" { // by an older relay
+			log.Error("the relay did not take the targets", "mend", "its log says why")
+			return
+		}
+		log.Error("the relay did not take the targets", "err", told,
+			"mend", "declare what it takes; a limit is the relay's setting of that name")
+	default:
+		log.Warn("link lost")
 	}
-	return err
 }
 
-// mend is what a person can do about a dial that met no relay.
-func (c *Config) mend(f *dialFailure) string {
-	if f.proxy != nil {
-		if m := c.mendProxy(f.err); m != "" {
+// mendDial is what a person can do about a dial that met no relay.
+func (c *Config) mendDial(e *dialError) string {
+	if e.proxy != nil {
+		if m := c.mendProxy(e); m != "" {
 			return m
 		}
 	}
-	if m := c.mendTLS(f.err); m != "" {
+	if m := c.mendTLS(e.err); m != "" {
 		return m
 	}
-	_, unresolved := errors.AsType[*net.DNSError](f.err)
-	timeout, _ := errors.AsType[net.Error](f.err)
+	_, unresolved := errors.AsType[*net.DNSError](e.err)
+	timeout, _ := errors.AsType[net.Error](e.err)
 	switch {
 	case unresolved:
 		return "the host in FARSCRAPE_RELAY_URL has no address here: mend it, or this machine's DNS; where only a proxy leads out, set " + c.proxySetting()
-	case errors.Is(f.err, syscall.ECONNREFUSED):
+	case errors.Is(e.err, syscall.ECONNREFUSED):
 		return "nothing listens there: check FARSCRAPE_RELAY_URL's host and port, and that the relay runs"
-	case errors.Is(f.err, context.DeadlineExceeded), timeout != nil && timeout.Timeout():
+	case errors.Is(e.err, context.DeadlineExceeded), timeout != nil && timeout.Timeout():
 		return "nothing answers there: check FARSCRAPE_RELAY_URL and the firewalls on the way; where only a proxy leads out, set " + c.proxySetting()
-	case brokenOff(f.err) && !c.overTLS():
+	case brokenOff(e.err) && !c.overTLS():
 		return "it ended the connection without an answer: if that port takes TLS, FARSCRAPE_RELAY_URL must start with https://"
-	case brokenOff(f.err):
+	case brokenOff(e.err):
 		return "it ended the connection without an answer: check FARSCRAPE_RELAY_URL's port, and that the load balancer there passes WebSockets on"
 	}
 	return "check FARSCRAPE_RELAY_URL"
 }
 
 // mendProxy is empty if the proxy is not to blame.
-func (c *Config) mendProxy(err error) string {
+func (c *Config) mendProxy(e *dialError) string {
 	setting := c.proxySetting()
-	if refused, ok := errors.AsType[*proxyRefusal](err); ok {
+	if refused, ok := errors.AsType[*proxyError](e.err); ok {
 		if strings.HasPrefix(refused.status, "407") {
-			return "the proxy wants a name and a password: write them into " + setting + ", http://user:password@host:port"
+			return mendProxyPassword(e.proxy, setting)
 		}
 		return "the proxy of " + setting + " does not let this agent through to FARSCRAPE_RELAY_URL: allow it there, or list the relay's host in NO_PROXY"
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
+	if op, ok := errors.AsType[*net.OpError](e.err); ok && op.Op == "proxyconnect" {
 		return "the proxy of " + setting + " is not reached: mend " + setting + ", or list the relay's host in NO_PROXY"
 	}
 	return ""
+}
+
+// mendProxyPassword is for a proxy's 407.
+func mendProxyPassword(proxy *url.URL, setting string) string {
+	if proxy != nil && proxy.User != nil {
+		return "the proxy does not accept the name and password in " + setting + ": mend them there"
+	}
+	return "the proxy of " + setting + " wants a name and a password: write them into it, http://user:password@host:port"
 }
 
 // proxySetting is the variable that a proxy to the relay is set by.

@@ -67,7 +67,7 @@ func (m *metrics) forget(old, now *targetSet) {
 
 // dialResult is the label of a dial that ended with err.
 func dialResult(err error) string {
-	refused, ok := err.(*refusal)
+	refused, ok := err.(*upgradeError)
 	switch {
 	case err == nil:
 		return "linked"

@@ -6,8 +6,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -26,15 +24,16 @@ func TestWhatTheRelayDoesNotGrantIsTold(t *testing.T) {
 			synctest.Wait()
 		}
 		said := func() int { return strings.Count(log.String(), "does not grant this address") }
-		refused := wire.Notice{Refused: []wire.Refusal{{Target: "db", Address: "db:9100", Why: "an\nattacker's"}}}
+		refused := wire.Notice{Refused: []wire.RefusedAddress{{Target: "db", Address: "db:9100", Why: "an\nattacker's"}}}
 		time.Sleep(time.Minute)
 		notice(refused)
 		notice(refused)
 		if said() != 1 || !strings.Contains(log.String(), "db:9100") || strings.Contains(log.String(), "an\nattacker") {
 			t.Errorf("said %d times: %s", said(), log.String())
 		}
-		if n := testutil.ToFloat64(a.metrics.refused); n != 1 {
-			t.Errorf("counts %v addresses", n)
+		counted := func() string { return metricLines(t, a, "farscrape_agent_addresses_refused") }
+		if got := counted(); got != "farscrape_agent_addresses_refused 1\n" {
+			t.Errorf("counted %s", got)
 		}
 		for i := range 1000 {
 			refused.More = i
@@ -45,8 +44,8 @@ func TestWhatTheRelayDoesNotGrantIsTold(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		notice(wire.Notice{})
-		if n := testutil.ToFloat64(a.metrics.refused); n != 0 || !strings.Contains(log.String(), "grants all addresses again") {
-			t.Errorf("counts %v addresses: %s", n, log.String())
+		if got := counted(); got != "farscrape_agent_addresses_refused 0\n" || !strings.Contains(log.String(), "grants all addresses again") {
+			t.Errorf("counted %s: %s", got, log.String())
 		}
 	})
 }

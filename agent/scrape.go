@@ -25,8 +25,7 @@ const usualHead = 256
 // A scrape is one REQUEST, from when it came until its END or NACK. It says one
 // of the two, once, and nothing after it.
 type scrape struct {
-	id      wire.ScrapeID
-	attempt uint8
+	key     wire.AttemptKey
 	came    time.Time
 	out     *writer
 	credit  credit
@@ -37,12 +36,12 @@ type scrape struct {
 	mu       sync.Mutex
 	head     []byte // the target's HEAD, until it is sent
 	headSent bool
-	ended    bool
+	answered bool
 }
 
 // frame is one of the scrape's frames.
 func (s *scrape) frame(t wire.Type, payload []byte) outgoing {
-	return outgoing{Frame: wire.Frame{Type: t, Attempt: s.attempt, Scrape: s.id, Payload: payload}}
+	return outgoing{Frame: s.key.Frame(t, payload)}
 }
 
 // stillHere says what there is to say while the target takes its time: HEAD if
@@ -51,7 +50,7 @@ func (s *scrape) stillHere() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.ended || s.headSent:
+	case s.answered || s.headSent:
 	case s.head != nil:
 		s.headSent = true
 		s.out.send(s.frame(wire.TypeHead, s.head))
@@ -64,8 +63,8 @@ func (s *scrape) stillHere() {
 func (s *scrape) nack(why *wire.Error, elsewhere bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
-	s.out.send(s.frame(wire.TypeNack, (&wire.Nack{Error: *why, Elsewhere: elsewhere}).Append(nil)))
+	s.answered = true
+	s.out.send(outgoing{Frame: s.key.Nack(wire.Nack{Error: *why, Elsewhere: elsewhere})})
 }
 
 // end is END's payload.
@@ -77,7 +76,7 @@ func (s *scrape) end(failure *wire.Error) []byte {
 func (s *scrape) fail(why *wire.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.answered = true
 	s.out.send(s.frame(wire.TypeEnd, s.end(why)))
 }
 
@@ -105,7 +104,7 @@ func (s *scrape) deliver(data []byte, last bool) {
 		frames = append(frames, f)
 	}
 	if last {
-		s.ended = true
+		s.answered = true
 		frames = append(frames, s.frame(wire.TypeEnd, s.end(nil)))
 	}
 	s.out.send(frames...)
@@ -157,7 +156,7 @@ func (s *scrape) sent(ctx context.Context) bool {
 	select {
 	case <-s.taken:
 		return true
-	case <-s.out.ended:
+	case <-s.out.done:
 		return false
 	case <-ctx.Done():
 	}
@@ -167,6 +166,6 @@ func (s *scrape) sent(ctx context.Context) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = false
+	s.answered = false
 	return false
 }

@@ -9,18 +9,11 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// scrapeKey names a scrape on a link. Attempts are told apart: a cancelled one
-// may not have ended yet when the next comes the same way.
-type scrapeKey struct {
-	id      wire.ScrapeID
-	attempt uint8
-}
-
 // request takes a REQUEST off the link: from here on exactly one END or NACK is
 // owed for it.
 func (l *link) request(life context.Context, f wire.Frame) {
 	s := &scrape{
-		id: f.Scrape, attempt: f.Attempt, came: time.Now(), out: l.out,
+		key: f.Key(), came: time.Now(), out: l.out,
 		taken: make(chan struct{}, 1), buffers: &l.agent.pieces,
 	}
 	q, err := wire.ParseRequest(f.Payload)
@@ -33,11 +26,11 @@ func (l *link) request(life context.Context, f wire.Frame) {
 	s.cancel = cancel
 	if !l.add(s) {
 		cancel()
-		s.nack(wire.Errorf(wire.BadRequest, "scrape %s runs already", s.id), false)
+		s.nack(wire.Errorf(wire.BadRequest, "scrape %s runs already", s.key.Scrape), false)
 		return
 	}
 	l.scraping.Add(1)
-	l.agent.crew.run(func() {
+	l.agent.workers.run(func() {
 		defer l.scraping.Done()
 		defer l.remove(s)
 		defer cancel()
@@ -56,9 +49,9 @@ func (l *link) serve(ctx context.Context, s *scrape, q *wire.Request) {
 		s.nack(failure, l.agent.config.Shared)
 		return
 	}
-	if !l.agent.gate.tryEnter(t) {
+	if !l.agent.limiter.tryAcquire(t) {
 		patience, stop := context.WithTimeout(ctx, q.Remaining/2)
-		failure = l.agent.gate.enter(patience, t)
+		failure = l.agent.limiter.acquire(patience, t)
 		stop()
 	}
 	switch {
@@ -69,7 +62,7 @@ func (l *link) serve(ctx context.Context, s *scrape, q *wire.Request) {
 		s.nack(failure, l.agent.config.Shared)
 	default:
 		failure = l.ask(ctx, s, t, address, q.Header, ack)
-		l.agent.gate.leave(t)
+		l.agent.limiter.release(t)
 	}
 	l.told(s, q, t, failure)
 }
@@ -127,6 +120,6 @@ func (l *link) told(s *scrape, q *wire.Request, t *target, failure *wire.Error) 
 	}
 	l.agent.metrics.scrapes.WithLabelValues(name, reason.String()).Inc()
 	if log := l.logger(); log.Enabled(context.Background(), slog.LevelDebug) { // its arguments cost more than asking
-		log.Debug("scrape done", "scrape", s.id, "target", printable(q.Target), "reason", reason, "detail", detail)
+		log.Debug("scrape done", "scrape", s.key.Scrape, "target", printable(q.Target), "reason", reason, "detail", detail)
 	}
 }

@@ -4,28 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"path"
 	"reflect"
-	"strconv"
-	"strings"
 
 	promconfig "github.com/prometheus/common/config"
 
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/wire"
 )
-
-// A declaration is one target as the user wrote it.
-type declaration struct {
-	Name        string            `yaml:"name"`
-	URL         string            `yaml:"url"`
-	Address     string            `yaml:"address"`
-	Labels      map[string]string `yaml:"labels"`
-	MaxInflight int               `yaml:"max_inflight"`
-	Listed      *bool             `yaml:"listed"` // by service discovery; nil: unless it is a subtree
-
-	HTTP promconfig.HTTPClientConfig `yaml:",inline"`
-}
 
 // A target is a declared scrape endpoint, ready to be asked.
 type target struct {
@@ -137,46 +122,6 @@ func newTarget(d declaration, labels map[string]string) (*target, error) {
 		},
 		url: u, maxInflight: d.MaxInflight, from: d, http: http,
 	}, nil
-}
-
-// parseTargetURL reads a target's URL; one that ends in /* is a subtree. The
-// path is always there and plain.
-func parseTargetURL(s string) (u *url.URL, subtree bool, err error) {
-	u, err = url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, false, fmt.Errorf("url: must be http://host:port/path, or https")
-	}
-	if u.User != nil {
-		return nil, false, fmt.Errorf("url: must hold no user name: use basic_auth in FARSCRAPE_TARGETS_FILE")
-	}
-	if u.Fragment != "" || !plainQuery(u.RawQuery) {
-		return nil, false, fmt.Errorf("url: holds a # or a character that no URL has")
-	}
-	if u.Path == "" {
-		u.Path = "/metrics" // as Prometheus has it
-	}
-	if subtree = strings.HasSuffix(u.Path, "/*"); subtree {
-		u.Path = strings.TrimSuffix(u.Path, "*")
-		u.RawPath = strings.TrimSuffix(u.RawPath, "*")
-	}
-	if clean := path.Clean(u.Path); clean != u.Path && clean+"/" != u.Path {
-		return nil, false, fmt.Errorf("url: write the path as %s", clean)
-	}
-	return u, subtree, nil
-}
-
-func portOf(u *url.URL) (uint16, error) {
-	switch {
-	case u.Port() != "":
-		n, err := strconv.ParseUint(u.Port(), 10, 16)
-		if err != nil || n == 0 {
-			return 0, fmt.Errorf("url: port %s: must be 1 to 65535", u.Port())
-		}
-		return uint16(n), nil
-	case u.Scheme == "https":
-		return 443, nil
-	}
-	return 80, nil
 }
 
 // checkSecretFiles reports the first file of a secret that cannot be read. They

@@ -129,8 +129,8 @@ func TestABadTargetListIsRefusedWithItsReason(t *testing.T) {
 		{"a bad label", "a=http://h/", "", "9=x", "label name"},
 		{"our label", "a=http://h/", "", "agent=x", "agent"},
 		{"a label twice", "a=http://h/", "", "x=1,x=2", "FARSCRAPE_LABELS"},
-		{"an unknown field, with its line", "", "targets:\n- name: a\n  url: http://h/\n  paswrd: x", "", "line 4: field paswrd not found"},
-		{"an unknown field at the top", "", "target: []", "", "line 1: field target not found"},
+		{"an unknown field, with its line", "", "targets:\n- name: a\n  url: http://h/\n  paswrd: x", "", `line 4: unknown key "paswrd"`},
+		{"an unknown field at the top", "", "target: []", "", `line 1: unknown key "target"`},
 		{"no YAML", "", "targets: [", "", "line 1"},
 		{"a wrong type", "", "targets:\n- name: a\n  url: http://h/\n  max_inflight: s3cret", "", "line 4: there is a text where a whole number belongs"},
 		{"listed, or not", "", "targets: [{name: a, url: 'http://h/', listed: perhaps}]", "", "line 1: there is a text where true or false belongs"},
@@ -149,6 +149,15 @@ func TestABadTargetListIsRefusedWithItsReason(t *testing.T) {
 	}
 	if _, err := (&Config{TargetsFile: "/nonexistent/targets.yml"}).declarations(); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_TARGETS_FILE") {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// A value with a ; or a space in it is one, unless another label follows there.
+func TestALabelsValueMayHoldMostThings(t *testing.T) {
+	for in, want := range map[string]string{"a=1;2": "1;2", "a=New York": "New York", "a=x==": "x==", "a=http://h/?b=1;c=2": "http://h/?b=1;c=2", "a=1; =2": "1; =2", "a=": ""} {
+		if got, err := parseLabels(in); err != nil || got["a"] != want {
+			t.Errorf("%s: %q, %v", in, got, err)
+		}
 	}
 }
 

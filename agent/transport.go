@@ -66,47 +66,69 @@ func (dial dialFunc) limited(ctx context.Context, network, address string) (net.
 // far a request that failed had come.
 type tracedTransport struct{ next http.RoundTripper }
 
-// asker is the key of the scrape's own context. Go's transport hands a dial the
-// values of its request's context but not its end: a dial to a black hole would
-// go on for minutes.
-type asker struct{}
-
-// How far a request has come.
-const (
-	handshaking = 1 + iota
-	connected
-)
-
 func (t *tracedTransport) get(ctx context.Context, u *url.URL, header []wire.Field) (*http.Response, error) {
-	var stage atomic.Int32
-	informational := 0
-	traced := httptrace.WithClientTrace(context.WithValue(ctx, asker{}, ctx), &httptrace.ClientTrace{
-		// A dial that lost the race against an idle connection goes on in the
-		// background: it must not undo connected.
-		TLSHandshakeStart: func() { stage.CompareAndSwap(0, handshaking) },
-		GotConn:           func(httptrace.GotConnInfo) { stage.Store(connected) },
-		Got1xxResponse: func(int, textproto.MIMEHeader) error {
-			if informational++; informational > maxInformational {
-				return fmt.Errorf("more than %d answers of 1xx", maxInformational)
-			}
-			return nil
-		},
-	})
-	resp, err := t.next.RoundTrip(newRequest(traced, u, header))
+	p := &progress{Context: ctx}
+	resp, err := t.next.RoundTrip(newRequest(p.traced(), u, header))
 	switch {
 	case err == nil && headerBytes(resp.Header) > maxAnswerHeader:
 		resp.Body.Close()
 		return nil, fmt.Errorf("its header is longer than %d bytes", maxAnswerHeader)
 	case err == nil:
 		return resp, nil
-	case stage.Load() == handshaking:
+	case p.stage.Load() == handshaking:
 		return nil, &insecure{err}
-	case stage.Load() != connected:
+	case p.stage.Load() != connected:
 		return nil, &unreached{err}
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("it hung up without an answer: %w", err)
 	}
 	return nil, err
+}
+
+// A progress is a request's context that knows how far the request has come.
+type progress struct {
+	context.Context // the scrape's
+	trace           httptrace.ClientTrace
+	stage           atomic.Int32
+	informational   int // answers of 1xx
+}
+
+// The stages of a request.
+const (
+	handshaking = 1 + iota
+	connected
+)
+
+// traced is the context to ask with.
+func (p *progress) traced() context.Context {
+	p.trace = httptrace.ClientTrace{TLSHandshakeStart: p.handshake, GotConn: p.connect, Got1xxResponse: p.inform}
+	return httptrace.WithClientTrace(p, &p.trace)
+}
+
+// handshake takes note that there is a connection. A dial that lost the race
+// against an idle one goes on in the background: it must not undo connected.
+func (p *progress) handshake() { p.stage.CompareAndSwap(0, handshaking) }
+
+func (p *progress) connect(httptrace.GotConnInfo) { p.stage.Store(connected) }
+
+func (p *progress) inform(int, textproto.MIMEHeader) error {
+	if p.informational++; p.informational > maxInformational {
+		return fmt.Errorf("more than %d answers of 1xx", maxInformational)
+	}
+	return nil
+}
+
+// asker is the key of the scrape's own context. Go's transport hands a dial the
+// values of its request's context but not its end: a dial to a black hole would
+// go on for minutes.
+type asker struct{}
+
+// Value is the scrape's context, or what that has.
+func (p *progress) Value(key any) any {
+	if key == (asker{}) {
+		return p.Context
+	}
+	return p.Context.Value(key)
 }
 
 // What is taken of an answer before its body.
@@ -130,11 +152,17 @@ func headerBytes(h http.Header) (n int) {
 
 func (t *tracedTransport) closeIdle() { (&http.Client{Transport: t.next}).CloseIdleConnections() }
 
-// newRequest is a request as net/http has it.
+// newRequest is a request as net/http has it. Names are canonical.
 func newRequest(ctx context.Context, u *url.URL, header []wire.Field) *http.Request {
 	h := make(http.Header, len(header)+1)
-	for _, f := range header {
-		h.Add(f.Name, f.Value)
+	values := make([]string, len(header)) // one for each field, in place of a slice each
+	for i, f := range header {
+		values[i] = f.Value
+		if h[f.Name] == nil {
+			h[f.Name] = values[i : i+1 : i+1]
+		} else {
+			h[f.Name] = append(h[f.Name], f.Value)
+		}
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // keeps Go from adding its own

@@ -16,7 +16,7 @@ import (
 )
 
 // What may wait for a slow line. Scrapes queue a few frames each, one of them of
-// dataSize, and their number is bounded by the gate: past this the replica
+// dataSize, and their number is bounded by the limiter: past this the replica
 // floods the link and does not read it.
 const (
 	maxQueuedFrames = 8192
@@ -38,7 +38,7 @@ type writer struct {
 	sock    *socket       // beneath conn
 	buffers *sync.Pool    // of *writeBuffers
 	wake    chan struct{} // has one element if there may be something to write
-	ended   chan struct{} // closed when run has returned
+	done    chan struct{} // closed when run has returned
 
 	fast atomic.Bool // the line took the last large message at once
 
@@ -64,7 +64,7 @@ type writeBuffers struct {
 }
 
 func newWriter(conn *websocket.Conn, sock *socket, buffers *sync.Pool) *writer {
-	return &writer{conn: conn, sock: sock, buffers: buffers, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &writer{conn: conn, sock: sock, buffers: buffers, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // send queues frames, which go out in this order with nothing between them. It
@@ -93,7 +93,7 @@ func (w *writer) withdraw(taken chan struct{}) bool {
 	}
 	of := w.queue[i]
 	kept := slices.DeleteFunc(w.queue[i:], func(f outgoing) bool {
-		gone := f.Scrape == of.Scrape && f.Attempt == of.Attempt
+		gone := f.Key() == of.Key()
 		if gone {
 			w.bytes -= f.Size()
 		}
@@ -121,7 +121,7 @@ func (w *writer) poke() {
 // run writes until ctx ends, and then what is still queued, or until the socket
 // fails. ctx never reaches the socket: it would close it.
 func (w *writer) run(ctx context.Context) error {
-	defer close(w.ended)
+	defer close(w.done)
 	for {
 		select {
 		case <-ctx.Done():

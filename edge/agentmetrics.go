@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -16,6 +17,7 @@ import (
 // are read off the directory with each request and kept nowhere.
 type directoryDescs struct {
 	connected, lastSeen, expiry, info *prometheus.Desc
+	scraperExpiry                     *prometheus.Desc
 }
 
 func newDirectoryDescs() directoryDescs {
@@ -27,6 +29,9 @@ func newDirectoryDescs() directoryDescs {
 		lastSeen:  desc("last_seen_timestamp_seconds", "When the agent was last known to be linked."),
 		expiry:    desc("token_expiry_timestamp_seconds", "When the agent's token expires; absent if never."),
 		info:      desc("info", "The agent's version.", "version"),
+		scraperExpiry: prometheus.NewDesc("farscrape_relay_scraper_token_expiry_timestamp_seconds",
+			"When the token expires that a scraper has shown to this replica within the last hour, the first of them if there are several; absent if never.",
+			[]string{"tenant", "scraper"}, nil),
 	}
 }
 
@@ -39,13 +44,13 @@ func (e *Edge) serveAgentMetrics(w http.ResponseWriter, r *http.Request, who cal
 	status, header := http.StatusOK, make(http.Header)
 	return e.answerOnce(r, who, func(b *bytes.Buffer) error {
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(directoryCollector{e.directory, agents})
+		registry.MustRegister(directoryCollector{e.directory, agents, e.scrapers.expiries(who, time.Now())})
 		promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(&written{b, header, &status}, r)
 		return nil
-	}, func(body []byte) {
+	}, func(a *answer) {
 		maps.Copy(w.Header(), header)
 		w.WriteHeader(status)
-		_, _ = w.Write(body) // whoever does not read it is gone
+		_, _ = w.Write(a.body) // whoever does not read it is gone
 	})
 }
 
@@ -62,7 +67,8 @@ func (w *written) WriteHeader(status int) { *w.status = status }
 // A directoryCollector collects one listing.
 type directoryCollector struct {
 	directoryDescs
-	agents []wire.Agent
+	agents   []wire.Agent
+	scrapers map[scraperKey]time.Time // when their tokens expire
 }
 
 // Describe implements prometheus.Collector.
@@ -71,6 +77,7 @@ func (c directoryCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.lastSeen
 	ch <- c.expiry
 	ch <- c.info
+	ch <- c.scraperExpiry
 }
 
 // Collect implements prometheus.Collector.
@@ -93,5 +100,8 @@ func (c directoryCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.expiry, float64(lease.TokenExpiry.Unix()))
 		}
 		gauge(c.info, 1, strings.ToValidUTF8(lease.Version, "?"))
+	}
+	for who, expires := range c.scrapers {
+		ch <- prometheus.MustNewConstMetric(c.scraperExpiry, prometheus.GaugeValue, float64(expires.Unix()), who.tenant, who.name)
 	}
 }

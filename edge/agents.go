@@ -146,16 +146,16 @@ func (e *Edge) answerJSON(w http.ResponseWriter, r *http.Request, who caller, ma
 		encoder := json.NewEncoder(b)
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(make())
-	}, func(body []byte) { sendJSON(w, body) })
+	}, func(a *answer) { sendJSON(w, r, a) })
 }
 
 // answerOnce sends a page that is nobody else's, and that write writes.
-func (e *Edge) answerOnce(r *http.Request, who caller, write func(*bytes.Buffer) error, send func([]byte)) *wire.Error {
+func (e *Edge) answerOnce(r *http.Request, who caller, write func(*bytes.Buffer) error, send func(*answer)) *wire.Error {
 	nothing := func() *answer { return nil }
 	err := e.room.serve(r.Context(), who.tenant, nothing, func() (*answer, error) {
 		var b bytes.Buffer
 		err := write(&b)
-		return &answer{body: b.Bytes()}, err
+		return newAnswer(b.Bytes()), err
 	}, send)
 	if err != nil {
 		return failureOf(r.Context(), err)
@@ -163,11 +163,15 @@ func (e *Edge) answerOnce(r *http.Request, who caller, write func(*bytes.Buffer)
 	return nil
 }
 
-func sendJSON(w http.ResponseWriter, body []byte) {
+// sendJSON sends an answer, or 304 to whoever has it already.
+func sendJSON(w http.ResponseWriter, r *http.Request, a *answer) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(body) // whoever does not read it is gone
+	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Set("ETag", a.tag)
+	whole := r.Clone(r.Context())
+	whole.Header.Del("Range")
+	http.ServeContent(w, whole, "", time.Time{}, bytes.NewReader(a.body))
 }
 
 // trusted reports whether a peer is one of TrustedProxies.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/base64"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -14,6 +15,41 @@ import (
 type caller struct {
 	tenant string
 	allow  string // the pattern of agents it may scrape; empty: all
+	shown  credential
+}
+
+// A credential is what a caller has shown, for the log: behind a balancer all have
+// one address. What is not checked may be made up, but for its shape.
+type credential struct {
+	tenant, name, id, key string
+	checked               bool // the key is one of ours, and it has signed the rest
+}
+
+// shownBy is what a token says of itself. c is what is known of it, if anything is.
+func shownBy(t string, c token.Claims) credential {
+	if c.ID != "" {
+		return credential{c.Tenant, c.Name, c.ID, c.Key, true}
+	}
+	id, key := token.Unchecked(t)
+	return credential{id: id, key: key}
+}
+
+// attrs tells of a credential in a line of the log; nothing if none was shown.
+func (c credential) attrs() []slog.Attr {
+	if c.id == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("token_name", c.name), slog.String("token_id", c.id), slog.String("key", c.key), slog.Bool("token_checked", c.checked)}
+}
+
+// refused says which refusals of credentials are alike: those of one that nobody can
+// make up have places in the log of their own, all others share theirs.
+func (c credential) refused(of string, reason wire.Reason) quietKey {
+	key := quietKey{of: of, reason: reason}
+	if c.checked {
+		key.Tenant, key.Agent = c.tenant, c.id
+	}
+	return key
 }
 
 func (c caller) allows(agent string) bool {
@@ -26,25 +62,35 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 		return caller{tenant: wire.DefaultTenant}, nil
 	}
 	var failure *wire.Error
+	var who caller
 	for _, t := range tokens {
 		if t == "" {
 			continue
 		}
-		claims, err := e.Keys.Verify(t, time.Now())
+		now := time.Now()
+		claims, err := e.Keys.Verify(t, now)
+		if !who.shown.checked {
+			who.shown = shownBy(t, claims)
+		}
 		switch {
 		case err != nil:
-			failure = wire.Errorf(wire.Unauthorized, "%v", err)
+			failure = wire.Errorf(wire.Unauthorized, "%v: %s", err, mintScrapers)
 		case claims.Role != token.Scraper:
-			return caller{}, wire.Errorf(wire.Forbidden, "this is the token of an agent: a scraper's is needed")
+			return who, wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
 		default:
-			return caller{tenant: claims.Tenant, allow: claims.Agents}, nil
+			e.scrapers.note(claims, now)
+			who.tenant, who.allow = claims.Tenant, claims.Agents
+			return who, nil
 		}
 	}
 	if failure == nil {
-		failure = wire.Errorf(wire.Unauthorized, "a scraper's token is needed")
+		failure = wire.Errorf(wire.Unauthorized, "a scraper's token is needed, as Authorization: Bearer TOKEN (one in the URL does not count): %s", mintScrapers)
 	}
-	return caller{}, failure
+	return who, failure
 }
+
+// mintScrapers is the mend of a credential that is not taken.
+const mintScrapers = "farscrape-relay token -scraper NAME makes one"
 
 // ours reports whether a text, such as a field's value, holds a token of ours,
 // of any role, still valid or not: such a one goes no further than here.

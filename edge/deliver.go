@@ -16,13 +16,10 @@ import (
 // deliver hands the answer on. If it fails before x.sent the client has seen
 // nothing of it.
 func (x *exchange) deliver(ctx context.Context, a *wire.Answer) *wire.Error {
-	switch a.Status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		// Agents pass none on. Prometheus would follow it: to another target of
-		// this origin, or, before prometheus/common 0.73, with its token anywhere.
+	switch {
+	case wire.IsRedirect(a.Status): // agents pass none on
 		return wire.Errorf(wire.TargetRedirect, "status %d", a.Status)
-	}
-	if a.Status < 200 || a.Status > 599 {
+	case !wire.IsFinal(a.Status):
 		return wire.Errorf(wire.AgentProtocol, "status %d", a.Status)
 	}
 	length := lengthOf(a)
@@ -90,11 +87,11 @@ func (b *bodyWriter) end() *wire.Error {
 // the target's pages share our origin.
 func (x *exchange) writeHeader(a *wire.Answer, length int64) {
 	h := x.w.Header()
-	dropped := connectionNames(valuesOf(a.Header, "Connection"))
+	named := wire.NamedByConnection(wire.Values(a.Header, "Connection")...)
 	values := make([]string, len(a.Header)) // one for each field, in place of a slice each
 	for i, f := range a.Header {
 		name := http.CanonicalHeaderKey(f.Name)
-		if notFromTarget(name) || dropped[name] || x.mode == pathMode && speaksForOrigin(name) {
+		if !wire.Travels(name, named) || forFrontEnds(name) || x.mode == pathMode && speaksForOrigin(name) {
 			continue
 		}
 		values[i] = f.Value
@@ -139,22 +136,12 @@ func lengthOf(a *wire.Answer) int64 {
 	if a.Length >= 0 {
 		return a.Length
 	}
-	if v := valuesOf(a.Header, "Content-Length"); len(v) == 1 {
+	if v := wire.Values(a.Header, "Content-Length"); len(v) == 1 {
 		if n, err := strconv.ParseUint(v[0], 10, 63); err == nil {
 			return int64(n)
 		}
 	}
 	return -1
-}
-
-func valuesOf(fields []wire.Field, name string) []string {
-	var values []string
-	for _, f := range fields {
-		if http.CanonicalHeaderKey(f.Name) == name {
-			values = append(values, f.Value)
-		}
-	}
-	return values
 }
 
 func tooLarge(limit int64) *wire.Error {

@@ -86,6 +86,7 @@ type Edge struct {
 	metrics   *metrics
 	directory directoryDescs
 	quiet     *quiet
+	scrapers  *scrapers
 	lists     lists     // of discovery
 	room      pageRoom  // of pages
 	repeats   sync.Once // was told
@@ -105,7 +106,7 @@ func New(c Config) *Edge {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet()}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers()}
 	if c.PublicURL != nil {
 		e.OwnHosts = c.OwnHosts.With(c.PublicURL.Host)
 		e.prefix = strings.TrimSuffix(c.PublicURL.EscapedPath(), "/")

@@ -55,7 +55,7 @@ func (l *lists) get(ctx context.Context, key listKey, version uint64, make func(
 		if err != nil {
 			return nil, err
 		}
-		a := &answer{body: json}
+		a := newAnswer(json)
 		l.put(key, version, a)
 		return a, nil
 	})

@@ -42,7 +42,7 @@ func (e *Edge) Ready(w http.ResponseWriter, _ *http.Request) {
 	case e.Scraper.Draining():
 		fail(w, ownPage, wire.Errorf(wire.Draining, "this replica is about to exit"))
 	default:
-		plain(w, http.StatusServiceUnavailable, "starting")
+		plain(w, http.StatusServiceUnavailable, "starting: Redis, or the bus over it, has not answered yet; the log says why")
 	}
 }
 

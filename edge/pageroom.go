@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -24,7 +26,14 @@ const (
 // An answer is a page as it is sent. Those who are sent the same share it.
 type answer struct {
 	body    []byte
-	readers int // guarded by pageRoom.mu
+	tag     string // its ETag
+	readers int    // guarded by pageRoom.mu
+}
+
+// newAnswer is an answer whose tag tells its content, whichever replica made it.
+func newAnswer(body []byte) *answer {
+	sum := sha256.Sum256(body)
+	return &answer{body: body, tag: fmt.Sprintf(`"%x"`, sum[:12])}
 }
 
 // A pageRoom bounds the answers that are held for their readers, and of each tenant's
@@ -72,7 +81,7 @@ func (r *pageRoom) leave(tenant string) {
 
 // serve sends an answer to a page of the tenant's: one that is known, where find
 // finds it, or else what compute makes.
-func (r *pageRoom) serve(ctx context.Context, tenant string, find func() *answer, compute func() (*answer, error), send func([]byte)) error {
+func (r *pageRoom) serve(ctx context.Context, tenant string, find func() *answer, compute func() (*answer, error), send func(*answer)) error {
 	t := r.of(tenant)
 	defer r.leave(tenant)
 	a := find()
@@ -83,7 +92,7 @@ func (r *pageRoom) serve(ctx context.Context, tenant string, find func() *answer
 		}
 	}
 	defer r.release(t, a)
-	send(a.body)
+	send(a)
 	return nil
 }
 

@@ -25,7 +25,7 @@ func TestPagesThatNobodyReadsAreBounded(t *testing.T) {
 		ask := func(timeout time.Duration) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			err := room.serve(ctx, "bad", nothing, page, func([]byte) { held.Add(1); <-read; held.Add(-1); sent.Add(1) })
+			err := room.serve(ctx, "bad", nothing, page, func(*answer) { held.Add(1); <-read; held.Add(-1); sent.Add(1) })
 			var failure *wire.Error
 			if errors.As(err, &failure) && failure.Reason == wire.Overloaded {
 				refused.Add(1)
@@ -46,7 +46,7 @@ func TestPagesThatNobodyReadsAreBounded(t *testing.T) {
 		if n := made.Load() - held.Load(); n > makersEach {
 			t.Errorf("%d more are made", n)
 		}
-		if err := room.serve(t.Context(), "good", nothing, page, func([]byte) {}); err != nil {
+		if err := room.serve(t.Context(), "good", nothing, page, func(*answer) {}); err != nil {
 			t.Error("another tenant's page:", err)
 		}
 		time.Sleep(20 * time.Second)
@@ -71,7 +71,7 @@ func TestAPageThatManyReadCountsOnce(t *testing.T) {
 		var held atomic.Int64
 		for range 20 {
 			go func() {
-				if err := room.serve(t.Context(), "a", func() *answer { return same }, nil, func([]byte) { held.Add(1); <-read }); err != nil {
+				if err := room.serve(t.Context(), "a", func() *answer { return same }, nil, func(*answer) { held.Add(1); <-read }); err != nil {
 					t.Error(err)
 				}
 			}()

@@ -2,7 +2,9 @@ package edge
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -68,9 +70,14 @@ func (e *Edge) page(p page) http.HandlerFunc {
 		}
 		fail(w, ownPage, failure)
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		if held, show := e.dueToLog(quietKey{wire.AgentKey{Tenant: who.tenant}, route, failure.Reason}, time.Now()); show {
-			e.Logger.WarnContext(r.Context(), "page", "page", route, "tenant", who.tenant,
-				"reason", failure.Reason.String(), "detail", failure.Detail, "like_it_before", held)
+		like := quietKey{wire.AgentKey{Tenant: who.tenant}, route, failure.Reason}
+		if who.tenant == "" {
+			like = who.shown.refused(route, failure.Reason)
+		}
+		if held, show := e.dueToLog(like, time.Now()); show {
+			e.Logger.LogAttrs(r.Context(), slog.LevelWarn, "page", append(who.shown.attrs(), slog.String("page", route), slog.String("tenant", who.tenant),
+				slog.String("reason", failure.Reason.String()), slog.String("detail", failure.Detail), slog.Int("like_it_before", held),
+				slog.String("remote_addr", r.RemoteAddr))...)
 		}
 	}
 }
@@ -95,10 +102,19 @@ func (e *Edge) exposition(p page) http.HandlerFunc {
 func (e *Edge) nothingHere(w http.ResponseWriter, r *http.Request) {
 	address, host := hostPort(r.Host)
 	if e.ownHost(r, host) {
-		fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no such path: try /sd, or /scrape/AGENT/TARGET "+
-			"(if this was for a target in proxy mode, a front-end has replaced its Host: use path mode)"))
+		fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "%s: no such path: try /sd, /scrape/AGENT/TARGET or /-/ready "+
+			"(if this was for a target in proxy mode, a front-end has replaced its Host: use path mode)", quoted(r.URL.Path)))
 		return
 	}
-	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "no such path: try /sd, or /scrape/AGENT/TARGET "+
-		"(if this was for a target in proxy mode, no agent has %q; if that is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS)", address))
+	fail(w, ownPage, wire.Errorf(wire.AgentUnknown, "%s: no such path: try /sd, /scrape/AGENT/TARGET or /-/ready "+
+		"(if this was for a target in proxy mode, no agent has %q; if that is this relay, set FARSCRAPE_PUBLIC_URL or FARSCRAPE_OWN_HOSTS)", quoted(r.URL.Path), address))
+}
+
+// quoted is a path as it may stand in an answer.
+func quoted(path string) string {
+	const most = 100 // bytes
+	if len(path) > most {
+		path = path[:most] + "…"
+	}
+	return strconv.Quote(path)
 }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -46,13 +45,10 @@ func aimByPath(s *wire.Scrape, path string) *wire.Error {
 	if err != nil || wire.CheckName("target", s.Target) != nil {
 		return wire.Errorf(wire.BadRequest, "the target in the path is not a target's name")
 	}
-	switch {
-	case strings.HasPrefix(s.Rest, "/"):
-		return wire.Errorf(wire.BadRequest, "two slashes after the target")
-	case strings.Contains(lower(s.Rest), "%5c"): // which the agent would refuse: to some servers it is a slash
-		return wire.Errorf(wire.BadRequest, "a backslash after the target")
+	if _, err = wire.CheckRest(s.Rest); err != nil { // the agent would refuse it
+		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
-	return checkPath(s.Rest)
+	return nil
 }
 
 // aimByHost reads the target of proxy mode off Host and path.
@@ -79,30 +75,8 @@ func (e *Edge) aimByHost(s *wire.Scrape, r *http.Request) *wire.Error {
 			s.Path = "/"
 		}
 	}
-	return checkPath(s.Path)
-}
-
-// checkPath refuses an escaped path which some server would take for a path
-// outside of where it seems to be: declared subtrees end at their own slash.
-func checkPath(escaped string) *wire.Error {
-	if escaped == "" {
-		return nil
-	}
-	path, err := url.PathUnescape(escaped)
-	if err != nil || (&url.URL{Path: path, RawPath: escaped}).EscapedPath() != escaped {
-		return wire.Errorf(wire.BadRequest, "the path has bytes that must be percent-encoded")
-	}
-	if !utf8.ValidString(path) { // overlong forms of . and / among them
-		return wire.Errorf(wire.BadRequest, "the path is not UTF-8")
-	}
-	if strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return wire.Errorf(wire.BadRequest, "the path has control characters")
-	}
-	for _, segment := range strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		name, _, _ := strings.Cut(segment, ";") // servlet containers drop parameters first
-		if name == "." || name == ".." {
-			return wire.Errorf(wire.BadRequest, "the path has dot segments")
-		}
+	if _, err := wire.CheckPath(s.Path); err != nil {
+		return wire.Errorf(wire.BadRequest, "%v", err)
 	}
 	return nil
 }

@@ -9,25 +9,20 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// notForTarget reports whether a request's field stops here: what is between the
-// scraper and us, and what the front-ends in between have added.
-func notForTarget(name string) bool {
+// ofFrontEnds reports whether a request's field is what the front-ends between the
+// scraper and us have added. The time that is left we say ourselves.
+func ofFrontEnds(name string) bool {
 	switch name {
-	case "Host", "Content-Length", "Expect", "Forwarded", "Via", "X-Real-Ip", timeoutHeader:
+	case "Expect", "Forwarded", "Via", "X-Real-Ip", timeoutHeader:
 		return true
 	}
-	return hopByHop(name) || strings.HasPrefix(name, wire.HeaderPrefix) || strings.HasPrefix(name, "X-Forwarded-")
+	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// notFromTarget reports whether an answer's field stops here: what is between the
-// target and us, and what front-ends would act on, nginx by answering with
-// something of its own.
-func notFromTarget(name string) bool {
-	switch name {
-	case "Content-Length", "X-Litespeed-Location":
-		return true
-	}
-	return hopByHop(name) || hasAnyPrefix(name, wire.HeaderPrefix, "X-Accel-", "X-Sendfile", "X-Lighttpd-", "X-Reproxy-")
+// forFrontEnds reports whether an answer's field is what front-ends would act on,
+// nginx by answering with something of its own.
+func forFrontEnds(name string) bool {
+	return name == "X-Litespeed-Location" || hasAnyPrefix(name, "X-Accel-", "X-Sendfile", "X-Lighttpd-", "X-Reproxy-")
 }
 
 // speaksForOrigin reports whether an answer's field may hold for everything that
@@ -54,38 +49,15 @@ func hasAnyPrefix(name string, prefixes ...string) bool {
 	return false
 }
 
-// hopByHop reports whether a field concerns one connection only (RFC 9110,
-// 7.6.1, and what proxies have added to it).
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return strings.HasPrefix(name, "Proxy-")
-}
-
-// connectionNames are the fields that a Connection field makes hop-by-hop.
-func connectionNames(values []string) map[string]bool {
-	var names map[string]bool
-	for _, v := range values {
-		for name := range strings.SplitSeq(v, ",") {
-			if names == nil {
-				names = make(map[string]bool)
-			}
-			names[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
-		}
-	}
-	return names
-}
-
 // targetHeader is the header that the target gets, in the order of names. Our
-// credentials stay here, whatever field they are in; in path mode so does everything in Authorization and
-// Cookie, which a browser sends for the origin, not for one target of it.
+// credentials stay here, whatever field they are in; in path mode so does
+// everything in Authorization and Cookie, which a browser sends for the origin,
+// not for one target of it.
 func (e *Edge) targetHeader(h http.Header, m mode, remaining time.Duration) ([]wire.Field, *wire.Error) {
-	dropped := connectionNames(h["Connection"])
+	named := wire.NamedByConnection(h["Connection"]...)
 	fields := make([]wire.Field, 0, len(h)+1)
 	for name, values := range h {
-		if notForTarget(name) || dropped[name] || m == pathMode && (name == "Authorization" || name == "Cookie") {
+		if !wire.Travels(name, named) || ofFrontEnds(name) || m == pathMode && (name == "Authorization" || name == "Cookie") {
 			continue
 		}
 		for _, value := range values {

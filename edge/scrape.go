@@ -22,6 +22,7 @@ type exchange struct {
 	start   time.Time
 
 	scrape wire.Scrape
+	shown  credential
 	asked  bool   // the scraper was
 	route  string // where the answer came from, as far as it got
 	status int    // of the target
@@ -98,6 +99,7 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 		return err
 	}
 	who, err := e.authenticate(tokensOf(r.Header, x.mode)...)
+	x.shown = who.shown
 	if err != nil {
 		return err
 	}
@@ -113,7 +115,7 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 		return err
 	}
 	if x.mode == pathMode && !who.allows(x.scrape.Agent) {
-		return wire.Errorf(wire.AgentUnknown, "no agent %s", x.scrape.Agent)
+		return wire.UnknownAgent(x.scrape.Agent)
 	}
 	deadline, _ := ctx.Deadline()
 	x.scrape.Header, err = e.targetHeader(r.Header, x.mode, time.Until(deadline))
@@ -163,6 +165,9 @@ func (x *exchange) likeness(reason wire.Reason) quietKey {
 	if reason == wire.AgentUnknown && s.Agent != "" { // a name that the scraper chose
 		key.Agent, key.of = "", s.Agent
 	}
+	if s.Tenant == "" {
+		return x.shown.refused(s.Host, reason)
+	}
 	return key
 }
 
@@ -190,6 +195,7 @@ func (x *exchange) record(failure *wire.Error) {
 		slog.String("reason", reason.String()), slog.String("route", x.route), slog.Duration("duration", took),
 		slog.String("remote_addr", x.r.RemoteAddr),
 	}
+	attrs = append(attrs, x.shown.attrs()...)
 	if s.Proxy() {
 		attrs = append(attrs, slog.String("host", s.Host))
 	}

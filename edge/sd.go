@@ -51,7 +51,7 @@ func (e *Edge) serveDiscovery(w http.ResponseWriter, r *http.Request, who caller
 			return e.list(ctx, l, who, f, at)
 		})
 	}
-	err := e.room.serve(r.Context(), who.tenant, find, compute, func(list []byte) { sendJSON(w, list) })
+	err := e.room.serve(r.Context(), who.tenant, find, compute, func(list *answer) { sendJSON(w, r, list) })
 	if err != nil {
 		return failureOf(r.Context(), err)
 	}
@@ -95,9 +95,9 @@ func (e *Edge) list(ctx context.Context, l *wire.Listing, who caller, f filter, 
 func (e *Edge) groups(ctx context.Context, l *wire.Listing, a *wire.Agent, proxy bool, at base) []group {
 	targets := sortedTargets(a)
 	groups := make([]group, 0, len(targets))
-	var places placeBook
+	var places wire.Places
 	if proxy {
-		places = newPlaceBook(a, targets)
+		places = wire.NewPlaces(a.Agent, targets)
 	}
 	for _, t := range targets {
 		if !t.Discoverable() {
@@ -143,7 +143,7 @@ func pathGroup(at base, a *wire.Agent, t *wire.Target) group {
 }
 
 // proxyGroup is a target for proxy mode; without an address if it has none there.
-func proxyGroup(book *wire.AddressBook, own wire.Hosts, places placeBook, a *wire.Agent, t *wire.Target) (group, omission) {
+func proxyGroup(book *wire.AddressBook, own wire.Hosts, places wire.Places, a *wire.Agent, t *wire.Target) (group, omission) {
 	address := t.ProxyAddress(a.Agent)
 	if address == "" {
 		return group{}, ""
@@ -154,40 +154,18 @@ func proxyGroup(book *wire.AddressBook, own wire.Hosts, places placeBook, a *wir
 	if err != nil || (&url.URL{Path: path}).EscapedPath() != escaped {
 		return group{}, unprintable
 	}
-	switch holders := book.Holders(address); {
-	case own.Has(wire.HostOf(address)), len(holders) == 0, len(holders) == 1 && holders[0].Agent != a.Agent:
+	switch book.Standing(a, t, address, own) {
+	case wire.AddressGranted:
+	case wire.AddressShared:
+		return group{}, ambiguous
+	default:
 		return group{}, claimed
-	case len(holders) > 1, !places.sole(address, t):
+	}
+	if !places.Finds(t, address) {
 		return group{}, ambiguous
 	}
 	return group{agent: a, target: t, address: address, scheme: "http", path: path,
 		instance: t.Labels["instance"], own: address + escaped}, ""
-}
-
-// A placeBook counts an agent's targets by where a proxy-mode request finds
-// them: at most one is found at each place.
-type placeBook map[place]int
-
-type place struct {
-	address, path string
-	subtree       bool
-}
-
-func newPlaceBook(a *wire.Agent, targets []*wire.Target) placeBook {
-	b := make(placeBook, len(targets))
-	for _, t := range targets {
-		if address := t.ProxyAddress(a.Agent); address != "" {
-			b[place{address, t.Path, t.Subtree}]++
-		}
-	}
-	return b
-}
-
-// sole reports whether a request for the very address and path that a target
-// declares is for that target, by the rule of wire.MatchTarget: an exact path
-// goes before a subtree.
-func (b placeBook) sole(address string, t *wire.Target) bool {
-	return b[place{address, t.Path, t.Subtree}] == 1 && (!t.Subtree || b[place{address, t.Path, false}] == 0)
 }
 
 // A base is where Prometheus reaches this edge.

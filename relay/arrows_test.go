@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"store/storetest":           {"relay/wire"},
 	"deploy/kubernetes/check":   {},
 	"scripts/e2e":               {},
+	"scripts/pages":             {},
 	"scripts/rig":               {"relay/wire", "store/storetest"},
 	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},
 	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},

@@ -15,8 +15,8 @@ const (
 	// balanceShare is how many of its links it gives away at a time, so that
 	// what others take is counted before the next.
 	balanceShare = 0.05
-	// settled is the age at which a link is worth moving.
-	settled = 30 * time.Second
+	// minMoveAge is how old a link is at least that is moved.
+	minMoveAge = 30 * time.Second
 )
 
 // untilBalance is balanceEvery ± 20 %, so that not all replicas move links at once.
@@ -39,7 +39,7 @@ func (r *Relay) balance(now time.Time) {
 	rand.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
 	moved := 0
 	for _, l := range links {
-		if moved < shed && now.Sub(l.Connected()) > settled && l.DrainOnce("balance") {
+		if moved < shed && now.Sub(l.Connected()) > minMoveAge && l.DrainOnce("balance") {
 			moved++
 		}
 	}

@@ -35,10 +35,10 @@ func TestNobodySquatsOnAnAddress(t *testing.T) {
 		if len(n.Refused) != 3 || n.More != 0 {
 			t.Fatalf("the squatter is told %+v", n)
 		}
-		for i, want := range []wire.Refusal{
-			{Target: "db", Address: "db.internal:7500", Why: wire.WhyClaimed},
-			{Target: "name", Address: "victim:9100", Why: wire.WhyClaimed},
-			{Target: "relay", Address: "relay.internal:8080", Why: wire.WhyOwn},
+		for i, want := range []wire.RefusedAddress{
+			{Target: "db", Address: "db.internal:7500", Why: wire.AddressTaken.Why()},
+			{Target: "name", Address: "victim:9100", Why: wire.AddressTaken.Why()},
+			{Target: "relay", Address: "relay.internal:8080", Why: wire.AddressOwn.Why()},
 		} {
 			if n.Refused[i] != want {
 				t.Errorf("refused %+v, want %+v", n.Refused[i], want)
@@ -62,7 +62,7 @@ func TestNobodySquatsOnAnAddress(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		wantBody(t, <-proxy("db.internal:7500"), "the squatter's")
 		time.Sleep(time.Minute)
-		if n := squatter.notice(); len(n.Refused) != 1 || n.Refused[0].Why != wire.WhyOwn {
+		if n := squatter.notice(); len(n.Refused) != 1 || n.Refused[0].Why != wire.AddressOwn.Why() {
 			t.Errorf("the squatter is told %+v when the victim is forgotten", n)
 		}
 	})

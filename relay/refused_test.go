@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -40,12 +41,12 @@ func TestRefusedAgentsAreToldApart(t *testing.T) {
 			name, token, logged string
 			want                []string
 		}{
-			{"edge-1", expired, "edge-1", []string{"token_id=" + expiredID, "key=" + ours.KeyIDs()[0], "token_checked=false",
+			{"edge-1", expired, "edge-1", []string{"token_id=" + expiredID, "key=" + ours.KeyIDs()[0], "token_checked=true",
 				"the token has expired at " + now.Add(-time.Hour).UTC().Format(time.RFC3339)}},
 			{"edge-2", foreign, "edge-2", []string{"token_id=" + foreignID, "key=" + other.KeyIDs()[0], "token_checked=false", `"the token is not one of this relay's: signed with another key"`}},
-			{"edge-3", wrong, "edge-3", []string{"token_id=" + wrongID, "key=" + ours.KeyIDs()[0], "token_checked=true", `the token does not allow the name \"edge-3\"`}},
+			{"edge-3", wrong, "edge-3", []string{"token_id=" + wrongID, "key=" + ours.KeyIDs()[0], "token_checked=true", `the token is for \"edge-4\", and does not allow the name \"edge-3\"`}},
 			{"edge-5", scraper, "edge-5", []string{"token_id=" + scraperID, "token_checked=true", "mint one with -agent"}},
-			{"edge-6", "s3cret", "edge-6", []string{`token_id=""`, `key=""`, "token_checked=false", `"the token is not one of this relay's"`}},
+			{"edge-6", "s3cret", "edge-6", []string{`token_id=""`, `key=""`, "token_checked=false", `"the token is not one of this relay's: it is damaged or cut short; copy it whole"`}},
 			{"s3cret/name", own, `""`, []string{"token_id=" + ownID, "token_checked=true"}},
 			{"relay.example.com", own, "relay.example.com", []string{"token_id=" + ownID, "is the relay's own name"}},
 		} {
@@ -65,3 +66,72 @@ func TestRefusedAgentsAreToldApart(t *testing.T) {
 		}
 	})
 }
+
+func TestAgentsAreRefusedBeforeTheUpgrade(t *testing.T) {
+	c := newCluster(t, 1, func(c *relay.Config) { c.OwnHosts = wire.NewHosts("relay.example.com") })
+	r := c.replicas[0]
+	expired, _, err := c.keys.Current().Mint(token.Claims{Role: token.Agent, Name: "edge", Expires: time.Now().Add(-time.Hour)}, time.Now().Add(-2*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]struct {
+		dialOptions
+		status int
+		reason wire.Reason
+	}{
+		"garbage":              {dialOptions{token: "garbage"}, 401, wire.Unauthorized},
+		"expired":              {dialOptions{token: expired}, 401, wire.Unauthorized},
+		"a scraper's token":    {dialOptions{token: r.mint(token.Scraper, "prometheus")}, 403, wire.Forbidden},
+		"a token for another":  {dialOptions{token: r.mint(token.Agent, "other")}, 403, wire.Forbidden},
+		"outside the pattern":  {dialOptions{pattern: "core-*"}, 403, wire.Forbidden},
+		"the relay's own name": {dialOptions{name: "relay.example.com"}, 403, wire.Forbidden},
+		"an IP address":        {dialOptions{name: "10.0.0.1", pattern: "*"}, 400, wire.BadRequest},
+		"no DNS name":          {dialOptions{name: "a/b", pattern: "*"}, 400, wire.BadRequest},
+		"held already":         {dialOptions{held: "x," + string(r.Replica)}, 409, wire.BadRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, resp, err := r.tryDial(o.dialOptions)
+			if err == nil {
+				t.Fatal("it is taken")
+			}
+			if resp == nil || resp.StatusCode != o.status || resp.Header.Get(wire.HeaderError) != o.reason.String() {
+				t.Errorf("got %+v, want %d %s", resp, o.status, o.reason)
+			}
+			if o.status == 409 && resp.Header.Get("Retry-After") != "1" {
+				t.Error("no word of when to come back")
+			}
+		})
+	}
+}
+
+func TestAnotherVersionIsRefusedWithAReason(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	req, _ := http.NewRequest("GET", wire.ConnectPath, nil)
+	req.Header = http.Header{"Authorization": {"Bearer " + r.mint(token.Agent, "edge")}, wire.HeaderAgent: {"edge"}, "Sec-Websocket-Protocol": {"farscrape.v9"}}
+	w := &recorder{header: http.Header{}}
+	r.Connect(w, req)
+	if w.status != http.StatusUpgradeRequired || !strings.Contains(w.body.String(), wire.Subprotocol) {
+		t.Errorf("%d %q", w.status, w.body.String())
+	}
+}
+
+func TestAnUpgradeThatIsNoneIsRefusedWithAReason(t *testing.T) {
+	r := newCluster(t, 1).replicas[0]
+	req, _ := http.NewRequest("GET", wire.ConnectPath, nil)
+	req.Header = http.Header{"Authorization": {"Bearer " + r.mint(token.Agent, "edge")}, wire.HeaderAgent: {"edge"}, "Sec-Websocket-Protocol": {wire.Subprotocol}}
+	w := &recorder{header: http.Header{}}
+	r.Connect(w, req)
+	if w.status < 400 || w.header.Get(wire.HeaderError) != "bad_request" {
+		t.Errorf("%d %v", w.status, w.header)
+	}
+}
+
+type recorder struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+func (w *recorder) Header() http.Header         { return w.header }
+func (w *recorder) WriteHeader(status int)      { w.status = status }
+func (w *recorder) Write(b []byte) (int, error) { return w.body.Write(b) }

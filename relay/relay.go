@@ -64,7 +64,7 @@ type Config struct {
 // A Relay is the core of one replica.
 type Relay struct {
 	Config
-	ended    context.Context // of every link; ends after the drain
+	base     context.Context // of every link; ends after the drain
 	end      context.CancelFunc
 	errands  errands
 	lines    *loglimit.Limiter
@@ -99,19 +99,19 @@ func New(c Config) *Relay {
 		c.DrainTimeout = 8 * time.Second
 	}
 	r := &Relay{Config: c, requests: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }}}
-	r.ended, r.end = context.WithCancel(context.Background())
+	r.base, r.end = context.WithCancel(context.Background())
 	r.lines = loglimit.New(c.Logger, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
 		Name: "farscrape_relay_log_lines_left_out_total",
 		Help: "Lines of the log that agents caused beyond their share, and that were left out.",
 	}))
-	r.links = link.New(r.ended, link.Config{
+	r.links = link.New(r.base, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge,
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
-	r.routes = route.New(r.ended, route.Config{
+	r.routes = route.New(r.base, route.Config{
 		Replica: c.Replica, Directory: c.Directory, Links: r.links, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		Go: r.errands.run, Registerer: c.Registerer,
@@ -169,6 +169,10 @@ const farewell = 250 * time.Millisecond
 // store has worked once, not while draining, and at any other time whatever Redis
 // does.
 func (r *Relay) Ready() bool { return r.phase.Load() == serving }
+
+// LinksByKey counts the links held here by the ID of the key that signed their
+// token.
+func (r *Relay) LinksByKey() map[string]int { return r.links.ByKey() }
 
 // Draining reports whether the replica is about to exit. It still answers.
 func (r *Relay) Draining() bool { return r.phase.Load() >= draining }

@@ -158,3 +158,79 @@ func TestAnAgentThatCameBackIsScrapedThoughItsOldLinksAreStillThere(t *testing.T
 		}
 	})
 }
+
+func TestWarmRoutesAskTheDirectoryNoMore(t *testing.T) {
+	c := newCluster(t, 2)
+	a := c.replicas[0].dial(dialOptions{})
+	a.serve("x")
+	for range 20 {
+		wantBody(t, <-c.replicas[1].scrape(5*time.Second), "x")
+	}
+	if n := c.lookups(); n != 1 {
+		t.Errorf("%d look-ups for 20 scrapes", n)
+	}
+}
+
+func TestWhoIsUnknownAndWhoIsOffline(t *testing.T) {
+	both(t, func(t *testing.T, c *cluster, owner, edge *replica) {
+		start := time.Now()
+		wantReason(t, <-edge.scrape(10*time.Second), wire.AgentUnknown)
+		a := owner.dial(dialOptions{})
+		a.serve("x")
+		time.Sleep(300 * time.Millisecond) // the answer "unknown" holds for 250 ms
+		wantBody(t, <-edge.scrape(10*time.Second), "x")
+		for _, change := range []func(*wire.Scrape){
+			func(s *wire.Scrape) { s.Target = "nothing" },
+			func(s *wire.Scrape) { s.Rest = "x" }, // not a subtree
+			func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", "edge:9999", "/metrics" },
+		} {
+			wantReason(t, <-edge.scrape(10*time.Second, change), wire.TargetNotDeclared)
+		}
+		for _, change := range []func(*wire.Scrape){
+			func(s *wire.Scrape) { s.Tenant = "other" },
+			func(s *wire.Scrape) { s.Allow = "core-*" },
+			func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", "nobody:9100", "/metrics" },
+		} {
+			wantReason(t, <-edge.scrape(10*time.Second, change), wire.AgentUnknown)
+		}
+		a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "stopping"})})
+		a.closedWith(wire.CauseAgentStopped)
+		for _, change := range []func(*wire.Scrape){
+			func(*wire.Scrape) {},
+			func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", "edge:9100", "/metrics" },
+		} {
+			got := <-edge.scrape(10*time.Second, change)
+			wantReason(t, got, wire.AgentOffline)
+			if a := got.answer; a == nil || a.Agent != "edge" || a.Target != "node" {
+				t.Errorf("whose scrape has failed: %+v", a)
+			}
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+func TestProxyModeFindsAgentsByNameAndByAddress(t *testing.T) {
+	c := newCluster(t, 2)
+	targets := func(host string) []wire.Target {
+		return []wire.Target{{Name: "db", Scheme: "http", Port: 9100, Path: "/metrics", Address: host + ".internal:9100"}, {Name: "x", Port: 1, Path: "/", Address: "both.internal:1"}}
+	}
+	c.replicas[0].dial(dialOptions{name: "a", targets: targets("db1")}).serve("a's")
+	c.replicas[0].dial(dialOptions{name: "b", targets: targets("db2")}).serve("b's")
+	proxy := func(host string) chan result {
+		return c.replicas[1].scrape(5*time.Second, func(s *wire.Scrape) { s.Agent, s.Target, s.Host, s.Path = "", "", host, "/metrics" })
+	}
+	wantBody(t, <-proxy("db1.internal:9100"), "a's")
+	wantBody(t, <-proxy("db2.internal:9100"), "b's")
+	wantReason(t, <-proxy("both.internal:1"), wire.TargetAmbiguous)
+	wantReason(t, <-proxy("db3.internal:9100"), wire.AgentUnknown)
+	for address, want := range map[string]wire.Claim{"a:80": wire.BoundName, "db1.internal:9100": wire.DeclaredAddress, "db1.internal:9101": wire.Unclaimed, "relay.example.com:80": wire.Unclaimed} {
+		if got := c.replicas[1].ClaimToAddress(context.Background(), wire.DefaultTenant, address); got != want {
+			t.Errorf("%s is %v", address, got)
+		}
+		if c.replicas[1].ClaimToAddress(context.Background(), "other", address) != wire.Unclaimed {
+			t.Errorf("another tenant knows %s", address)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (x *attempt) await(ctx context.Context, another func() bool) *wire.Nack {
 func (x *attempt) unanswered(ctx context.Context) *wire.Error {
 	failure := wire.Ended(ctx)
 	if failure.Reason == wire.Deadline && x.wasHeard() {
-		failure.Detail = "the target has not answered in time"
+		failure.Detail = "the target has not answered within the scrape's time: look at it, or raise scrape_timeout"
 	}
 	return failure
 }

@@ -101,18 +101,42 @@ func newArrivals(limits Limits, maxListBytes int) *arrivals {
 	}
 }
 
-// A visit is one connection's place among its agent's. It is used by one
-// goroutine at a time.
+// A place is one of a pool's, which a connection has or has not.
+type place struct {
+	pool  *share.Pool
+	of    share.Member
+	taken bool
+}
+
+// take takes the place, if there is one, and reports whether the connection has it.
+func (p *place) take() bool {
+	p.taken = p.taken || p.pool.Take(p.of, 1)
+	return p.taken
+}
+
+// give gives it back, if it was taken.
+func (p *place) give() {
+	if p.taken {
+		p.taken = false
+		p.pool.Give(p.of, 1)
+	}
+}
+
+// A visit is one connection's part in what its agent, and all that came with its
+// token, have. It is used by one goroutine at a time.
 type visit struct {
 	arrivals *arrivals
 	agent    *attendance
 	bearer   *attendance
 	pattern  bool // the token is for one
 	began    time.Time
-	arrived  bool
-	list     *declaredList // of its link; nil before
-	halfway  bool          // has a place for a list that is not yet whole
-	reading  bool          // has a place for a long message
+
+	link      place
+	handshake place
+	halfList  place // for a list that is not yet whole
+	message   place // for a long one
+
+	list *declaredList // of its link; nil before
 }
 
 // enter gives a connection its place, or says why there is none.
@@ -122,6 +146,8 @@ func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 	v := &visit{arrivals: a, pattern: c.IsGlob(), began: time.Now()}
 	v.agent = a.agents.of(share.Of(k), a.lists.ofAgent())
 	v.bearer = a.bearers.of(share.Member{Tenant: k.Tenant, Name: c.ID}, a.lists.ofToken())
+	of := func(pool *share.Pool) place { return place{pool: pool, of: v.bearer.who} }
+	v.link, v.handshake, v.halfList, v.message = of(a.links), of(a.handshakes), of(a.unfinished), of(a.messages)
 	owes := max(v.agent.debt.wait(v.began), v.bearer.debt.wait(v.began))
 	switch {
 	case v.agent.links >= maxLinks:
@@ -130,10 +156,10 @@ func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 		return nil, busy(2*time.Second, "agent %s is opening %d links at once", k.Agent, maxArrivals)
 	case owes > 0:
 		return nil, busy(owes, "agent %s, or all that came with its token, send more than they may", k.Agent)
-	case !a.handshakes.Take(v.bearer.who, 1):
+	case !v.handshake.take():
 		return nil, busy(2*time.Second, "too many agents are connecting at once")
-	case !a.links.Take(v.bearer.who, 1):
-		a.handshakes.Give(v.bearer.who, 1)
+	case !v.link.take():
+		v.handshake.give()
 		return nil, busy(0, "this replica has room for %d links (FARSCRAPE_MAX_LINKS), and for no more that come with this token", a.limits.Links)
 	}
 	a.agents[v.agent.who], a.bearers[v.bearer.who] = v.agent, v.bearer
@@ -148,61 +174,47 @@ func busy(within time.Duration, format string, args ...any) *refusal {
 	return &refusal{http.StatusServiceUnavailable, wire.Overloaded, within, fmt.Sprintf(format, args...)}
 }
 
-// arrive ends the handshake; its place is the agent's for a second at least.
+// arrive ends the handshake, which counts for a second at least.
 func (v *visit) arrive() {
-	if v.arrived {
+	if !v.handshake.taken {
 		return
 	}
-	v.arrived = true
-	v.arrivals.handshakes.Give(v.bearer.who, 1)
+	v.handshake.give()
+	arrived := func() {
+		v.arrivals.mu.Lock()
+		defer v.arrivals.mu.Unlock()
+		v.agent.arriving--
+		v.arrivals.forget(v.arrivals.agents, v.agent)
+	}
 	if rest := time.Second - time.Since(v.began); rest > 0 {
-		time.AfterFunc(rest, v.settle)
+		time.AfterFunc(rest, arrived)
 		return
 	}
-	v.settle()
+	arrived()
 }
 
 // readLong takes a place for a message that is longer than shortMessage, and reports
 // whether there is one. A visit that has a place for its list needs none for the
 // messages: it would wait for those who wait for its own.
-func (v *visit) readLong() bool {
-	v.reading = !v.halfway && v.arrivals.messages.Take(v.bearer.who, 1)
-	return v.reading || v.halfway
-}
+func (v *visit) readLong() bool { return v.halfList.taken || v.message.take() }
 
-// haveRead gives it back.
-func (v *visit) haveRead() {
-	if v.reading {
-		v.reading = false
-		v.arrivals.messages.Give(v.bearer.who, 1)
-	}
-}
-
-// settle ends what arrive leaves of a handshake.
-func (v *visit) settle() {
-	v.arrivals.mu.Lock()
-	defer v.arrivals.mu.Unlock()
-	v.agent.arriving--
-	v.arrivals.part(v.arrivals.agents, v.agent)
-}
-
-// leave gives the connection's place back: it is closed.
-func (v *visit) leave() {
+// close gives all back: the connection is closed.
+func (v *visit) close() {
 	v.arrive()
-	v.finish()
+	v.halfList.give()
+	v.link.give()
 	v.drop()
 	a := v.arrivals
-	a.links.Give(v.bearer.who, 1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v.agent.links--
 	v.bearer.links--
-	a.part(a.agents, v.agent)
-	a.part(a.bearers, v.bearer)
+	a.forget(a.agents, v.agent)
+	a.forget(a.bearers, v.bearer)
 }
 
-// part forgets who has nothing open, once it owes nothing. a.mu is held.
-func (a *arrivals) part(from attendances, e *attendance) {
+// forget forgets who has nothing open, once it owes nothing. a.mu is held.
+func (a *arrivals) forget(from attendances, e *attendance) {
 	if e.links > 0 || e.arriving > 0 || from[e.who] != e {
 		return
 	}
@@ -210,7 +222,7 @@ func (a *arrivals) part(from attendances, e *attendance) {
 		time.AfterFunc(rest, func() {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.part(from, e)
+			a.forget(from, e)
 		})
 		return
 	}

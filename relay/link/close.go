@@ -11,7 +11,7 @@ import (
 )
 
 // close ends the link, once: the connection is closed in the background, and
-// run finds out and departs.
+// its reader finds out and ends it.
 func (l *Link) close(c wire.Cause) { l.closeSaying(c, "") }
 
 // lastWords is how long a link that closes may take to write what is queued and
@@ -44,8 +44,8 @@ func (l *Link) closeLocked(c wire.Cause, detail string) {
 	})
 }
 
-// depart takes the link out of everything and tells whoever waits for it.
-func (l *Link) depart() {
+// unlink takes the link out of everything and tells whoever waits for it.
+func (l *Link) unlink() {
 	l.mu.Lock()
 	cause, released := l.cause, l.released
 	l.mu.Unlock()
@@ -56,10 +56,22 @@ func (l *Link) depart() {
 		}
 		l.links.Changed(l.key, nil)
 	}
-	l.abandonStreams()
+	l.failStreams()
 	<-l.hungUp
 	_ = l.conn.CloseNow()
 	l.log.Info("link closed", "cause", cause, "age", time.Since(l.connected).Round(time.Second))
+}
+
+// outdone closes the link because another process holds the agent's name.
+func (l *Link) outdone(why error) {
+	l.links.metrics.conflicts.Inc()
+	cause, mend := wire.CauseSuperseded, "stop one of the two, or set FARSCRAPE_SHARED=true on both"
+	if errors.Is(why, wire.ErrNameTaken) {
+		cause, mend = wire.CauseNameTaken, "give one of the two another FARSCRAPE_NAME"
+	}
+	l.log.Warn("another process holds the agent's name, and this one's link ends", "err", why, "mend", mend,
+		"token_id", l.claims.ID, "remote_addr", l.remoteAddr)
+	l.close(cause)
 }
 
 // closeFor closes the link for the error that ended the reading.

@@ -50,19 +50,15 @@ func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
 		OnPongReceived:     func(ctx context.Context, payload []byte) { unasked(ctx, payload) },
 	})
 	if err != nil {
-		visit.leave()
+		visit.close()
 		t.Lines.Of(share.Of(key)).Info("upgrade failed", "agent", name, "remote_addr", req.RemoteAddr, "err", err)
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
 	l = newLink(t, conn, hijacking.socket, visit, key, claims, req.RemoteAddr)
-	runs := t.Go(func() {
-		defer visit.leave()
-		l.run()
-	})
-	if !runs {
+	if !t.Go(l.run) {
 		_ = conn.CloseNow()
-		visit.leave()
+		visit.close()
 	}
 }
 
@@ -81,7 +77,7 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	case errors.Is(err, token.ErrExpired):
 		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
 	case err != nil:
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "the token is not one of this relay's" + strings.TrimPrefix(err.Error(), token.ErrInvalid.Error())}
+		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, notOurs(err)}
 	case c.Role != token.Agent:
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
 	}
@@ -93,7 +89,7 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name)}
 	}
 	if !c.AllowsAgent(name) {
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token does not allow the name %q", name)}
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name)}
 	}
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
 	if slices.Contains(held, string(t.Replica)) {
@@ -105,6 +101,15 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	return c, name, nil
 }
 
+// notOurs says why a token is not taken.
+func notOurs(err error) string {
+	const is = "the token is not one of this relay's"
+	if why := strings.TrimPrefix(err.Error(), token.ErrInvalid.Error()); why != "" {
+		return is + why
+	}
+	return is + ": it is damaged or cut short; copy it whole"
+}
+
 // bearer is the token that a request shows, good or not.
 func bearer(req *http.Request) (token string, ok bool) {
 	token, ok = strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
@@ -112,7 +117,7 @@ func bearer(req *http.Request) (token string, ok bool) {
 }
 
 // shown is what a refused agent says of itself, for the log: behind a balancer all
-// have one address. c is of its token if that is good. Else nothing of it has been
+// have one address. c is of its token if that is, or was, good. Else nothing of it has been
 // checked, and a name that is none is left out: it may be a secret.
 func shown(req *http.Request, c token.Claims) []any {
 	name := strings.ToLower(req.Header.Get(wire.HeaderAgent))

@@ -145,17 +145,37 @@ func (v *visit) drop() {
 	v.dropLocked()
 }
 
-// begin takes a place for a list that is not yet whole, and reports whether the
-// visit has one.
-func (v *visit) begin() bool {
-	v.halfway = v.halfway || v.arrivals.unfinished.Take(v.bearer.who, 1)
-	return v.halfway
+// declare takes a TARGETS frame, and the list once it is whole. It says whether it
+// is, and whether it is another than before.
+func (l *Link) declare(payload []byte) (whole, changed bool, err error) {
+	l.owe(max(float64(len(payload)), l.links.arrivals.lists.idle()))
+	whole, err = l.list.Add(payload)
+	switch {
+	case err == nil && whole:
+		l.owe(l.links.arrivals.lists.least() - float64(l.list.Bytes()))
+		changed, err = l.visit.declare(&l.list)
+		l.visit.halfList.give()
+	case err == nil:
+		return false, false, l.awaitPlace(l.visit.halfList.take)
+	}
+	if err != nil {
+		return false, false, &refusedError{err}
+	}
+	if changed {
+		l.mu.Lock()
+		l.targets = l.visit.list.targets
+		l.mu.Unlock()
+	}
+	return whole, changed, nil
 }
 
-// finish gives the place back, if there is one.
-func (v *visit) finish() {
-	if v.halfway {
-		v.halfway = false
-		v.arrivals.unfinished.Give(v.bearer.who, 1)
+// retarget takes a changed target list while the link is up.
+func (l *Link) retarget(payload []byte) error {
+	_, changed, err := l.declare(payload)
+	if err == nil && changed {
+		l.links.Directory.Update(l.id, l.targets)
+		l.links.Changed(l.key, l.targets)
+		l.log.Info("targets changed", "targets", len(l.targets))
 	}
+	return err
 }

@@ -41,7 +41,7 @@ func (l *Link) readOn(start []byte, message io.Reader, handle func(wire.Frame) e
 	if err := l.awaitPlace(l.visit.readLong); err != nil {
 		return err
 	}
-	defer l.visit.haveRead()
+	defer l.visit.message.give()
 	buffer := l.links.messages.get()
 	defer l.links.messages.put(buffer)
 	n := copy(buffer[:], start)
@@ -99,8 +99,8 @@ const maxOutbox = 4 << 20
 // of links are pinged at once.
 const firstQueued = 512
 
-// An outbox queues the frames for an agent. Guarded by the link's mu.
-type outbox struct {
+// A sendQueue queues the frames for an agent. Guarded by the link's mu.
+type sendQueue struct {
 	queued  []byte        // whole frames
 	written chan struct{} // closed when the writer has ended; nil without one
 }
@@ -144,7 +144,7 @@ func (l *Link) write() {
 		l.mu.Lock()
 		batch := l.out.queued
 		if len(batch) == 0 {
-			l.out = outbox{}
+			l.out = sendQueue{}
 			l.mu.Unlock()
 			return
 		}

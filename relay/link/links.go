@@ -53,8 +53,8 @@ type Links struct {
 	Config
 	clock    clock
 	metrics  *metrics
-	ended    context.Context // of every link
-	active   sync.WaitGroup  // writers and closers
+	base     context.Context // of every link
+	active   sync.WaitGroup  // readers, writers and closers
 	arrivals *arrivals
 	cutOnce  sync.Once // for the warning that links are cut early
 	starts   pool[start]
@@ -68,7 +68,7 @@ type Links struct {
 // New makes the links of a replica. What still lives when ctx ends is cut.
 func New(ctx context.Context, c Config) *Links {
 	t := &Links{
-		Config: c, ended: ctx, clock: clock{time.Now()},
+		Config: c, base: ctx, clock: clock{time.Now()},
 		arrivals: newArrivals(c.Limits.orDefault(), c.TargetLimits.Bytes),
 		byID:     make(map[wire.LinkID]*Link), byAgent: make(map[wire.AgentKey][]*Link),
 	}
@@ -83,7 +83,7 @@ func (t *Links) Close(why wire.Cause) {
 	}
 }
 
-// Wait waits for the goroutines of links that have ended.
+// Wait waits for the goroutines of links, which end with the context of New.
 func (t *Links) Wait() { t.active.Wait() }
 
 // Registered is the directory's word that a link which was local only is there now.
@@ -106,13 +106,7 @@ func (t *Links) Lost(id wire.LinkID, why error) {
 		l.closeSaying(wire.CauseRefused, why.Error())
 		return
 	}
-	t.metrics.conflicts.Inc()
-	cause := wire.CauseSuperseded
-	if errors.Is(why, wire.ErrNameTaken) {
-		cause = wire.CauseNameTaken
-	}
-	l.log.Warn("another process holds the agent's name", "err", why)
-	l.close(cause)
+	l.outdone(why)
 }
 
 func (t *Links) add(l *Link) {
@@ -163,6 +157,15 @@ func (t *Links) All() []*Link {
 		all = append(all, l)
 	}
 	return all
+}
+
+// ByKey counts the links by the ID of the key that signed their token.
+func (t *Links) ByKey() map[string]int {
+	counts := make(map[string]int)
+	for _, l := range t.All() {
+		counts[l.claims.Key]++
+	}
+	return counts
 }
 
 // Count counts the links, and the agents that have them.

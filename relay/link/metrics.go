@@ -1,6 +1,8 @@
 package link
 
 import (
+	"maps"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -57,9 +59,7 @@ func (c byKey) Collect(ch chan<- prometheus.Metric) {
 	for _, id := range c.links.Keys.Current().KeyIDs() {
 		counts[id] = 0
 	}
-	for _, l := range c.links.All() {
-		counts[l.claims.Key]++
-	}
+	maps.Copy(counts, c.links.ByKey())
 	for key, n := range counts {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), key)
 	}

@@ -187,8 +187,8 @@ func (l *Link) breakSilence() {
 	}
 }
 
-// abandonStreams tells everyone who waits for the link that it is gone.
-func (l *Link) abandonStreams() {
+// failStreams tells everyone who waits for the link that it is gone.
+func (l *Link) failStreams() {
 	l.mu.Lock()
 	streams := l.streams
 	l.streams = nil

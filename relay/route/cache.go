@@ -218,7 +218,7 @@ func (r *Router) lookup(ctx context.Context, k wire.AgentKey, most time.Duration
 		return agent, true, nil
 	}
 	answer := r.lookups.DoChan(k.String(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(r.ended, lookupTimeout)
+		ctx, cancel := context.WithTimeout(r.base, lookupTimeout)
 		defer cancel()
 		agent, err := r.Directory.Lookup(ctx, k)
 		r.countLookup(agent, err)

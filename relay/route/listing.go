@@ -192,7 +192,7 @@ func (r *Router) Changed(k wire.AgentKey, declared []wire.Target) {
 
 // listAnew asks the directory. All who ask at once share one answer.
 func (r *Router) listAnew(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
-	l, err := r.kept.flights.Do(ctx, r.ended, tenant, func(ctx context.Context) (*wire.Listing, error) {
+	l, err := r.kept.flights.Do(ctx, r.base, tenant, func(ctx context.Context) (*wire.Listing, error) {
 		ctx, cancel := context.WithTimeout(ctx, listTimeout)
 		defer cancel()
 		at := time.Now()
@@ -224,7 +224,7 @@ func noDirectory(err error) *wire.Error {
 // refresh has a tenant's listing renewed: whoever wants it next has it, or asks
 // again.
 func (r *Router) refresh(tenant string) {
-	ctx, cancel := context.WithTimeout(r.ended, listTimeout)
+	ctx, cancel := context.WithTimeout(r.base, listTimeout)
 	defer cancel()
 	_, _ = r.listAnew(ctx, tenant)
 }
@@ -244,7 +244,7 @@ func (r *Router) Remove(ctx context.Context, k wire.AgentKey) error {
 	case err != nil:
 		return noDirectory(err)
 	case agent == nil:
-		return unknownAgent(k)
+		return wire.UnknownAgent(k.Agent)
 	case agent.Connected():
 		return linked
 	}

@@ -119,7 +119,7 @@ func (r *Router) ClaimToName(ctx context.Context, tenant, host string) wire.Clai
 }
 
 func (r *Router) learnName(k wire.AgentKey, known nameClaim) {
-	agent, _, failure := r.lookup(r.ended, k, freshListing)
+	agent, _, failure := r.lookup(r.base, k, freshListing)
 	claim := wire.Unclaimed
 	if agent != nil {
 		claim = agent.NameClaim()

@@ -73,7 +73,7 @@ func (r *Router) notice(tenant string, l *wire.Listing) {
 		if held.Agent().Tenant != tenant {
 			continue
 		}
-		n := l.Book().Refusals(held.Agent().Agent, r.OwnHosts)
+		n := l.Book().Refused(held.Agent().Agent, r.OwnHosts)
 		if len(n.Refused) > 0 {
 			r.notices.at(tenant, time.Now().Add(noticeAgain))
 		}

@@ -19,7 +19,7 @@ func (r *Router) Resolve(ctx context.Context, s *wire.Scrape) (wire.AgentKey, *w
 		}
 	}
 	if s.Allow != "" && !wire.MatchGlob(s.Allow, k.Agent) {
-		return k, unknownAgent(k)
+		return k, wire.UnknownAgent(k.Agent)
 	}
 	return k, nil
 }
@@ -80,7 +80,7 @@ func (r *Router) resolveAddress(ctx context.Context, s *wire.Scrape) (wire.Agent
 	if agent, failure, found := held(l, s); found {
 		return wire.AgentKey{Tenant: s.Tenant, Agent: agent}, failure
 	}
-	return k, unknownAgent(k)
+	return k, wire.UnknownAgent(k.Agent)
 }
 
 // held says which agent of a listing holds the scrape's address, within what its

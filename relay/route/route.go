@@ -42,7 +42,7 @@ func (r *Router) Find(ctx context.Context, k wire.AgentKey, s *wire.Scrape, trie
 			return nil, err
 		}
 		if agent == nil && len(locals) == 0 {
-			return nil, unknownAgent(k)
+			return nil, wire.UnknownAgent(k.Agent)
 		}
 		if err != nil && unsure {
 			agent = r.cache.remembered(k, time.Now())
@@ -74,10 +74,6 @@ func (r *Router) Find(ctx context.Context, k wire.AgentKey, s *wire.Scrape, trie
 		}
 		return rt, failure
 	}
-}
-
-func unknownAgent(k wire.AgentKey) *wire.Error {
-	return wire.Errorf(wire.AgentUnknown, "no agent %q is known", k.Agent)
 }
 
 // localCandidates are the usable links held here, and whether any is unsure that
@@ -187,7 +183,7 @@ func match(k wire.AgentKey, targets []wire.Target, s *wire.Scrape) (*wire.Target
 		t = &wire.Target{Name: wire.OwnTarget}
 	}
 	if t == nil {
-		return nil, "", wire.Errorf(wire.TargetNotDeclared, "agent %s declares no target %q", k.Agent, s.Target)
+		return nil, "", wire.Errorf(wire.TargetNotDeclared, "agent %s declares no target %q: declare it in its FARSCRAPE_TARGETS", k.Agent, s.Target)
 	}
 	if s.Rest != "" && !t.Subtree {
 		return nil, "", wire.Errorf(wire.TargetNotDeclared, "target %q has one path only: its URL does not end in /*", t.Name)

@@ -37,7 +37,7 @@ type Config struct {
 // and tenants.
 type Router struct {
 	Config
-	ended   context.Context
+	base    context.Context
 	asked   *prometheus.CounterVec // the directory, by what it said
 	cache   *cache
 	lookups singleflight.Group
@@ -49,7 +49,7 @@ type Router struct {
 
 // New makes a Router. Its questions to the directory end with ctx.
 func New(ctx context.Context, c Config) *Router {
-	r := &Router{Config: c, ended: ctx, cache: newCache(), gates: newGates()}
+	r := &Router{Config: c, base: ctx, cache: newCache(), gates: newGates()}
 	r.asked = promauto.With(c.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "farscrape_relay_directory_lookups_total",
 		Help: "Questions to the directory, by what it said: linked, offline, unknown or error.",

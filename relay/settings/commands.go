@@ -44,7 +44,7 @@ func Names(dst any) []string {
 // command does.
 func TellUnread(log *slog.Logger, dst any, environ []string) {
 	for _, name := range Unknown(dst, environ) {
-		log.Warn("unknown variable: no command reads it", "variable", name)
+		log.Warn("unknown variable: no command reads it", "variable", name, "mend", "see -help for those that are read")
 	}
 	if others := othersIn(dst, environ); len(others) > 0 {
 		log.Info("variables of the other command are set: this one does not read them", "variables", strings.Join(others, " "))

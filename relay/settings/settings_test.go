@@ -103,14 +103,14 @@ func TestUsageTellsEveryVariable(t *testing.T) {
 
 func TestBytes(t *testing.T) {
 	for in, want := range map[string]settings.Bytes{
-		"1024": 1024, "10MB": 10e6, "256MiB": 256 << 20, "1 GiB": 1 << 30, "5kB": 5000, "7B": 7, "0": 0,
+		"1024": 1024, "10MB": 10e6, "256MiB": 256 << 20, "1 GiB": 1 << 30, "5kB": 5000, "7B": 7, "0": 0, "256mib": 256 << 20, "10mb\n": 10e6,
 	} {
 		var b settings.Bytes
 		if err := b.UnmarshalText([]byte(in)); err != nil || b != want {
 			t.Errorf("%s: %d, %v", in, b, err)
 		}
 	}
-	for _, in := range []string{"", "MiB", "-1", "1.5GB", "10XB", "99999999999GiB", "1e3"} {
+	for _, in := range []string{"", "MiB", "-1", "-1GB", "1.5", "10XB", "99999999999GiB", "16EiB", "1e3"} {
 		var b settings.Bytes
 		if err := b.UnmarshalText([]byte(in)); err == nil {
 			t.Errorf("%q gave %d", in, b)
@@ -138,7 +138,10 @@ func TestSecret(t *testing.T) {
 	if _, err := settings.Secret("", file+"2", "TOKEN"); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_TOKEN_FILE") {
 		t.Errorf("no file: %v", err)
 	}
-	for _, slip := range []string{"eyJhbGciOi.s3cret", "redis://:s3cret@host:6379"} {
+	long := strings.Repeat("s3cret", 10)
+	for _, slip := range []string{
+		"eyJhbGciOi.s3cret", "eyJ" + strings.Repeat(long, 5), "redis://:s3cret@host:6379", ":s3cret@host", long, "AbC/" + long + "=", "/AbC+/" + long,
+	} {
 		if _, err := settings.Secret("", slip, "TOKEN"); err == nil || !strings.Contains(err.Error(), "FARSCRAPE_TOKEN_FILE") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("the secret in the place of its file: %v", err)
 		}
@@ -146,8 +149,45 @@ func TestSecret(t *testing.T) {
 	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := settings.Secret("", file, "TOKEN"); err == nil || !strings.Contains(err.Error(), "is empty") {
-		t.Errorf("empty file: %v", err)
+	for name, content := range map[string]string{
+		"TOKEN": "what farscrape-relay token -agent NAME prints", "KEY": "what openssl rand -hex 32 prints",
+	} {
+		setting := "FARSCRAPE_" + name + "_FILE: "
+		if _, err := settings.Secret("", file, name); err == nil || err.Error() != setting+file+" holds nothing: put into it "+content {
+			t.Errorf("empty file: %v", err)
+		}
+		for _, gone := range []string{"gone", "./gone", "gone/edge-1.token", filepath.Dir(file) + "/" + strings.Repeat("gone", 10)} {
+			want := setting + "open " + gone + ": no such file or directory: put into it " + content
+			if _, err := settings.Secret("", gone, name); err == nil || err.Error() != want {
+				t.Errorf("no file: %v", err)
+			}
+		}
+	}
+}
+
+// An address that cannot be opened is told with its setting and the mend.
+func TestListen(t *testing.T) {
+	l, err := settings.Listen("LISTEN", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for address, want := range map[string]string{
+		"9100":            "FARSCRAPE_LISTEN=9100: must be host:port: write :9100",
+		l.Addr().String(): "bind: address already in use: another process has it (ss -ltnp)",
+		"a:b:c":           "FARSCRAPE_LISTEN: listen tcp: address a:b:c: too many colons in address",
+	} {
+		if _, err := settings.Listen("LISTEN", address); err == nil || !strings.HasPrefix(err.Error(), "FARSCRAPE_LISTEN") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestAnUnknownVariableIsToldWithItsMend(t *testing.T) {
+	var out bytes.Buffer
+	settings.TellUnread(slog.New(slog.NewTextHandler(&out, nil)), new(config), []string{"FARSCRAPE_COLOUR=s3cret"})
+	if got := out.String(); !strings.Contains(got, `variable=FARSCRAPE_COLOUR mend="see -help`) || strings.Contains(got, "s3cret") {
+		t.Errorf("logged %s", got)
 	}
 }
 

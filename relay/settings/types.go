@@ -1,30 +1,31 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/alecthomas/units"
 )
 
 // Bytes is a size that a person writes as 256MiB, 10MB or 1024.
 type Bytes int64
 
-// UnmarshalText reads a whole number and a unit: none or B, kB, MB, GB, KiB,
-// MiB, GiB.
+// UnmarshalText reads a number and its unit: kB, MB, GB are of 1000; KiB, MiB, GiB
+// of 1024. A number alone counts bytes.
 func (b *Bytes) UnmarshalText(text []byte) error {
-	s := strings.TrimSpace(string(text))
-	digits := strings.TrimRight(s, "BbKkMmGgi ")
-	unit := strings.TrimSpace(s[len(digits):])
-	factor, ok := map[string]int64{
-		"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
-	}[strings.ToLower(unit)]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if !ok || err != nil || n < 0 || n > math.MaxInt64/factor {
-		return fmt.Errorf("must be a size, such as 256MiB or 10MB")
+	s := strings.ToUpper(strings.Join(strings.Fields(string(text)), ""))
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		n, err = units.ParseStrictBytes(strings.Replace(s, "IB", "iB", 1))
 	}
-	*b = Bytes(n * factor)
+	if err != nil || n < 0 || n == math.MaxInt64 { // past int64 it is the one or the other
+		return errors.New("must be a size, such as 256MiB or 10MB")
+	}
+	*b = Bytes(n)
 	return nil
 }
 

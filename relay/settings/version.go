@@ -5,53 +5,23 @@ import (
 	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
 )
 
-// version is set by a release: -ldflags '-X …/relay/settings.version=v1.2.3'.
-// Nothing else writes it.
-var version string
-
-// Version is the release, or for want of one the module's version, or the
-// revision it was built from.
+// Version is the release, which the linker stamps on github.com/prometheus/common's
+// version.Version; or for want of one the module's version, or the revision that
+// this was built from.
 func Version() string {
-	v, _, _ := build()
-	return v
+	module := ""
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "(devel)" {
+		module = info.Main.Version
+	}
+	return cmp.Or(version.Version, module, version.GetRevision())
 }
 
 // BuildInfo is farscrape_<component>_build_info, which is always 1.
 func BuildInfo(component string) prometheus.Collector {
-	v, goversion, revision := build()
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace:   "farscrape",
-		Subsystem:   component,
-		Name:        "build_info",
-		Help:        "What this was built from; always 1.",
-		ConstLabels: prometheus.Labels{"version": v, "goversion": goversion, "revision": revision},
-	}, func() float64 { return 1 })
-}
-
-func build() (v, goversion, revision string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return cmp.Or(version, "unknown"), "unknown", "unknown"
-	}
-	dirty := ""
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			revision = s.Value
-		case "vcs.modified":
-			if s.Value == "true" {
-				dirty = "-dirty"
-			}
-		}
-	}
-	if revision != "" {
-		revision += dirty
-	}
-	module := info.Main.Version
-	if module == "(devel)" {
-		module = ""
-	}
-	return cmp.Or(version, module, revision, "devel"), info.GoVersion, cmp.Or(revision, "unknown")
+	return versioncollector.NewCollector("farscrape_"+component,
+		versioncollector.WithExtraConstLabels(prometheus.Labels{"version": Version()}))
 }

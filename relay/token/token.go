@@ -145,7 +145,7 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 
 // Verify returns what a token says, if one of the keys signed it and its time
 // is not up. Else the error wraps ErrInvalid or ErrExpired, and says nothing
-// that must stay secret.
+// that must stay secret. Of one that has expired it returns what it said, too.
 func (k *Keyring) Verify(token string, now time.Time) (Claims, error) {
 	if len(token) > maxSize {
 		return Claims{}, fmt.Errorf("%w: %d bytes", ErrInvalid, len(token))
@@ -159,7 +159,7 @@ func (k *Keyring) Verify(token string, now time.Time) (Claims, error) {
 		}
 	}
 	if !c.Expires.IsZero() && !now.Before(c.Expires) {
-		return Claims{}, fmt.Errorf("%w at %s", ErrExpired, c.Expires.Format(time.RFC3339))
+		return c, fmt.Errorf("%w at %s", ErrExpired, c.Expires.Format(time.RFC3339))
 	}
 	if !ok && c.Role == Scraper { // an agent shows its token once a link
 		k.verified.put(seen, c)

@@ -269,6 +269,10 @@ func FuzzVerify(f *testing.F) {
 				}
 			case !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrExpired):
 				t.Errorf("untyped: %v", err)
+			case errors.Is(err, ErrExpired):
+				if c.check() != nil || noon.Before(c.Expires) {
+					t.Errorf("expired, and says %+v", c)
+				}
 			case c != (Claims{}):
 				t.Errorf("refused, yet says %+v", c)
 			}

@@ -130,42 +130,63 @@ func byStrength(a, b addressClaim) int {
 	return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.agent, b.agent))
 }
 
-// Refused reports whether the agent's claim to address does not stand: another's
-// does, or its token is bound to others.
-func (b *AddressBook) Refused(a *Agent, address string) bool {
-	_, holds := slices.BinarySearchFunc(b.Holders(address), b.names[a.Agent], func(h *Agent, i int) int { return cmp.Compare(b.names[h.Agent], i) })
-	return !holds
+// A Standing says what becomes of a proxy-mode request for the address of an
+// agent's target.
+type Standing uint8
+
+// The standings.
+const (
+	AddressGranted Standing = iota // it comes to the agent
+	AddressShared                  // others claimed the address at the same time: it is ambiguous
+	AddressOwn                     // the address is the relay's
+	AddressUnbound                 // the agent's token is bound to other addresses
+	AddressTaken                   // another agent's claim stands
+)
+
+// Standing says how the address that an agent's target goes by stands, which is
+// its ProxyAddress. The agent is in the book.
+func (b *AddressBook) Standing(a *Agent, t *Target, address string, own Hosts) Standing {
+	holders := b.Holders(address)
+	_, holds := slices.BinarySearchFunc(holders, b.names[a.Agent], func(h *Agent, i int) int { return cmp.Compare(b.names[h.Agent], i) })
+	switch {
+	case own.Has(HostOf(address)):
+		return AddressOwn
+	case !holds && t.Address != "" && !a.mayClaim(address):
+		return AddressUnbound
+	case !holds:
+		return AddressTaken
+	case len(holders) > 1:
+		return AddressShared
+	}
+	return AddressGranted
 }
 
-// Refusals are the addresses of an agent's targets whose claims do not stand.
-func (b *AddressBook) Refusals(agent string, own Hosts) Notice {
+// Refused are the addresses of an agent's targets whose claims do not stand.
+func (b *AddressBook) Refused(agent string, own Hosts) Notice {
 	var n Notice
 	i, listed := b.names[agent]
 	if !listed {
 		return n
 	}
 	a := &b.agents[i]
-	for _, t := range a.Targets() {
+	targets := a.Targets()
+	for i := range targets {
+		t := &targets[i]
 		if t.Address == "" && !b.hosts[a.Agent] {
 			continue // as are most: nobody else declares an address there
 		}
-		address, why := t.ProxyAddress(a.Agent), ""
-		switch {
-		case address == "":
-		case own.Has(HostOf(address)):
-			why = WhyOwn
-		case t.Address != "" && !a.mayClaim(address):
-			why = WhyUnbound
-		case b.Refused(a, address):
-			why = WhyClaimed
+		address := t.ProxyAddress(a.Agent)
+		if address == "" {
+			continue
 		}
+		why := b.Standing(a, t, address, own).Why()
 		if why == "" {
 			continue
 		}
-		if len(n.Refused) == MaxRefusals {
+		if len(n.Refused) == MaxRefused {
 			n.More++
 		} else {
-			n.Refused = append(n.Refused, Refusal{t.Name, address, why})
+			n.Refused = append(n.Refused, RefusedAddress{t.Name, address, why})
 		}
 	}
 	return n

@@ -83,7 +83,7 @@ func BenchmarkCrowdAtOneAddress(b *testing.B) {
 			for b.Loop() {
 				book := wire.NewAddressBook(agents)
 				for i := range agents {
-					if n := book.Refusals(agents[i].Agent, nil); len(n.Refused) != 0 {
+					if n := book.Refused(agents[i].Agent, nil); len(n.Refused) != 0 {
 						b.Fatalf("%s is refused %v", agents[i].Agent, n)
 					}
 				}
@@ -103,14 +103,14 @@ func TestRefusals(t *testing.T) {
 	})
 	own := wire.NewHosts("relay.internal")
 	for agent, want := range map[string]string{
-		"db":     "node db:9100 " + wire.WhyClaimed,
-		"site":   "tr relay.internal:8080 " + wire.WhyOwn,
-		"bound":  "ta app:80 " + wire.WhyUnbound,
+		"db":     "node db:9100 " + wire.AddressTaken.Why(),
+		"site":   "tr relay.internal:8080 " + wire.AddressOwn.Why(),
+		"bound":  "ta app:80 " + wire.AddressUnbound.Why(),
 		"many":   "",
 		"nobody": "",
 	} {
 		var got []string
-		n := book.Refusals(agent, own)
+		n := book.Refused(agent, own)
 		for _, r := range n.Refused {
 			got = append(got, r.Target+" "+r.Address+" "+r.Why)
 		}
@@ -118,13 +118,13 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s is refused %q and %d more, want %q", agent, got, n.More, want)
 		}
 	}
-	n := book.Refusals("many", wire.NewHosts("many.internal"))
-	if len(n.Refused) != wire.MaxRefusals || n.More != 1000-wire.MaxRefusals {
+	n := book.Refused("many", wire.NewHosts("many.internal"))
+	if len(n.Refused) != wire.MaxRefused || n.More != 1000-wire.MaxRefused {
 		t.Errorf("%d refusals and %d more", len(n.Refused), n.More)
 	}
 	if payload := wire.MarshalControl(n); len(payload) > wire.MaxPayload {
 		t.Errorf("%d bytes", len(payload))
-	} else if back, err := wire.ParseNotice(payload); err != nil || len(back.Refused) != wire.MaxRefusals || back.More != n.More {
+	} else if back, err := wire.ParseNotice(payload); err != nil || len(back.Refused) != wire.MaxRefused || back.More != n.More {
 		t.Errorf("read as %+v, %v", back, err)
 	}
 }

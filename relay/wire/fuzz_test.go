@@ -135,11 +135,11 @@ func FuzzMatchTarget(f *testing.F) {
 }
 
 func FuzzNotice(f *testing.F) {
-	f.Add(wire.MarshalControl(wire.Notice{Refused: []wire.Refusal{{Target: "a", Address: "b:1", Why: wire.WhyOwn}}, More: 1}))
+	f.Add(wire.MarshalControl(wire.Notice{Refused: []wire.RefusedAddress{{Target: "a", Address: "b:1", Why: wire.AddressOwn.Why()}}, More: 1}))
 	f.Add([]byte(fmt.Sprintf(`{"refused":[%s{}]}`, strings.Repeat("{},", 100))))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		n, err := wire.ParseNotice(payload)
-		if err == nil && (len(n.Refused) > wire.MaxRefusals || n.More < 0) {
+		if err == nil && (len(n.Refused) > wire.MaxRefused || n.More < 0) {
 			t.Errorf("%d refusals and %d more", len(n.Refused), n.More)
 		}
 	})

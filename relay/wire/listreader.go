@@ -10,10 +10,10 @@ import (
 // A listReader reads a target list in the form that encoding/json gives it: all
 // members in the order of [Target], and no space. So do replicas and agents write
 // it, and it is read in a fifth of the time that encoding/json takes for any. It
-// makes of it what that would make, or gives up: then the list is for encoding/json.
+// makes of it what that would make, or falls back: then the list is for encoding/json.
 type listReader struct {
-	rest   string   // what is yet to be read; nothing after it has given up
-	odd    bool     // it has given up
+	rest   string   // what is yet to be read; nothing after it has fallen back
+	odd    bool     // it has fallen back
 	labels []string // names and values of one target; its memory is used again
 	same   interned
 }
@@ -76,7 +76,7 @@ func (r *listReader) labelMap() map[string]string {
 		labels[r.same.string(r.labels[i])] = r.same.string(r.labels[i+1])
 	}
 	if len(labels) < len(r.labels)/2 {
-		r.giveUp()
+		r.fallBack()
 	}
 	return labels
 }
@@ -89,7 +89,7 @@ func (r *listReader) port() uint16 {
 	}
 	n, err := strconv.ParseUint(r.rest[:digits], 10, 16)
 	if err != nil || r.rest[0] == '0' {
-		r.giveUp()
+		r.fallBack()
 		return 0
 	}
 	r.rest = r.rest[digits:]
@@ -116,14 +116,14 @@ func (r *listReader) text() string {
 			plain = false
 		}
 	}
-	r.giveUp()
+	r.fallBack()
 	return ""
 }
 
 // unquote has encoding/json read what is between the quotes of a string.
 func (r *listReader) unquote(quoted string) (s string) {
 	if err := json.Unmarshal([]byte(`"`+quoted+`"`), &s); err != nil {
-		r.giveUp()
+		r.fallBack()
 	}
 	return s
 }
@@ -138,8 +138,8 @@ func (r *listReader) has(text string) bool {
 // want reads a text that must come next.
 func (r *listReader) want(text string) {
 	if !r.has(text) {
-		r.giveUp()
+		r.fallBack()
 	}
 }
 
-func (r *listReader) giveUp() { r.rest, r.odd = "", true }
+func (r *listReader) fallBack() { r.rest, r.odd = "", true }

@@ -115,7 +115,7 @@ func CheckTargets(targets []Target) error {
 			return err
 		}
 		if seen[t.Name] {
-			return fmt.Errorf("target %s: declared twice", t.Name)
+			return fmt.Errorf("target %s: declared twice: rename one", t.Name)
 		}
 		seen[t.Name] = true
 		if err := t.check(); err != nil {

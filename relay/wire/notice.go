@@ -6,31 +6,37 @@ import "fmt"
 // agent has declared, though the rest of it stands. Each replaces the one
 // before.
 type Notice struct {
-	Refused []Refusal `json:"refused"`        // at most MaxRefusals
-	More    int       `json:"more,omitempty"` // how many others
+	Refused []RefusedAddress `json:"refused"`        // at most MaxRefused
+	More    int              `json:"more,omitempty"` // how many others
 }
 
-// A Refusal is an address by which a target cannot be had in proxy mode. In path
+// A RefusedAddress is one by which a target cannot be had in proxy mode. In path
 // mode it can.
-type Refusal struct {
+type RefusedAddress struct {
 	Target  string `json:"target"`
 	Address string `json:"address"`
 	Why     string `json:"why"` // for a person
 }
 
-// MaxRefusals bounds a Notice, which must fit one message: of the longest names
+// MaxRefused bounds a Notice, which must fit one message: of the longest names
 // and addresses this is half of one.
-const MaxRefusals = 64
+const MaxRefused = 64
 
 // maxWhy bounds what a refusal says, in bytes.
 const maxWhy = 128
 
-// Why a refusal is one.
-const (
-	WhyClaimed = "another agent has declared it earlier, or its token is bound to it"
-	WhyOwn     = "it is the relay's own"
-	WhyUnbound = "the token is bound to other addresses"
-)
+// Why tells a person why an address is refused; nothing if it is not.
+func (s Standing) Why() string {
+	switch s {
+	case AddressOwn:
+		return "it is the relay's own"
+	case AddressUnbound:
+		return "the token is bound to other addresses"
+	case AddressTaken:
+		return "another agent has declared it earlier, or its token is bound to it"
+	}
+	return ""
+}
 
 // ParseNotice decodes NOTICE's payload, and clips what it says.
 func ParseNotice(payload []byte) (*Notice, error) {
@@ -38,7 +44,7 @@ func ParseNotice(payload []byte) (*Notice, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(n.Refused) > MaxRefusals || n.More < 0 {
+	if len(n.Refused) > MaxRefused || n.More < 0 {
 		return nil, fmt.Errorf("NOTICE of %d refusals and %d more: %w", len(n.Refused), n.More, ErrTooLarge)
 	}
 	for i := range n.Refused {

@@ -123,6 +123,12 @@ func Errorf(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Detail: fmt.Sprintf(format, args...)}
 }
 
+// UnknownAgent is the failure of a scrape whose agent is not there, or not for the
+// one who asks.
+func UnknownAgent(agent string) *Error {
+	return Errorf(AgentUnknown, "no agent %q is known: GET /api/v1/agents lists those that are; does it run, under that FARSCRAPE_NAME?", agent)
+}
+
 func (e *Error) Error() string {
 	if e.Detail == "" {
 		return e.Reason.String()

@@ -97,10 +97,24 @@ func milliseconds(d time.Duration) uint32 {
 //
 // A Content-Length among the fields is the body's true length.
 type Head struct {
-	Status int // 200 to 599: 1xx answers stay with the agent
+	Status int // IsFinal
 	Header []Field
 
 	Extensions Extensions
+}
+
+// IsFinal reports whether a status can be a HEAD's: 1xx answers stay with the agent.
+func IsFinal(status int) bool { return 200 <= status && status <= 599 }
+
+// IsRedirect reports whether a client would go elsewhere for that status. No HEAD
+// with one reaches a scraper: it would follow to another target of the same
+// origin or, before prometheus/common 0.73, with its token anywhere.
+func IsRedirect(status int) bool {
+	switch status {
+	case 301, 302, 303, 307, 308:
+		return true
+	}
+	return false
 }
 
 // Append appends the encoded payload to b.
@@ -114,7 +128,7 @@ func ParseHead(payload []byte) (*Head, error) {
 	r := reader{b: payload}
 	h := &Head{Status: int(r.u16()), Header: r.fields()}
 	h.Extensions = r.extensions()
-	if r.err == nil && (h.Status < 200 || h.Status > 599) {
+	if r.err == nil && !IsFinal(h.Status) {
 		r.err = fmt.Errorf("status %d: %w", h.Status, ErrMalformed)
 	}
 	return h, r.done("HEAD")

@@ -35,8 +35,8 @@ func TestAHangupReadsTheKeysAnewAndEndsNothing(t *testing.T) {
 		}
 		t.Fatalf("it never said %q", words)
 	}
-	until("msg=starting")
-	for range 2 { // it is still there after the first
+	until("keys=[3eb1bd43]") // of msg=starting
+	for range 2 {            // it is still there after the first
 		if err := syscall.Kill(syscall.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}

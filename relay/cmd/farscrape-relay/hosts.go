@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
+	"strings"
 
 	"github.com/caarlos0/env/v11"
 
@@ -18,6 +20,24 @@ func (c *config) ownHosts(public *url.URL) wire.Hosts {
 		hosts = hosts.With(public.Host)
 	}
 	return hosts
+}
+
+// plainHost is what a host may look like, with or without a port.
+var plainHost = regexp.MustCompile(`^([A-Za-z0-9._-]+(:[0-9]+)?|[0-9A-Fa-f:.]+|\[[0-9A-Fa-f:.]+\](:[0-9]+)?)$`)
+
+// checkOwnHosts refuses what can be no request's host, and so would be of no use.
+// It shows of a URL its host alone: there may be a password.
+func (c *config) checkOwnHosts() error {
+	for _, host := range c.OwnHosts {
+		if host = strings.TrimSpace(host); host == "" || plainHost.MatchString(host) {
+			continue
+		}
+		if u, err := url.Parse(host); err == nil && u.Hostname() != "" {
+			return fmt.Errorf("FARSCRAPE_OWN_HOSTS: must be a host, not a URL: write %s", u.Host)
+		}
+		return errors.New("FARSCRAPE_OWN_HOSTS: must be hosts, separated by commas, such as relay.example.com")
+	}
+	return nil
 }
 
 // platformHosts are the names that a platform gives its services and tells them

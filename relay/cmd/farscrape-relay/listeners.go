@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/farscrape/farscrape/edge"
+	"github.com/farscrape/farscrape/relay/settings"
 )
 
 // listeners are a replica's open ports. edge and ops are nil where main serves
@@ -33,10 +33,10 @@ func listen(c *config) (*listeners, error) {
 		if p.address == "" {
 			continue
 		}
-		opened, err := net.Listen("tcp", p.address)
+		opened, err := settings.Listen(p.name, p.address)
 		if err != nil {
 			l.close()
-			return nil, fmt.Errorf("FARSCRAPE_%s: %w", p.name, err)
+			return nil, err
 		}
 		*p.to = opened
 	}

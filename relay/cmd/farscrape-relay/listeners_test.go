@@ -25,7 +25,7 @@ func TestAPortInUseIsToldWithItsSetting(t *testing.T) {
 		}
 		var out bytes.Buffer
 		err := run(t.Context(), environ, &out)
-		if err == nil || !strings.Contains(err.Error(), "FARSCRAPE_"+name+": ") || !strings.Contains(err.Error(), address) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), "FARSCRAPE_"+name+": ") || !strings.Contains(err.Error(), address) || !strings.HasSuffix(err.Error(), "another process has it (ss -ltnp)") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

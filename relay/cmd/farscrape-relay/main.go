@@ -64,7 +64,7 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 	case flags.NArg() > 0:
 		return fmt.Errorf("no command %q; see farscrape-relay -help", flags.Arg(0))
 	case *version:
-		fmt.Fprintln(stdout, settings.Version())
+		fmt.Fprintln(stdout, "farscrape-relay", settings.Version())
 		return nil
 	case *ready:
 		c, err := loadConfig(environ)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,7 +60,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", settings.Version(), "replica", r.id, "listen", listeners.String())
+	log.Info("starting", "version", settings.Version(), "replica", r.id, "listen", listeners.String(), "keys", keys.Current().KeyIDs())
 	if tried != nil {
 		tried.invite(stderr, listeners.main.Addr().String())
 	}
@@ -70,35 +69,18 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 
 // loadKeys returns the keys, and a trial if it had to make them.
 func loadKeys(c *config, address string) (*token.Keys, *trial, error) {
-	text, err := settings.Secret(c.Key, c.KeyFile, "KEY")
+	ring, err := readKeys(c.Key, c.KeyFile)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case ring != nil:
+		return token.NewKeys(ring), nil, nil
+	}
+	t, err := newTrial(address)
 	if err != nil {
 		return nil, nil, err
 	}
-	if text == nil {
-		t, err := newTrial(address)
-		if err != nil {
-			return nil, nil, err
-		}
-		return token.NewKeys(t.keys), t, nil
-	}
-	ring, err := token.ParseKeys(text)
-	if err != nil {
-		return nil, nil, badKeys(keySetting(c.KeyFile), err)
-	}
-	return token.NewKeys(ring), nil, nil
-}
-
-// keySetting is the variable that the keys came by.
-func keySetting(file string) string {
-	if file != "" {
-		return "FARSCRAPE_KEY_FILE"
-	}
-	return "FARSCRAPE_KEY"
-}
-
-// badKeys says what is wrong with keys, and how to make good ones.
-func badKeys(setting string, err error) error {
-	return fmt.Errorf("%s: %w. One key a line; make one: openssl rand -hex 32", setting, err)
+	return token.NewKeys(t.keys), t, nil
 }
 
 // A replica is the parts of one relay process, built and not yet running.
@@ -169,7 +151,7 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 		return nil, err
 	}
 	redis, err := store.NewRedis(store.RedisConfig{
-		URL: string(url), URLSetting: c.redisSetting(), TLS: conf, Prefix: c.RedisPrefix, Replica: r.id,
+		URL: string(url), URLSetting: c.redisSetting(), TLS: conf, CAFile: c.RedisCA, Prefix: c.RedisPrefix, Replica: r.id,
 		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
 		Keys: func() store.Keyring { return r.keys.Current() }, SealedOnly: c.BusSeal == "always",
 		TenantLimits: c.tenantLimits(), Logger: r.log, Registerer: r.metrics,
@@ -238,22 +220,4 @@ func firstUp(bus func(up bool), up chan<- struct{}) func(bool) {
 			once.Do(func() { close(up) })
 		}
 	}
-}
-
-// watchKeys takes new keys without a restart; bad ones it leaves alone.
-func (r *replica) watchKeys(ctx context.Context, c *config) {
-	settings.Watch(ctx, r.log, c.KeyFile, func() {
-		text, err := settings.ReadFile(c.KeyFile)
-		if err == nil {
-			var ring *token.Keyring
-			if ring, err = token.ParseKeys(text); err == nil {
-				if !slices.Equal(ring.KeyIDs(), r.keys.Current().KeyIDs()) {
-					r.log.Info("keys changed", "keys", ring.KeyIDs())
-				}
-				r.keys.Set(ring)
-				return
-			}
-		}
-		r.log.Error("FARSCRAPE_KEY_FILE changed and is no good; the last good keys stay", "err", err)
-	})
 }

@@ -96,18 +96,11 @@ func mintingKeys(environ []string) (*token.Keyring, error) {
 	if err := settings.Load(&c, environ); err != nil {
 		return nil, err
 	}
-	text, err := settings.Secret(c.Key, c.KeyFile, "KEY")
-	if err != nil {
-		return nil, err
+	keys, err := readKeys(c.Key, c.KeyFile)
+	if keys == nil && err == nil {
+		err = errors.New("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set to the relay's key")
 	}
-	if text == nil {
-		return nil, errors.New("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set to the relay's key")
-	}
-	keys, err := token.ParseKeys(text)
-	if err != nil {
-		return nil, badKeys(keySetting(c.KeyFile), err)
-	}
-	return keys, nil
+	return keys, err
 }
 
 // mintMany mints a token for every name that it reads. A name that none can be

@@ -26,14 +26,14 @@ func TestTheAgeThatLinksAreCutAtIsLearned(t *testing.T) {
 		"who says why cuts no link":    {[]loss{{0, wire.CauseDrained, 5 * time.Minute}, {time.Minute, wire.CauseTimeout, 5 * time.Minute}}, 0},
 		"a goodbye between is nothing": {[]loss{{0, lost, 5 * time.Minute}, {time.Minute, wire.CauseDrained, time.Minute}, {time.Minute, lost, 5 * time.Minute}}, 5 * time.Minute},
 	} {
-		var s lifespan
+		var s cutAge
 		now := time.Unix(1e9, 0)
 		for _, l := range c.losses {
 			now = now.Add(l.after)
 			s.lost(l.cause, l.age, now)
 		}
-		if s.limit != c.want {
-			t.Errorf("%s: %s, want %s", name, s.limit, c.want)
+		if s.known != c.want {
+			t.Errorf("%s: %s, want %s", name, s.known, c.want)
 		}
 	}
 }

@@ -15,22 +15,22 @@ const (
 	apart = 10 * time.Second
 )
 
-// A lifespan learns at which age something between the agent and the relay cuts
+// A cutAge learns at which age something between the agent and the relay cuts
 // its links: serverless platforms and balancers do, and tell nobody. Two losses
 // in a row at nearly the same age are no accident.
-type lifespan struct {
+type cutAge struct {
 	age   time.Duration // of the last link that was lost
 	at    time.Time     // when that was
-	limit time.Duration // 0: not known
+	known time.Duration // 0: not known
 }
 
 // lost takes note of a link's end.
-func (s *lifespan) lost(cause wire.Cause, age time.Duration, now time.Time) {
+func (s *cutAge) lost(cause wire.Cause, age time.Duration, now time.Time) {
 	if cause != wire.CauseLost || age < shortest || now.Sub(s.at) < apart {
 		return
 	}
 	if close := age/20 + time.Second; s.age > 0 && (age-s.age).Abs() < close {
-		s.limit = min(age, s.age)
+		s.known = min(age, s.age)
 	}
 	s.age, s.at = age, now
 }

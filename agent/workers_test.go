@@ -6,21 +6,21 @@ import (
 	"testing/synctest"
 )
 
-func TestACrewRunsAllAtOnceAndEnds(t *testing.T) {
-	for name, end := range map[string]func(*crew){
-		"by itself": func(*crew) {}, // or the bubble would not end
-		"dismissed": (*crew).dismiss,
+func TestWorkersRunAllAtOnceAndEnd(t *testing.T) {
+	for name, end := range map[string]func(*workers){
+		"by itself": func(*workers) {}, // or the bubble would not end
+		"closed":    (*workers).close,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newCrew()
+				w := newWorkers()
 				for range 3 { // the second and third time on the same goroutines
 					var started, done sync.WaitGroup
 					release := make(chan struct{})
 					for range 100 {
 						started.Add(1)
 						done.Add(1)
-						c.run(func() {
+						w.run(func() {
 							defer done.Done()
 							started.Done()
 							<-release
@@ -31,8 +31,8 @@ func TestACrewRunsAllAtOnceAndEnds(t *testing.T) {
 					done.Wait()
 					synctest.Wait()
 				}
-				end(c)
-				c.all.Wait()
+				end(w)
+				w.all.Wait()
 			})
 		})
 	}

@@ -1,12 +1,25 @@
 package agent
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
+
+func TestASubtreeIsAskedBelowItsPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := linked(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RequestURI) }),
+			func(c *Config) { c.Targets = "tree=http://h/tree/*?k=v" })
+		r := l.reply(l.request("tree", func(q *wire.Request) { q.Rest, q.Query = "a%2Fb/metrics", "x" }))
+		if string(r.body) != "/tree/a%2Fb/metrics?k=v&x" {
+			t.Errorf("asked for %s", r.body)
+		}
+	})
+}
 
 func testTarget(t testing.TB, url string) *target {
 	t.Helper()
