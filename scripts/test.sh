@@ -6,32 +6,18 @@
 # at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/rig/packages.sh
 
-out=$(mktemp) policy=
-trap 'rm -f "$out" "$out.fuzz" "$out.bench" $policy' EXIT
+out=$(mktemp)
+trap 'rm -f "$out" "$out.fuzz" "$out.bench"' EXIT
 
-# program and package
-needs="redis-server redis-server
-redis-sentinel redis-sentinel
-prometheus prometheus
-promtool prometheus
-prometheus-node-exporter prometheus-node-exporter
-nginx nginx-light
-curl curl"
-
-has() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null; }
-missing=$(while read -r program package; do has "$program" || echo "$package"; done <<<"$needs" | sort -u)
-if [ -n "$missing" ]; then
-  echo "test: installing $(echo $missing)"
-  # No service of theirs starts: the tests start their own.
-  if [ ! -e /usr/sbin/policy-rc.d ]; then
-    policy=/usr/sbin/policy-rc.d
-    printf '#!/bin/sh\nexit 101\n' >$policy
-    chmod +x $policy
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
-fi
+packages redis-server redis-server \
+  redis-sentinel redis-sentinel \
+  prometheus prometheus \
+  promtool prometheus \
+  prometheus-node-exporter prometheus-node-exporter \
+  nginx nginx-light \
+  curl curl
 
 export FARSCRAPE_TEST_REQUIRE=1
 

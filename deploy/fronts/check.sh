@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin
-. ../packages.sh
+. ../../scripts/rig/packages.sh
 
 fronts=(nginx haproxy caddy envoy)
 [ $# -eq 0 ] || fronts=("$@")

@@ -94,7 +94,7 @@ made() {
   in_go "\"$1\"" "$repo/relay" "$repo/edge" "$repo/store" && return
   case $1 in
     farscrape_relay_build_info | farscrape_agent_build_info)
-      in_go 'Name: +"build_info"' "$repo/relay/settings" ;;
+      in_go 'versioncollector.NewCollector\("farscrape_"' "$repo/relay/settings" ;;
     farscrape_agent_*)
       in_go "((counter|gauge)\(|Name: +)\"${1#farscrape_agent_}\"" "$repo/agent" ;;
     farscrape_directory_agent_*)

@@ -5,7 +5,7 @@
 # root, if it is missing; needs Go.
 set -euo pipefail
 cd "$(dirname "$0")"
-. ../packages.sh
+. ../../scripts/rig/packages.sh
 packages systemd-analyze systemd
 
 # Of systemd-analyze's hundred points, where fewer is better. A unit that sets

@@ -74,7 +74,7 @@ func (t *trial) gather(n int, crowd guise) (in []*peer) {
 		}
 		return seen
 	})
-	t.note("%s in %.1f s", seen, time.Since(began).Seconds())
+	t.Note("%s in %.1f s", seen, time.Since(began).Seconds())
 	return in
 }
 
@@ -120,12 +120,12 @@ func beginMessages(t *trial) string {
 	t.Wait(time.Second)
 	held := fmt.Sprintf("no more held than %d messages", crowdMessages)
 	took := t.stack.usage().live - before
-	t.note("the messages held %.1f MB of live heap", float64(took)/1e6)
+	t.Note("the messages held %.1f MB of live heap", float64(took)/1e6)
 	if most := crowdMessages * (96 << 10); took > most { // Go gives a buffer 72 KiB; the rest is of those that wait, and of bystanders
 		held = fmt.Sprintf("%.1f MB held", float64(took)/1e6)
 	}
 	began := time.Now()
-	t.agentAt("crowd-newcomer", t.stack.replicas[0].addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("crowd-newcomer"))
+	t.agentAt("crowd-newcomer", t.stack.Replicas[0].Addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("crowd-newcomer"))
 	newcomer := "linked within 1 s"
 	if took := time.Since(began); took > time.Second {
 		newcomer = fmt.Sprintf("linked after %.1f s", took.Seconds())
@@ -147,7 +147,7 @@ func (t *trial) waiting(in []*peer) string {
 	if n := still(); !ok || n < crowdMessages-10 { // a bystander's answer may just have had a place
 		return fmt.Sprintf("%d open", n)
 	}
-	t.note("the others were closed after %.1f s more", after.Seconds())
+	t.Note("the others were closed after %.1f s more", after.Seconds())
 	for _, p := range in {
 		if how := p.now(); how != "open" && cut(how) != "cut" {
 			return "one: " + how
@@ -158,9 +158,7 @@ func (t *trial) waiting(in []*peer) string {
 
 // fillLists declares what the directory would not take, while nobody can ask it.
 func fillLists(t *trial) string {
-	t.stack.redis.Pause()
-	resume := sync.OnceFunc(t.stack.redis.Resume)
-	t.Cleanup(resume)
+	t.pauseRedis()
 	t.Wait(3 * time.Second)
 	crowd := t.crowd()
 	crowd.targets = labelled(5400)
@@ -226,7 +224,7 @@ func (t *trial) flipLists(packed int) string {
 		}
 	})
 	taken := t.stack.listsTaken() - before
-	t.note("%d lists, %s", taken, ended)
+	t.Note("%d lists, %s", taken, ended)
 	// A link reads one more before it waits, and its end is two lines.
 	if most := listsAtOnce + listsPerSecond*time.Since(t.began).Seconds() + 3*flippers; float64(taken) > most {
 		return fmt.Sprintf("%d lists were taken", taken)
@@ -237,8 +235,8 @@ func (t *trial) flipLists(packed int) string {
 // listsTaken counts the lists that have changed, by the lines that the log has about
 // it or has left out.
 func (s *stack) listsTaken() (n int) {
-	for _, r := range s.replicas {
-		n += len(r.Said(time.Time{}, "targets changed")) + int(rig.Metric(r.ops, "farscrape_relay_log_lines_left_out_total"))
+	for _, r := range s.Replicas {
+		n += len(r.Said(time.Time{}, "targets changed")) + int(rig.Metric(r.Ops, "farscrape_relay_log_lines_left_out_total"))
 	}
 	return n
 }

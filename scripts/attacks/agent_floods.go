@@ -24,7 +24,7 @@ func floodAttacks() []attack {
 					break
 				}
 			}
-			t.note("%d times, then %s", n, p.closes(time.Second))
+			t.Note("%d times, then %s", n, p.closes(time.Second))
 			return "flooded"
 		}}
 	}
@@ -54,7 +54,7 @@ func floodAttacks() []attack {
 			return []byte(strings.Repeat("\x00\x80\x00\x00\x00\x00", 100))
 		}),
 		{name: "flapping", sent: "an agent links and goes 300 times", expected: "flapped", run: func(t *trial) string {
-			t.note("%s", t.many(300, 1, func(i int) string {
+			t.Note("%s", t.many(300, 1, func(i int) string {
 				p, seen := t.tryLink(i%2, guise{})
 				if p != nil {
 					_ = p.conn.CloseNow()
@@ -64,7 +64,7 @@ func floodAttacks() []attack {
 			return "flapped"
 		}},
 		{name: "one-name-twice", sent: "two processes take one name from each other 100 times", expected: "flapped", run: func(t *trial) string {
-			t.note("%s", t.many(100, 1, func(i int) string {
+			t.Note("%s", t.many(100, 1, func(i int) string {
 				_, seen := t.tryLink(i%2, guise{})
 				return seen
 			}))
@@ -76,7 +76,7 @@ func floodAttacks() []attack {
 			t.link(0, guise{}).answers(func(p *peer, f wire.Frame) {
 				p.send(reply(f, wire.TypeNack, (&wire.Nack{Error: wire.Error{Reason: wire.Draining}, Elsewhere: true}).Append(nil)))
 			})
-			t.note("%s", t.asks(3000, t.token, func(int) string { return "/scrape/" + attacker + "/" + small }))
+			t.Note("%s", t.asks(3000, t.token, func(int) string { return "/scrape/" + attacker + "/" + small }))
 			return "elsewhere"
 		}},
 	}
@@ -108,7 +108,7 @@ func stalledAnswers(t *trial) string {
 			}
 		})
 	}
-	t.note("%s", t.many(agents*targets*each, agents*targets*each, func(i int) string {
+	t.Note("%s", t.many(agents*targets*each, agents*targets*each, func(i int) string {
 		return t.get(fmt.Sprintf("/scrape/stall-%d/t%05d", i%agents, i/agents%targets), seconds+"5").String()
 	}))
 	return "stalled"

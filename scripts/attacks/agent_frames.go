@@ -86,17 +86,17 @@ func frameAttacks() []attack {
 
 // closed is how many links the first replica has closed for that cause.
 func (t *trial) closed(cause string) int {
-	return int(rig.Metric(t.stack.replicas[0].ops, "farscrape_relay_links_closed_total", `cause="`+cause+`"`))
+	return int(rig.Metric(t.stack.Replicas[0].Ops, "farscrape_relay_links_closed_total", `cause="`+cause+`"`))
 }
 
 // deafAgent fills what the relay has for an agent that does not read.
 func deafAgent(t *trial) string {
 	t.link(0, guise{deaf: true, mute: true})
 	query := strings.Repeat("x", 30<<10)
-	t.note("%s", t.many(200, 200, func(i int) string {
+	t.Note("%s", t.many(200, 200, func(i int) string {
 		return t.send(request(fmt.Sprintf("GET /scrape/%s/%s?%s", attacker, small, query), "{auth}", seconds+"2")).String()
 	}))
-	if _, ok := t.Poll(patience, func() bool { return t.scrape(0, attacker, small).reason == "agent_offline" }); !ok {
+	if _, ok := t.Poll(rig.Patience, func() bool { return t.scrape(0, attacker, small).reason == "agent_offline" }); !ok {
 		return "the link stays"
 	}
 	return "the link is closed within 30 s"

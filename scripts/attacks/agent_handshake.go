@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // handshakeAttacks are of those who were let in and do not come to the point.
@@ -76,7 +77,7 @@ func handshakeAttacks() []attack {
 				}
 				return seen
 			})
-			t.note("%s", seen)
+			t.Note("%s", seen)
 			if n := linked.Load(); n > 16 || n == 0 {
 				return fmt.Sprintf("%d linked", n)
 			}
@@ -97,7 +98,7 @@ func cut(status string) string {
 // crowdOut opens upgrades that say nothing, and then wants a place for an agent
 // that does.
 func (t *trial) crowdOut(crowd func(int) guise, honest guise) string {
-	t.note("%s", t.many(140, 20, func(i int) string {
+	t.Note("%s", t.many(140, 20, func(i int) string {
 		_, seen := t.upgrade(0, crowd(i))
 		return seen
 	}))
@@ -112,7 +113,7 @@ func (t *trial) getsIn(honest guise) string {
 		switch {
 		case p != nil && time.Since(began) <= time.Second:
 			return "linked within 1 s"
-		case p != nil || time.Since(began) > patience:
+		case p != nil || time.Since(began) > rig.Patience:
 			return fmt.Sprintf("%s after %.1f s", seen, time.Since(began).Seconds())
 		}
 		t.Wait(100 * time.Millisecond)

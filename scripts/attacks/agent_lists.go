@@ -74,7 +74,7 @@ func listAttacks() []attack {
 				_, seen := t.tryLink(i%2, guise{name: fmt.Sprintf("fat-%d", i), pattern: "fat-*", targets: manyTargets(10_000, 2)})
 				return seen
 			})
-			t.note("%s", seen)
+			t.Note("%s", seen)
 			return "none takes more than its tenant may"
 		}},
 		{name: "sd-of-20000", sent: "two shared links with 10,000 targets each; then /sd, in both modes, and a proxy-mode request to nobody",
@@ -190,13 +190,13 @@ func (t *trial) timedPages() string {
 			within = fmt.Sprintf("after %.1f s", o.took.Seconds())
 		}
 		all = append(all, fmt.Sprintf("%s %d %s", what, o.status, within))
-		t.note("%s: %.0f ms", what, float64(o.took.Microseconds())/1000)
+		t.Note("%s: %.0f ms", what, float64(o.took.Microseconds())/1000)
 	}
 	took("/sd", t.get("/sd"))
 	took("/sd?mode=proxy", t.get("/sd?mode=proxy"))
 	took("nobody", t.send("GET http://nobody.example:9100/metrics HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n"))
 	for _, warm := range []string{"/sd", "/sd?mode=proxy"} {
-		t.note("warm %s: %.0f ms", warm, float64(t.get(warm).took.Microseconds())/1000)
+		t.Note("warm %s: %.0f ms", warm, float64(t.get(warm).took.Microseconds())/1000)
 	}
 	return strings.Join(all, ", ")
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // nameAttacks are of agents that would be others.
@@ -16,12 +16,12 @@ func nameAttacks() []attack {
 		{name: "name-shared-epoch-1", sent: "a pattern's token links beside a shared agent with epoch 1", expected: "200 honest; over the bus 200 honest", run: func(t *trial) string {
 			t.link(0, guise{name: "pair-1", shared: true}).answers(sayHonest)
 			_, seen := t.tryLink(0, guise{name: "pair-1", pattern: "pair-*", shared: true, epoch: 1})
-			t.note("%s", seen)
+			t.Note("%s", seen)
 			return t.both("pair-1", small)
 		}},
 		{name: "name-epoch-max", sent: "a pattern's token claims the epoch 2⁶⁴−1 of a linked agent's name", expected: "200 victim/t; over the bus 200 victim/t", run: func(t *trial) string {
 			_, seen := t.tryLink(1, guise{name: "victim", pattern: "vic*", epoch: 1<<64 - 1})
-			t.note("%s", seen)
+			t.Note("%s", seen)
 			return t.both("victim", small)
 		}},
 		{name: "name-pattern", sent: "a pattern's token for the name of an agent that is linked", expected: "4005 name_taken", run: func(t *trial) string {
@@ -36,7 +36,7 @@ func nameAttacks() []attack {
 		{name: "name-redis-away", sent: "Redis hangs, and a pattern's token comes for a name whose agent is linked", expected: "200 victim/t, and after it 200 victim/t; over the bus 200 victim/t",
 			plan: plan{apart: true}, breaks: true, bound: bound{pages: true}, run: whileRedisIsAway},
 		{name: "squat-gone", sent: "an agent declares another's name and port; that one goes", expected: "503 agent_offline; the attacker was asked 0 times", run: func(t *trial) string {
-			a := t.agentAt("leaver", t.stack.replicas[0].addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("leaver"))
+			a := t.agentAt("leaver", t.stack.Replicas[0].Addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("leaver"))
 			t.Wait(claimApart)
 			url := t.fill("http://leaver:{port}/leaver/t")
 			p := t.squat(0, t.fill("leaver:{port}"))
@@ -55,7 +55,7 @@ func nameAttacks() []attack {
 		{name: "squat-by-name", sent: "an agent is called as another's address", expected: "200 honest; the attacker was asked 0 times", run: func(t *trial) string {
 			t.declares("honest", "app.example:7500")
 			p, seen := t.tryLink(1, guise{name: "app.example", targets: []wire.Target{{Name: small, Scheme: "http", Port: 7500, Path: "/metrics"}}})
-			t.note("the attacker: %s", seen)
+			t.Note("the attacker: %s", seen)
 			t.Wait(listings)
 			return t.asked(p, "http://app.example:7500/metrics")
 		}},
@@ -105,7 +105,7 @@ const claimApart = 1500 * time.Millisecond
 // until no other claim is at the same time.
 func (t *trial) declares(name, address string) *peer {
 	p := t.link(0, guise{name: name, targets: squatting(address)}).answers(sayHonest)
-	t.Until(patience, "the address is the agent's", func() bool {
+	t.Until(rig.Patience, "the address is the agent's", func() bool {
 		return t.send("GET http://"+address+"/metrics HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n").String() == "200 honest"
 	})
 	t.Wait(claimApart)
@@ -115,7 +115,7 @@ func (t *trial) declares(name, address string) *peer {
 // squat links the attacker with a declaration of that address. It may be refused.
 func (t *trial) squat(replica int, address string) *peer {
 	p, seen := t.tryLink(replica, guise{targets: squatting(address)})
-	t.note("the attacker: %s", seen)
+	t.Note("the attacker: %s", seen)
 	t.Wait(listings)
 	return p
 }
@@ -134,28 +134,26 @@ func (t *trial) asked(p *peer, url string) string {
 // afterFreeze freezes an agent for longer than its lease, lets a pattern's token
 // take its name, and wants the agent back.
 func afterFreeze(t *trial) string {
-	a := t.agentAt("frozen", t.stack.replicas[1].addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("frozen"))
+	a := t.agentAt("frozen", t.stack.Replicas[1].Addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls("frozen"))
 	a.Signal(syscall.SIGSTOP)
-	taken, ok := t.Poll(patience, func() bool {
+	taken, ok := t.Poll(rig.Patience, func() bool {
 		p, _ := t.tryLink(0, guise{name: "frozen", pattern: "fro*"})
 		return p != nil
 	})
-	t.note("the name was taken after %.1f s: %v", taken.Seconds(), ok)
+	t.Note("the name was taken after %.1f s: %v", taken.Seconds(), ok)
 	a.Signal(syscall.SIGCONT)
 	back, _ := t.Poll(15*time.Second, func() bool { return t.both("frozen", small) == "200 frozen/t; over the bus 200 frozen/t" })
-	t.note("the agent was back after %.1f s", back.Seconds())
+	t.Note("the agent was back after %.1f s", back.Seconds())
 	return t.both("frozen", small)
 }
 
 // whileRedisIsAway has a pattern's token come for a name while nobody can look
 // up whose it is.
 func whileRedisIsAway(t *trial) string {
-	t.stack.redis.Pause()
-	resume := sync.OnceFunc(t.stack.redis.Resume)
-	t.Cleanup(resume)
+	resume := t.pauseRedis()
 	t.Wait(3 * time.Second)
 	_, seen := t.tryLink(0, guise{name: "victim", pattern: "vic*"})
-	t.note("while Redis was away: %s", seen)
+	t.Note("while Redis was away: %s", seen)
 	during := t.scrape(0, "victim", small)
 	resume()
 	t.Wait(5 * time.Second)

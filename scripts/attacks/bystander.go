@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A bystander asks for something steadily, on a connection that it keeps, and
@@ -44,13 +45,13 @@ const (
 // replica and over the bus, and those who look at pages.
 func (s *stack) startLoad() {
 	for _, a := range s.agents[:2] {
-		for i, r := range s.replicas {
+		for i, r := range s.Replicas {
 			if !s.plan.apart || i == a.replica {
 				s.addBystander(a.name+" by "+r.Name, scrapeEvery, scrapeLeast, s.scraping(a, r))
 			}
 		}
 	}
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		s.addBystander("pages of "+r.Name, pageEvery, pageLeast, s.looking(r))
 	}
 	ctx, stop := context.WithCancel(s.Ctx)
@@ -99,8 +100,8 @@ func (b *bystander) between(from, to time.Time) []asked {
 }
 
 // get asks a replica as a scraper of that tenant does.
-func (s *stack) get(client *http.Client, r *replica, path, tenantToken string) (*http.Response, []byte, error) {
-	req, err := http.NewRequest("GET", "http://"+r.edge+path, nil)
+func (s *stack) get(client *http.Client, r *rig.Replica, path, tenantToken string) (*http.Response, []byte, error) {
+	req, err := http.NewRequest("GET", r.URL(path), nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,15 +123,15 @@ func (s *stack) get(client *http.Client, r *replica, path, tenantToken string) (
 
 // scraping scrapes an agent's small target, and wants the very bytes that the
 // target wrote, and none twice.
-func (s *stack) scraping(a *agent, r *replica) func(*http.Client) error {
+func (s *stack) scraping(a *agent, r *rig.Replica) func(*http.Client) error {
 	token, before := s.scraperToken(a.tenant), uint64(0)
 	return func(client *http.Client) error {
 		_, b, err := s.get(client, r, "/scrape/"+a.name+"/"+small, token)
 		if err != nil {
 			return err
 		}
-		agent, name, sequence := whose(b)
-		if agent != a.name || name != small || sequence <= before {
+		agent, name, sequence, err := rig.ParseBody(b)
+		if err != nil || agent != a.name || name != small || sequence <= before {
 			return fmt.Errorf("wrong answer: %.60q", b)
 		}
 		before = sequence
@@ -139,7 +140,7 @@ func (s *stack) scraping(a *agent, r *replica) func(*http.Client) error {
 }
 
 // looking looks at readiness and at the lists of both tenants in turn.
-func (s *stack) looking(r *replica) func(*http.Client) error {
+func (s *stack) looking(r *rig.Replica) func(*http.Client) error {
 	agents := s.agents[:2]
 	tokens := []string{s.scraperToken(agents[0].tenant), s.scraperToken(agents[1].tenant)}
 	turn := 0

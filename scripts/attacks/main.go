@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/attacks.sh [-keep] NAME...|all|short|list
+const usageText = `usage: scripts/attacks.sh [-keep] [-again] NAME...|all|short|list
 
 Starts redis-server, two replicas, agents of two tenants and their scrapers on
 this machine, carries out each attack by name, and prints a row an attack. The
@@ -27,6 +25,8 @@ scrape or waited too long, or a bound was passed.
   short  one or two of each family, in some two minutes
   list   the attacks: side, name, what is sent, what is expected
   -keep  leaves the logs of all processes, and says where
+  -again an attack during which bystanders did but wait too long is tried once
+         more, on a stack of its own: the machine may have been busy
 
 Bystanders are an agent of the attacker's tenant and one of another, each linked
 to one replica and scraped through both on connections that are kept, every
@@ -41,54 +41,50 @@ a static binary.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	again := false
+	program := rig.Program{Name: "attacks", Usage: usageText, Flags: func(flags *flag.FlagSet) {
+		flags.BoolVar(&again, "again", false, "")
+	}, Choose: func(names []string) (rig.Run, error) { return choose(names, &again) }}
+	program.Main(os.Args[1:])
 }
 
-// command does what the arguments say, and returns the exit status.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("attacks", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
-	keep := flags.Bool("keep", false, "")
-	if err := flags.Parse(args); err != nil {
-		return 2
+// choose finds what is asked for.
+func choose(names []string, again *bool) (rig.Run, error) {
+	if slices.Equal(names, []string{"list"}) {
+		return list, nil
 	}
-	if flags.NArg() == 1 && flags.Arg(0) == "list" {
-		list(stdout)
-		return 0
+	all := attacks()
+	groups := map[string][]string{"short": short()}
+	for _, a := range all {
+		groups["all"] = append(groups["all"], a.name)
 	}
-	chosen, err := choose(flags.Args())
+	chosen, err := rig.Choose("attack", all, func(a attack) string { return a.name }, groups, names)
 	if err != nil {
-		fmt.Fprintf(stderr, "attacks: %v\n\n%s", err, usageText)
-		return 2
+		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "farscrape-attacks-")
-	if err != nil {
-		fmt.Fprintln(stderr, "attacks:", err)
-		return 1
+	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
+		if err := rig.Build(".", dir); err != nil {
+			return 0, err
+		}
+		rows := campaign(ctx, chosen, *again, dir, stderr)
+		print(stdout, rows)
+		if ctx.Err() != nil || slices.ContainsFunc(rows, func(r row) bool { return !r.OK() && !r.repeated }) {
+			status = 1
+		}
+		return status, nil
+	}, nil
+}
+
+func list(_ context.Context, _ string, stdout, _ io.Writer) (status int, err error) {
+	for _, a := range attacks() {
+		fmt.Fprintf(stdout, "%-10s %-34s %s → %s\n", a.side, a.name, a.sent, a.expected)
 	}
-	if *keep {
-		fmt.Fprintln(stderr, "attacks: the logs are in", dir)
-	} else {
-		defer os.RemoveAll(dir)
-	}
-	if err := rig.Build(dir); err != nil {
-		fmt.Fprintln(stderr, "attacks:", err)
-		return 1
-	}
-	rows := campaign(ctx, chosen, dir, stderr)
-	print(stdout, rows)
-	if len(rows) < len(chosen) || slices.ContainsFunc(rows, func(r row) bool { return !r.ok() }) {
-		return 1
-	}
-	return 0
+	return 0, nil
 }
 
 // campaign carries out one attack after the other. Those that follow each other
 // and need the same stack share it, unless one breaks it.
-func campaign(ctx context.Context, chosen []attack, dir string, stderr io.Writer) []row {
+func campaign(ctx context.Context, chosen []attack, again bool, dir string, stderr io.Writer) []row {
 	var rows []row
 	var s *stack
 	defer func() {
@@ -96,10 +92,7 @@ func campaign(ctx context.Context, chosen []attack, dir string, stderr io.Writer
 			s.Clear()
 		}
 	}()
-	for i := range chosen {
-		if ctx.Err() != nil {
-			break
-		}
+	try := func(i int) *row {
 		a := &chosen[i]
 		if s != nil && (s.broken || s.plan != a.plan) {
 			s.Clear()
@@ -109,44 +102,22 @@ func campaign(ctx context.Context, chosen []attack, dir string, stderr io.Writer
 			s = newStack(ctx, dir, a)
 		}
 		r := s.try(a)
-		fmt.Fprintf(stderr, "attacks: %d of %d: %s: %s after %.1f s\n", i+1, len(chosen), a.name, r.verdict(), r.took.Seconds())
-		for _, m := range r.misses {
+		fmt.Fprintf(stderr, "attacks: %d of %d: %s: %s after %.1f s\n", i+1, len(chosen), a.name, r.Verdict(), r.Took.Seconds())
+		for _, m := range r.Misses {
 			fmt.Fprintf(stderr, "attacks:   %s\n", m)
 		}
-		s.broken = s.broken || a.breaks || !r.ok()
+		s.broken = s.broken || a.breaks || !r.OK()
 		rows = append(rows, r)
+		return &rows[len(rows)-1]
+	}
+	for i := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		if r := try(i); again && r.late && len(r.Misses) == 1 {
+			r.repeated = true
+			try(i)
+		}
 	}
 	return rows
-}
-
-func list(w io.Writer) {
-	for _, a := range attacks() {
-		fmt.Fprintf(w, "%-10s %-34s %s → %s\n", a.side, a.name, a.sent, a.expected)
-	}
-}
-
-// choose finds the attacks that are asked for.
-func choose(names []string) (chosen []attack, err error) {
-	all := attacks()
-	if len(names) == 0 {
-		return nil, fmt.Errorf("which attack?")
-	}
-	for _, name := range names {
-		if name == "all" {
-			chosen = append(chosen, all...)
-			continue
-		}
-		of := []string{name}
-		if name == "short" {
-			of = short()
-		}
-		for _, one := range of {
-			i := slices.IndexFunc(all, func(a attack) bool { return a.name == one })
-			if i < 0 {
-				return nil, fmt.Errorf("no attack is called %q", one)
-			}
-			chosen = append(chosen, all[i])
-		}
-	}
-	return chosen, nil
 }

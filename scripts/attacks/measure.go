@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
-	"net/http"
 	"os"
 	"time"
 
@@ -19,15 +17,12 @@ type usage struct {
 
 // usage measures, after a collection of garbage.
 func (s *stack) usage() (u usage) {
-	for _, r := range s.replicas {
-		if resp, err := http.Get("http://" + r.ops + "/debug/pprof/heap?gc=1"); err == nil {
-			_, _ = io.Copy(io.Discard, resp.Body)
-			_ = resp.Body.Close()
-		}
-		u.goroutines += int(rig.Metric(r.ops, "go_goroutines"))
+	for _, r := range s.Replicas {
+		r.CollectGarbage()
+		u.goroutines += int(rig.Metric(r.Ops, "go_goroutines"))
 		u.descriptors += r.Descriptors()
 		u.resident = max(u.resident, r.Memory("VmRSS"))
-		u.live = max(u.live, int(rig.Metric(r.ops, "go_memstats_heap_alloc_bytes")))
+		u.live = max(u.live, int(rig.Metric(r.Ops, "go_memstats_heap_alloc_bytes")))
 	}
 	return u
 }
@@ -48,7 +43,7 @@ func (u usage) back(before usage, b bound) bool {
 
 // peak is the most that any one replica has had in memory since it was reset.
 func (s *stack) peak() (most int) {
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		most = max(most, r.Memory("VmHWM"))
 	}
 	return most
@@ -56,7 +51,7 @@ func (s *stack) peak() (most int) {
 
 // logged counts the lines in the logs of all replicas.
 func (s *stack) logged() (lines int) {
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		b, _ := os.ReadFile(r.Log)
 		lines += bytes.Count(b, []byte("\n"))
 	}
@@ -95,7 +90,7 @@ func (s *stack) window(from, to time.Time, scrapesOnly bool) (w window) {
 
 // enough waits until every bystander has asked often enough since then.
 func (s *stack) enough(since time.Time) {
-	s.Poll(patience, func() bool {
+	s.Poll(rig.Patience, func() bool {
 		for _, b := range s.load {
 			if len(b.between(since, time.Now())) < b.least {
 				return false

@@ -39,7 +39,7 @@ func operationAttacks() []attack {
 	}
 	keyFile := func(name, sent string, with func(*trial, string)) attack {
 		return attack{name: "key-file-" + name, sent: sent, expected: "200 victim/t; named in the log", plan: filed, breaks: true, run: func(t *trial) string {
-			with(t, t.stack.keyFile())
+			with(t, t.stack.KeyFile)
 			t.Until(15*time.Second, "a word in the log", func() bool { return t.says("FARSCRAPE_KEY_FILE") != "not in the log" })
 			return t.scrape(0, "victim", small).String() + "; " + t.says("FARSCRAPE_KEY_FILE")
 		}}
@@ -60,17 +60,17 @@ func operationAttacks() []attack {
 		{name: "split-listeners", sent: "a scrape, /sd and /metrics where only agents come in", expected: "404 agent_unknown, 404 agent_unknown, 404 agent_unknown", plan: plan{split: true}, run: func(t *trial) string {
 			var all []string
 			for _, path := range []string{"/scrape/victim/t", "/sd", "/metrics"} {
-				all = append(all, t.raw(t.stack.replicas[0].addr, t.fill(request("GET "+path, "{auth}"))).String())
+				all = append(all, t.raw(t.stack.Replicas[0].Addr, t.fill(request("GET "+path, "{auth}"))).String())
 			}
 			return strings.Join(all, ", ")
 		}},
 		{name: "sighup", sent: "SIGHUP to a replica and to an agent", expected: "both run; 200 victim/t", run: func(t *trial) string {
 			victim := t.stack.agents[2]
-			t.stack.replicas[0].Signal(syscall.SIGHUP)
+			t.stack.Replicas[0].Signal(syscall.SIGHUP)
 			victim.Signal(syscall.SIGHUP)
 			t.Wait(time.Second)
-			if !t.stack.replicas[0].Runs() || !victim.Runs() {
-				return fmt.Sprintf("the replica runs: %v, the agent: %v", t.stack.replicas[0].Runs(), victim.Runs())
+			if !t.stack.Replicas[0].Runs() || !victim.Runs() {
+				return fmt.Sprintf("the replica runs: %v, the agent: %v", t.stack.Replicas[0].Runs(), victim.Runs())
 			}
 			return "both run; " + t.scrape(0, "victim", small).String()
 		}},
@@ -85,10 +85,10 @@ func operationAttacks() []attack {
 		keyFile("of-1GB", "a KEY_FILE of 1 GB", func(t *trial, file string) { t.Must(os.Truncate(file, 1<<30)) }),
 		{name: "keys-differ", sent: "a replica with another key comes", expected: "each names the other in its log; both count it", bound: bound{lines: 60}, run: keysDiffer},
 		{name: "redis-never", sent: "a replica whose Redis is not there", expected: "not ready: 503", run: func(t *trial) string {
-			r := t.replica("lonely", "redis://127.0.0.1:1", "")
-			t.Until(patience, "it listens", func() bool { return rig.Listens(r.addr) })
+			r := t.own.StartReplica("lonely", "FARSCRAPE_REDIS_URL=redis://127.0.0.1:1")
+			r.AwaitListening(r.Addr)
 			t.Wait(4 * time.Second)
-			resp, err := http.Get("http://" + r.addr + "/-/ready")
+			resp, err := http.Get("http://" + r.Addr + "/-/ready")
 			t.Must(err)
 			_ = resp.Body.Close()
 			return fmt.Sprintf("not ready: %d", resp.StatusCode)
@@ -96,25 +96,25 @@ func operationAttacks() []attack {
 		{name: "redis-acl", sent: "a user of Redis who may not PUBLISH", expected: "the log has NOPERM and +publish", run: func(t *trial) string {
 			c := t.redis()
 			t.Must(c.Do(t.Ctx, "ACL", "SETUSER", "mute", "on", ">secret", "~*", "&*", "+@all", "-publish").Err())
-			r := t.replica("mute", "redis://mute:secret@"+t.stack.redis.Addr(), "")
-			if _, ok := t.Poll(15*time.Second, func() bool { return len(r.Said(t.began, "NOPERM", "publish")) > 0 }); !ok {
+			r := t.own.StartReplica("mute", "FARSCRAPE_REDIS_URL=redis://mute:secret@"+t.stack.redis.Addr())
+			if !r.Says(15*time.Second, t.began, "NOPERM", "publish") {
 				return "the log does not say"
 			}
 			return "the log has NOPERM and +publish"
 		}},
 		{name: "redis-user", sent: "a user whom Redis does not know", expected: "the log has WRONGPASS", run: func(t *trial) string {
-			r := t.replica("wrong", "redis://nobody:secret@"+t.stack.redis.Addr(), "")
-			if _, ok := t.Poll(15*time.Second, func() bool { return len(r.Said(t.began, "WRONGPASS")) > 0 }); !ok {
+			r := t.own.StartReplica("wrong", "FARSCRAPE_REDIS_URL=redis://nobody:secret@"+t.stack.redis.Addr())
+			if !r.Says(15*time.Second, t.began, "WRONGPASS") {
 				return "the log does not say"
 			}
 			return "the log has WRONGPASS"
 		}},
 		{name: "descriptors", sent: "300 connections to a replica that may have 100 descriptors", expected: "200 after they have gone", run: func(t *trial) string {
-			r := t.replica("poor", t.stack.redis.URL(), "ulimit -n 100")
-			t.Until(patience, "it is ready", func() bool { return rig.Ready(r.addr) })
+			r := t.own.StartReplicaBy([]string{"sh", "-c", `ulimit -n 100 && exec "$0"`}, "poor")
+			r.AwaitReady()
 			var conns []net.Conn
 			for range 300 {
-				if c, err := net.DialTimeout("tcp", r.addr, time.Second); err == nil {
+				if c, err := net.DialTimeout("tcp", r.Addr, time.Second); err == nil {
 					conns = append(conns, c)
 				}
 			}
@@ -122,16 +122,16 @@ func operationAttacks() []attack {
 			for _, c := range conns {
 				_ = c.Close()
 			}
-			if _, ok := t.Poll(5*time.Second, func() bool { return r.Runs() && rig.Ready(r.addr) }); !ok {
+			if _, ok := t.Poll(5*time.Second, func() bool { return r.Runs() && r.Ready() }); !ok {
 				return fmt.Sprintf("not ready; runs: %v", r.Runs())
 			}
 			return "200 after they have gone"
 		}},
 		{name: "no-inotify", sent: "a replica that can have no watcher for its KEY_FILE", expected: "ready", plan: filed, run: func(t *trial) string {
-			r := t.startedReplica("unwatched", t.stack.redis.URL(), "unshare", "--user", "--map-root-user", "sh", "-c", `echo 0 > /proc/sys/user/max_inotify_instances && exec "$0"`)
-			t.Until(patience, "it listens", func() bool { return rig.Listens(r.addr) || !r.Runs() })
+			r := t.own.StartReplicaBy([]string{"unshare", "--user", "--map-root-user", "sh", "-c", `echo 0 > /proc/sys/user/max_inotify_instances && exec "$0"`}, "unwatched")
+			t.Until(rig.Patience, "it listens", func() bool { return rig.Listens(r.Addr) || !r.Runs() })
 			t.Wait(time.Second)
-			if !r.Runs() || !rig.Ready(r.addr) {
+			if !r.Runs() || !r.Ready() {
 				return fmt.Sprintf("runs: %v", r.Runs())
 			}
 			return "ready"
@@ -140,7 +140,7 @@ func operationAttacks() []attack {
 		{name: "targets-file", sent: "a TARGETS_FILE that becomes no YAML, a bomb, and is gone", expected: "200 filed/t; the agent runs", run: func(t *trial) string {
 			file := filepath.Join(t.Dir, "targets.yml")
 			t.Must(os.WriteFile(file, []byte("targets: [{name: t, url: http://"+t.stack.targets.addr+"/filed/t}]"), 0o600))
-			a := t.agentAt("filed", t.stack.replicas[0].addr, "FARSCRAPE_TARGETS_FILE="+file)
+			a := t.agentAt("filed", t.stack.Replicas[0].Addr, "FARSCRAPE_TARGETS_FILE="+file)
 			bomb := "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
 			for i := 'b'; i < 'k'; i++ {
 				bomb += fmt.Sprintf("%c: &%c [%s]\n", i, i, strings.TrimSuffix(strings.Repeat("*"+string(i-1)+", ", 10), ", "))
@@ -157,8 +157,8 @@ func operationAttacks() []attack {
 			return t.scrape(0, "filed", small).String() + "; the agent runs"
 		}},
 		{name: "unknown-setting", sent: "a setting that is none", expected: "the log names it", run: func(t *trial) string {
-			r := t.replica("odd", t.stack.redis.URL(), "export FARSCRAPE_LISTEM=x")
-			if _, ok := t.Poll(5*time.Second, func() bool { return len(r.Said(t.began, "FARSCRAPE_LISTEM")) > 0 }); !ok {
+			r := t.own.StartReplica("odd", "FARSCRAPE_LISTEM=x")
+			if !r.Says(5*time.Second, t.began, "FARSCRAPE_LISTEM") {
 				return "the log does not say"
 			}
 			return "the log names it"
@@ -171,7 +171,7 @@ func operationAttacks() []attack {
 func (t *trial) exits(named, command string, env ...string) string {
 	ctx, cancel := context.WithTimeout(t.Ctx, 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(t.stack.binaries, command))
+	cmd := exec.CommandContext(ctx, filepath.Join(t.stack.Build, command))
 	cmd.Env = append([]string{"HOME=" + t.Dir, "FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=x", "FARSCRAPE_NAME=a"}, env...)
 	out, err := cmd.CombinedOutput()
 	said := string(out)
@@ -191,43 +191,12 @@ func (t *trial) exits(named, command string, env ...string) string {
 	return fmt.Sprintf("exit %d, which names %s", exit.ExitCode(), named)
 }
 
-// replica starts one more, after a line of shell, which the attack takes with it.
-func (t *trial) replica(name, redisURL, line string) *replica {
-	if line == "" {
-		line = ":"
-	}
-	return t.startedReplica(name, redisURL, "sh", "-c", line+` && exec "$0"`)
-}
-
-// startedReplica starts one by another command, whose last argument is the
-// replica's.
-func (t *trial) startedReplica(name, redisURL string, by ...string) *replica {
-	r := &replica{addr: t.FreePort(), ops: t.FreePort()}
-	r.edge = r.addr
-	env := []string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops, "FARSCRAPE_REDIS_URL=" + redisURL}
-	switch {
-	case t.stack.plan.keyFile:
-		env = append(env, "FARSCRAPE_KEY_FILE="+t.stack.keyFile())
-	case name == otherKeyed:
-		env = append(env, "FARSCRAPE_KEY="+otherKey)
-	default:
-		env = append(env, "FARSCRAPE_KEY="+rig.Key)
-	}
-	path, err := exec.LookPath(by[0])
-	t.Must(err)
-	r.Process = t.Start(name, env, path, append(by[1:], filepath.Join(t.stack.binaries, "farscrape-relay"))...)
-	return r
-}
-
-// otherKeyed is the replica that has the other key.
-const otherKeyed = "other-keyed"
-
 func keysDiffer(t *trial) string {
-	r := t.replica(otherKeyed, t.stack.redis.URL(), "")
+	r := t.own.StartReplica("other-keyed", "FARSCRAPE_KEY="+otherKey)
 	const metric = "farscrape_relay_key_mismatch_replicas"
-	here := t.stack.replicas[0]
-	if _, ok := t.Poll(10*time.Second, func() bool { return rig.Metric(here.ops, metric) == 1 && rig.Metric(r.ops, metric) == 2 }); !ok {
-		return fmt.Sprintf("%s is %v and %v", metric, rig.Metric(here.ops, metric), rig.Metric(r.ops, metric))
+	here := t.stack.Replicas[0]
+	if _, ok := t.Poll(10*time.Second, func() bool { return rig.Metric(here.Ops, metric) == 1 && rig.Metric(r.Ops, metric) == 2 }); !ok {
+		return fmt.Sprintf("%s is %v and %v", metric, rig.Metric(here.Ops, metric), rig.Metric(r.Ops, metric))
 	}
 	if len(here.Said(t.began, "level=WARN", "key")) == 0 || len(r.Said(t.began, "level=WARN", "key")) == 0 {
 		return "not in the logs"
@@ -237,7 +206,7 @@ func keysDiffer(t *trial) string {
 
 // removeKey adds a key, links by it, and takes it away.
 func removeKey(t *trial) string {
-	file := t.stack.keyFile()
+	file := t.stack.KeyFile
 	ring, err := token.ParseKeys([]byte(otherKey))
 	t.Must(err)
 	text, _, err := ring.Mint(token.Claims{Role: token.Agent, Name: attacker, Expires: time.Now().Add(time.Hour)}, time.Now())
@@ -252,10 +221,10 @@ func removeKey(t *trial) string {
 }
 
 func stopWhileFlooded(t *trial) string {
-	r := t.replica("stopping", t.stack.redis.URL(), "")
-	t.Until(patience, "it is ready", func() bool { return rig.Ready(r.addr) })
+	r := t.own.StartReplica("stopping")
+	r.AwaitReady()
 	for i := range 16 {
-		p, seen := t.upgradeAt(r.addr, guise{name: fmt.Sprintf("deaf-%d", i), deaf: true, mute: true})
+		p, seen := t.upgradeAt(r.Addr, guise{name: fmt.Sprintf("deaf-%d", i), deaf: true, mute: true})
 		if p == nil {
 			t.Fatal(seen)
 		}
@@ -263,7 +232,7 @@ func stopWhileFlooded(t *trial) string {
 		<-p.welcome
 	}
 	for i := range 64 {
-		conn, err := net.Dial("tcp", r.addr)
+		conn, err := net.Dial("tcp", r.Addr)
 		t.Must(err)
 		defer conn.Close()
 		_, _ = io.WriteString(conn, t.fill(request(fmt.Sprintf("GET /scrape/deaf-%d/%s", i%16, small), "{auth}", seconds+"60")))

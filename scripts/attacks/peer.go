@@ -14,6 +14,7 @@ import (
 
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // attacker is the name of the agent whose token the attacker holds.
@@ -63,7 +64,7 @@ type peer struct {
 // upgrade opens a link to a replica up to the 101. Else p is nil, and seen says
 // how it was refused.
 func (t *trial) upgrade(replica int, g guise) (p *peer, seen string) {
-	return t.upgradeAt(t.stack.replicas[replica].addr, g)
+	return t.upgradeAt(t.stack.Replicas[replica].Addr, g)
 }
 
 func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
@@ -161,7 +162,7 @@ func (t *trial) tryLink(replica int, g guise) (p *peer, seen string) {
 		return p, "linked"
 	case <-p.ended:
 		return nil, p.status
-	case <-time.After(patience):
+	case <-time.After(rig.Patience):
 		return nil, "no WELCOME"
 	case <-t.Ctx.Done():
 		return nil, "interrupted"
@@ -180,7 +181,7 @@ func (p *peer) send(frames ...wire.Frame) {
 
 // write sends a message as it is, and reports whether it could.
 func (p *peer) write(message []byte) bool {
-	ctx, cancel := context.WithTimeout(p.Ctx, patience)
+	ctx, cancel := context.WithTimeout(p.Ctx, rig.Patience)
 	defer cancel()
 	return p.conn.Write(ctx, websocket.MessageBinary, message) == nil
 }

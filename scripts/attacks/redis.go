@@ -106,7 +106,7 @@ func redisAttacks() []attack {
 				t.Must(c.ZAdd(t.Ctx, "farscrape:index:default", all...).Err())
 			}
 			o := t.get("/sd", seconds+"10")
-			t.note("/sd took %.0f ms", float64(o.took.Microseconds())/1000)
+			t.Note("/sd took %.0f ms", float64(o.took.Microseconds())/1000)
 			if o.took > 2*time.Second {
 				return "/sd " + o.String() + " late"
 			}
@@ -141,9 +141,7 @@ func redisAttacks() []attack {
 			return "all listed again within 3 s"
 		}},
 		{name: "redis-hangs-open", sent: "Redis hangs for 6 s, where scrapers need no token and there is no PUBLIC_URL", expected: "20 × 200 victim/t", plan: plan{split: true, noAuth: true, apart: true}, breaks: true, bound: bound{pages: true}, run: func(t *trial) string {
-			t.stack.redis.Pause()
-			resume := sync.OnceFunc(t.stack.redis.Resume)
-			t.Cleanup(resume)
+			resume := t.pauseRedis()
 			seen := t.many(20, 1, func(int) string {
 				t.Wait(300 * time.Millisecond)
 				return t.scrape(0, "victim", small).String()
@@ -173,6 +171,14 @@ func (t *trial) redis() *redis.Client {
 	return c
 }
 
+// pauseRedis has Redis hang until resume is called, or the trial ends.
+func (t *trial) pauseRedis() (resume func()) {
+	t.stack.redis.Pause()
+	resume = sync.OnceFunc(t.stack.redis.Resume)
+	t.Cleanup(resume)
+	return resume
+}
+
 // replicaIDs are both replicas', as anybody reads them who may read Redis.
 func (t *trial) replicaIDs(c *redis.Client) []wire.ReplicaID {
 	var all []wire.ReplicaID
@@ -188,7 +194,7 @@ func (t *trial) replicaIDs(c *redis.Client) []wire.ReplicaID {
 // says is whether a replica has logged a line with that text since the attack
 // began.
 func (t *trial) says(text string) string {
-	for _, r := range t.stack.replicas {
+	for _, r := range t.stack.Replicas {
 		if len(r.Said(t.began, text)) > 0 {
 			return "named in the log"
 		}
@@ -258,7 +264,7 @@ func replay(t *trial) string {
 		}
 	}
 	_ = inboxes.Close()
-	t.note("%d envelopes", len(all))
+	t.Note("%d envelopes", len(all))
 	for _, id := range t.replicaIDs(c) {
 		for _, h := range all {
 			t.Must(c.Publish(t.Ctx, "farscrape:inbox:"+string(id), h.payload).Err())

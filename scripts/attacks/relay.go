@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A hostileRelay is what the agent dials in place of one.
@@ -44,13 +44,7 @@ const follower = "follower"
 // startRelay serves a hostile relay until the trial ends.
 func (t *trial) startRelay(refuse http.HandlerFunc) *hostileRelay {
 	r := &hostileRelay{trial: t, links: make(chan *hostileLink, 1000), refuse: refuse}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	t.Must(err)
-	r.addr = l.Addr().String()
-	server := &http.Server{Handler: r}
-	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(l) })
-	t.Cleanup(func() { _ = server.Close(); running.Wait() })
+	r.addr = t.Serve(r)
 	return r
 }
 
@@ -128,7 +122,7 @@ func (l *hostileLink) send(frames ...wire.Frame) {
 }
 
 func (l *hostileLink) write(message []byte) {
-	ctx, cancel := context.WithTimeout(l.Ctx, patience)
+	ctx, cancel := context.WithTimeout(l.Ctx, rig.Patience)
 	defer cancel()
 	_ = l.conn.Write(ctx, websocket.MessageBinary, message)
 }
@@ -219,7 +213,7 @@ func (r *hostileRelay) next() *hostileLink {
 	select {
 	case l := <-r.links:
 		return l
-	case <-time.After(patience):
+	case <-time.After(rig.Patience):
 		r.Fatal("the agent does not link")
 	case <-r.Ctx.Done():
 		r.Fatal("interrupted")

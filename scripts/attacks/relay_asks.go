@@ -8,6 +8,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // relayAttacks are of a relay that is none of the agent's friends.
@@ -98,7 +99,7 @@ func relayAsks() []attack {
 				l.send(wire.Frame{Type: wire.TypeCredit, Attempt: 1, Scrape: id, Payload: wire.AppendCredit(nil, 1<<32-1)})
 			}
 			seen := l.answered(id)
-			if want := fmt.Sprintf("END ok after %d bytes", len(body(follower, large, t.stack.targets.sequence.Load(), largeSize))); seen == want {
+			if want := fmt.Sprintf("END ok after %d bytes", len(rig.Body(follower, large, t.stack.targets.sequence.Load(), largeSize))); seen == want {
 				return "END ok, whole"
 			}
 			return seen

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // relayRefuses are of one that does not let the agent link, or ends its links.
@@ -42,7 +44,7 @@ func relayRefuses() []attack {
 				return
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 			_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "\n", "\r\n"))
 			_, _ = io.Copy(io.Discard, conn)
 		}
@@ -94,7 +96,7 @@ func relayRefuses() []attack {
 				w.WriteHeader(http.StatusFound)
 			})
 			t.follow(r)
-			t.Until(patience, "the agent dials", func() bool { return len(r.dials()) > 0 })
+			t.Until(rig.Patience, "the agent dials", func() bool { return len(r.dials()) > 0 })
 			t.Wait(2 * time.Second)
 			return fmt.Sprintf("the other was asked %d times", len(other.dials()))
 		}},
@@ -109,7 +111,7 @@ const longestWait = 5 * time.Minute
 func (t *trial) putOff(refuse http.HandlerFunc) string {
 	r := t.startRelay(refuse)
 	a := t.follow(r)
-	t.Until(patience, "the agent logs its wait", func() bool { return len(t.waits(a)) > 0 })
+	t.Until(rig.Patience, "the agent logs its wait", func() bool { return len(t.waits(a)) > 0 })
 	t.Wait(5 * time.Second)
 	dials, waits := r.dials(), t.waits(a)
 	if !a.Runs() {

@@ -3,13 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A row is what an attack came to.
 type row struct {
+	rig.Finding
 	attack        *attack
 	bound         bound
 	seen          string
@@ -17,21 +19,8 @@ type row struct {
 	before, after usage
 	peak          int // bytes
 	lines         int
-	misses, notes []string
-	took          time.Duration
-}
-
-func (r *row) ok() bool { return len(r.misses) == 0 }
-
-func (r *row) miss(format string, args ...any) {
-	r.misses = append(r.misses, fmt.Sprintf(format, args...))
-}
-
-func (r *row) verdict() string {
-	if r.ok() {
-		return "ok"
-	}
-	return "FAIL"
+	late          bool // bystanders waited too long
+	repeated      bool // that was all, and it was tried once more
 }
 
 // print writes the table, and below it why rows failed.
@@ -44,8 +33,8 @@ func print(w io.Writer, rows []row) {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%d\t%s→%s\t%d→%d (%d)\t%d→%d\t%d (%d)\t%s\n",
 			r.attack.side, r.attack.name, r.attack.sent, r.seen, r.during.fewest, r.during.failed,
 			plain(r.calm.slowest), plain(r.during.slowest), r.before.resident>>20, r.peak>>20, r.limit(),
-			r.before.goroutines, r.after.goroutines, r.lines, r.bound.lines, r.verdict())
-		if !r.ok() {
+			r.before.goroutines, r.after.goroutines, r.lines, r.bound.lines, r.Verdict())
+		if !r.OK() && !r.repeated {
 			failed++
 		}
 	}
@@ -53,12 +42,7 @@ func print(w io.Writer, rows []row) {
 	fmt.Fprintln(w)
 	for i := range rows {
 		r := &rows[i]
-		if len(r.notes) > 0 {
-			fmt.Fprintf(w, "%s: %s\n", r.attack.name, strings.Join(r.notes, "; "))
-		}
-		for _, m := range r.misses {
-			fmt.Fprintf(w, "%s: FAIL: %s\n", r.attack.name, m)
-		}
+		r.Print(w, r.attack.name)
 	}
 	fmt.Fprintf(w, "%d attacks, %d failed\n", len(rows), failed)
 }

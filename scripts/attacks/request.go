@@ -3,14 +3,11 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +57,7 @@ func (o outcome) String() string {
 
 // page says what a body is.
 func page(b []byte) string {
-	if agent, name, _ := whose(b); agent != "" {
+	if agent, name, _, err := rig.ParseBody(b); err == nil {
 		return agent + "/" + name
 	}
 	text := string(b)
@@ -87,10 +84,10 @@ const lull = 150 * time.Millisecond
 // raw sends bytes to an address and reads one answer, and what follows it. It
 // stops sending when the other side stops reading.
 func (t *trial) raw(addr, request string) (o outcome) {
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	conn, err := net.DialTimeout("tcp", addr, rig.Patience)
 	t.Must(err)
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 	began := time.Now()
 	written := make(chan struct{})
 	go func() {
@@ -127,8 +124,6 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReader(conn) }
-
 // readAnswer reads an answer that is no 1xx, to a request of that method.
 func readAnswer(reader *bufio.Reader, method string) (o outcome) {
 	to := &http.Request{Method: method} // HEAD's has no body
@@ -156,18 +151,18 @@ func readAnswer(reader *bufio.Reader, method string) (o outcome) {
 // fill puts what a request needs in the place of its {names}, and ends its lines
 // as HTTP does.
 func (t *trial) fill(request string) string {
-	r := t.stack.replicas[0]
+	r := t.stack.Replicas[0]
 	return strings.NewReplacer(
 		"\n", "\r\n", "{LF}", "\n", "{NUL}", "\x00", "{CR}", "\r", "{TLS}", "\x16\x03\x01\x00\xff", "{TEXT}", "\x81\x82\x00\x00\x00\x00hi",
 		"{auth}", "Authorization: Bearer "+t.token, "{token}", t.token,
-		"{other}", t.stack.scraperToken(otherTenant), "{relay}", r.edge,
-		"{port}", t.stack.targets.port(), "{agent}", t.stack.mint(token.Claims{Role: token.Agent, Name: attacker}), "{relay-port}", r.edge[strings.LastIndexByte(r.edge, ':')+1:],
+		"{other}", t.stack.scraperToken(otherTenant), "{relay}", r.Edge,
+		"{port}", t.stack.targets.port(), "{agent}", t.stack.mint(token.Claims{Role: token.Agent, Name: attacker}), "{relay-port}", r.Edge[strings.LastIndexByte(r.Edge, ':')+1:],
 	).Replace(request)
 }
 
 // send sends a filled request to the first replica, as a scraper.
 func (t *trial) send(request string) outcome {
-	return t.raw(t.stack.replicas[0].edge, t.fill(request))
+	return t.raw(t.stack.Replicas[0].Edge, t.fill(request))
 }
 
 // get scrapes or asks for a page in a request without oddities.
@@ -178,7 +173,7 @@ func (t *trial) get(path string, fields ...string) outcome {
 // scrape scrapes an agent's target in path mode, by the replica of that number,
 // with 2 s to answer.
 func (t *trial) scrape(replica int, agent, target string) outcome {
-	return t.raw(t.stack.replicas[replica].edge, t.fill(request("GET /scrape/"+agent+"/"+target, "{auth}", seconds+"2")))
+	return t.raw(t.stack.Replicas[replica].Edge, t.fill(request("GET /scrape/"+agent+"/"+target, "{auth}", seconds+"2")))
 }
 
 const seconds = "X-Prometheus-Scrape-Timeout-Seconds: "
@@ -207,22 +202,16 @@ func (t *trial) many(n, atOnce int, do func(i int) string) string {
 
 // guarded says why something could not be carried out, if it could not.
 func guarded(do func() string) (seen string) {
-	defer func() {
-		if p := recover(); p != nil {
-			why, ok := p.(rig.Broken)
-			if !ok {
-				panic(p)
-			}
-			seen = "not carried out: " + why.Why
-		}
-	}()
-	return do()
+	if err := rig.Try(func() { seen = do() }); err != nil {
+		return "not carried out: " + err.Error()
+	}
+	return seen
 }
 
 // counted lists what was seen how often, the most frequent first.
 func counted(seen map[string]int) string {
 	var all []string
-	for _, what := range slices.SortedFunc(maps.Keys(seen), func(a, b string) int { return cmp.Or(seen[b]-seen[a], cmp.Compare(a, b)) }) {
+	for _, what := range rig.ByFrequency(seen) {
 		all = append(all, fmt.Sprintf("%d × %s", seen[what], what))
 	}
 	return strings.Join(all, ", ")

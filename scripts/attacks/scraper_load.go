@@ -44,10 +44,10 @@ func loadAttacks() []attack {
 
 // asks asks so often, on 8 connections that are kept, and counts the answers.
 func (t *trial) asks(n int, token string, path func(int) string) string {
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	client := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	defer client.CloseIdleConnections()
 	return t.many(n, 8, func(i int) string {
-		resp, _, err := t.stack.get(client, t.stack.replicas[0], path(i), token)
+		resp, _, err := t.stack.get(client, t.stack.Replicas[0], path(i), token)
 		if resp == nil {
 			return err.Error()
 		}
@@ -56,7 +56,7 @@ func (t *trial) asks(n int, token string, path func(int) string) string {
 }
 
 func (t *trial) dial() net.Conn {
-	conn, err := net.DialTimeout("tcp", t.stack.replicas[0].edge, patience)
+	conn, err := net.DialTimeout("tcp", t.stack.Replicas[0].Edge, rig.Patience)
 	t.Must(err)
 	return conn
 }
@@ -73,7 +73,7 @@ func (t *trial) drop(path string) string {
 // keep asks once on a connection that stays open.
 func (t *trial) keep(path string) (net.Conn, string) {
 	conn := t.dial()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 	_, _ = io.WriteString(conn, t.fill(request("GET "+path)))
 	return conn, fmt.Sprint(readAnswer(bufio.NewReader(conn), "GET").status)
 }
@@ -144,8 +144,8 @@ func slowReaders(t *trial) string {
 		_ = conn.SetReadBuffer(4 << 10)
 		_, _ = io.WriteString(conn, t.fill(request("GET /scrape/victim/"+large, "{auth}", seconds+"2")))
 	}
-	inflight := func() float64 { return rig.Metric(t.stack.replicas[0].ops, "farscrape_relay_inflight_scrapes") }
-	t.Until(patience, "they are in flight", func() bool { return inflight() >= 64 })
+	inflight := func() float64 { return rig.Metric(t.stack.Replicas[0].Ops, "farscrape_relay_inflight_scrapes") }
+	t.Until(rig.Patience, "they are in flight", func() bool { return inflight() >= 64 })
 	if _, ok := t.Poll(5*time.Second, func() bool { return inflight() < 4 }); !ok { // but for the bystanders'
 		return fmt.Sprintf("%v in flight", inflight())
 	}
@@ -155,7 +155,7 @@ func slowReaders(t *trial) string {
 // midHandshake opens sockets to one replica, and waits until it has ended all.
 func midHandshake(t *trial) string {
 	const sockets = 10_000
-	addr := t.stack.replicas[0].addr
+	addr := t.stack.Replicas[0].Addr
 	conns := make([]net.Conn, 0, sockets)
 	defer func() {
 		for _, c := range conns {
@@ -163,7 +163,7 @@ func midHandshake(t *trial) string {
 		}
 	}()
 	for range sockets {
-		conn, err := net.DialTimeout("tcp", addr, patience)
+		conn, err := net.DialTimeout("tcp", addr, rig.Patience)
 		t.Must(err)
 		conns = append(conns, conn)
 		_, _ = io.WriteString(conn, "GET /agent/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSock")

@@ -58,12 +58,12 @@ func (t *trial) usurp(address, path string) string {
 		{Name: "all", Scheme: "http", Address: host, Port: 9100, Path: "/", Subtree: true},
 	}})
 	if p == nil {
-		t.note("the link: %s", why)
+		t.Note("the link: %s", why)
 	}
 	// Until every listing has the address, if it is to be had.
 	_, has := t.Poll(listings, func() bool {
 		return t.send("GET http://"+host+"/ HTTP/1.1\nHost: x\nFarscrape-Token: {token}\n\n").String() == "200 "+attacker
 	})
-	t.note("the attacker has the address: %v", has)
+	t.Note("the attacker has the address: %v", has)
 	return t.send("GET " + path + " HTTP/1.1\nHost: " + host + "\nFarscrape-Token: {token}\nX-Prometheus-Scrape-Timeout-Seconds: 2\n\n").String()
 }

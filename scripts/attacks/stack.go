@@ -14,9 +14,6 @@ import (
 	"github.com/farscrape/farscrape/store/storetest"
 )
 
-// patience is how long is waited for what should happen at once.
-const patience = 30 * time.Second
-
 // otherTenant is the tenant of the bystander that is not in the attacker's.
 const otherTenant = "other"
 
@@ -32,126 +29,84 @@ type plan struct {
 
 // A stack is a relay as somebody runs it, with all that is around it.
 type stack struct {
-	*rig.Rig
-	binaries string
-	plan     plan
-	redis    *storetest.RedisServer
-	replicas []*replica
-	targets  *targetServer
-	keys     *token.Keyring
-	agents   []*agent
-	load     []*bystander
-	why      string // it did not come up
-	broken   bool
-}
-
-// A replica is one relay process.
-type replica struct {
-	addr string // where agents come in
-	edge string // where scrapers do
-	ops  string
-	*rig.Process
+	*rig.Stack
+	plan    plan
+	redis   *storetest.RedisServer
+	targets *targetServer
+	keys    *token.Keyring
+	agents  []*agent
+	load    []*bystander
+	why     error // it did not come up
+	broken  bool
 }
 
 // An agent is one agent process.
 type agent struct {
+	*rig.Agent
 	name, tenant string
 	replica      int // that it is linked to
-	ops          string
-	*rig.Process
 }
 
 // newStack starts what an attack needs. If it cannot, try says so.
-func newStack(ctx context.Context, binaries string, a *attack) (s *stack) {
-	s = &stack{binaries: binaries, plan: a.plan}
-	dir := filepath.Join(binaries, a.name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		s.why = err.Error()
-	}
-	s.Rig = rig.New(ctx, dir)
-	defer func() {
-		if p := recover(); p != nil {
-			why, ok := p.(rig.Broken)
-			if !ok {
-				panic(p)
-			}
-			s.why, s.broken = why.Why, true
-		}
-	}()
-	s.start()
+func newStack(ctx context.Context, binaries string, a *attack) *stack {
+	s := &stack{Stack: &rig.Stack{Rig: rig.New(ctx, filepath.Join(binaries, a.name)), Build: binaries}, plan: a.plan}
+	s.why = rig.Try(s.start)
+	s.broken = s.why != nil
 	return s
 }
 
 func (s *stack) start() {
+	s.Must(os.MkdirAll(s.Dir, 0o700))
 	var err error
 	s.keys, err = token.ParseKeys([]byte(rig.Key))
 	s.Must(err)
 	s.targets = s.startTargets()
-	s.redis = storetest.StartRedis(s.Rig)
-	s.Seed(s.redis)
+	s.redis = s.StartRedis()
 	if s.plan.keyFile {
-		s.Must(os.WriteFile(s.keyFile(), []byte(rig.Key+"\n"), 0o600))
+		s.KeyFile = filepath.Join(s.Dir, "key")
+		s.Must(os.WriteFile(s.KeyFile, []byte(rig.Key+"\n"), 0o600))
 	}
-	for i := range 2 {
-		s.replicas = append(s.replicas, s.startReplica(fmt.Sprintf("r%d", i), s.redis.URL()))
-	}
-	for _, r := range s.replicas {
-		s.Until(patience, r.Name+" is ready", func() bool { return rig.Ready(r.addr) })
-	}
+	s.RelayEnv = append([]string{"FARSCRAPE_MAX_BODY=32MiB", "GOMEMLIMIT=128MiB", "GOGC=400"}, // as deploy/kubernetes has it
+		strings.Fields(s.plan.env)...)
 	stranger := otherTenant
 	if s.plan.noAuth {
 		stranger = wire.DefaultTenant
+		s.RelayEnv = append(s.RelayEnv, "FARSCRAPE_EDGE_AUTH=none")
+	}
+	for i := range 2 {
+		s.startReplica(fmt.Sprintf("r%d", i))
+	}
+	for _, r := range s.Replicas {
+		r.AwaitReady()
 	}
 	s.startAgent("mate", wire.DefaultTenant, 0)
 	s.startAgent("stranger", stranger, 1)
 	s.startAgent("victim", wire.DefaultTenant, 0)
-	s.Until(patience, "all agents are linked", s.whole)
+	s.Until(rig.Patience, "all agents are linked", s.whole)
 	s.startLoad()
 }
 
-func (s *stack) keyFile() string { return filepath.Join(s.Dir, "key") }
-
-// startReplica starts one, and does not wait until it is ready.
-func (s *stack) startReplica(name, redisURL string, extra ...string) *replica {
-	r := &replica{addr: s.FreePort(), ops: s.FreePort()}
-	env := []string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops,
-		"FARSCRAPE_REDIS_URL=" + redisURL, "FARSCRAPE_MAX_BODY=32MiB",
-		"GOMEMLIMIT=128MiB", "GOGC=400"} // as deploy/kubernetes has it
-	if s.plan.keyFile {
-		env = append(env, "FARSCRAPE_KEY_FILE="+s.keyFile())
-	} else {
-		env = append(env, "FARSCRAPE_KEY="+rig.Key)
+func (s *stack) startReplica(name string) {
+	if !s.plan.split {
+		s.StartReplica(name)
+		return
 	}
-	r.edge = r.addr
-	if s.plan.split {
-		r.edge = s.FreePort()
-		env = append(env, "FARSCRAPE_EDGE_LISTEN="+r.edge)
-	}
-	if s.plan.noAuth {
-		env = append(env, "FARSCRAPE_EDGE_AUTH=none")
-	}
-	env = append(append(env, strings.Fields(s.plan.env)...), extra...)
-	r.Process = s.Start(name, env, filepath.Join(s.binaries, "farscrape-relay"))
-	return r
+	edge := rig.FreePort()
+	s.StartReplica(name, "FARSCRAPE_EDGE_LISTEN="+edge).Edge = edge
 }
 
 // startAgent starts an honest agent with one link, to that replica.
 func (s *stack) startAgent(name, tenant string, to int) {
-	a := s.agentProcess(s.Rig, name, tenant, s.replicas[to].addr, "FARSCRAPE_TARGETS="+s.targets.urls(name))
+	a := s.agentOn(s.Stack, name, tenant, s.Replicas[to].Addr, "FARSCRAPE_TARGETS="+s.targets.urls(name))
 	a.replica = to
 	s.agents = append(s.agents, a)
 }
 
-// agentProcess starts an agent's process on a rig, which ends it.
-func (s *stack) agentProcess(on *rig.Rig, name, tenant, relay string, env ...string) *agent {
-	a := &agent{name: name, tenant: tenant, ops: on.FreePort()}
-	env = append([]string{"FARSCRAPE_RELAY_URL=http://" + relay, "FARSCRAPE_NAME=" + name, "FARSCRAPE_LISTEN=" + a.ops,
-		"FARSCRAPE_LINKS=1", "FARSCRAPE_TOKEN=" + s.mint(token.Claims{Role: token.Agent, Name: name, Tenant: tenant})}, env...)
-	a.Process = on.Start("agent-"+name, env, filepath.Join(s.binaries, "farscrape-agent"))
-	return a
+// agentOn starts an agent's process on this stack or on one beside it, which ends it.
+func (s *stack) agentOn(on *rig.Stack, name, tenant, relay string, env ...string) *agent {
+	all := rig.AgentEnv(name, "http://"+relay, s.mint(token.Claims{Role: token.Agent, Name: name, Tenant: tenant}), "FARSCRAPE_LINKS=1")
+	return &agent{Agent: on.StartAgent("agent-"+name, append(all, env...)), name: name, tenant: tenant}
 }
-
-func (a *agent) links() int { return int(rig.Metric(a.ops, "farscrape_agent_links")) }
 
 // mint makes a token for a year, unless the claims say when it ends.
 func (s *stack) mint(c token.Claims) string {
@@ -173,8 +128,8 @@ func (s *stack) scraperToken(tenant string) string {
 // than its share, does not count a link that it keeps for want of another.
 func (s *stack) whole() bool {
 	links := 0
-	for _, r := range s.replicas {
-		links += int(rig.Metric(r.ops, "farscrape_relay_links"))
+	for _, r := range s.Replicas {
+		links += r.Links()
 	}
 	return links == len(s.agents)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -10,9 +11,10 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // site is the agent whose target is hostile. It is honest, linked to the first
@@ -130,32 +132,18 @@ func reaching(name, sent, expected, url string) attack {
 
 // scrapeSite scrapes an agent that declares this one target, with 2 s to answer.
 func (t *trial) scrapeSite(url string) outcome {
-	t.agentAt(site, t.stack.replicas[0].addr, "FARSCRAPE_TARGETS=x="+url)
+	t.agentAt(site, t.stack.Replicas[0].Addr, "FARSCRAPE_TARGETS=x="+url)
 	return t.scrape(1, site, "x")
 }
 
-// listen serves TCP until the trial ends.
+// listen serves TCP until the trial ends, whoever has sent a request.
 func (t *trial) listen(with func(*net.TCPConn)) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	t.Must(err)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(patience))
-				if _, err := http.ReadRequest(newReader(conn)); err == nil {
-					with(conn.(*net.TCPConn))
-				}
-			})
+	return t.Accept(func(conn *net.TCPConn) {
+		_ = conn.SetDeadline(time.Now().Add(rig.Patience))
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			with(conn)
 		}
 	})
-	t.Cleanup(func() { _ = l.Close(); running.Wait() })
-	return l.Addr().String()
 }
 
 // say writes an answer, whose lines end as HTTP's do; {BODY} is one of the
@@ -185,7 +173,7 @@ func gzipBomb(t *trial) string {
 // sizable scrapes a large body and counts it, by a reader that keeps up.
 func sizable(t *trial) string {
 	block := make([]byte, 1<<20)
-	t.agentAt(site, t.stack.replicas[0].addr, "FARSCRAPE_TARGETS=x=http://"+t.listen(func(c *net.TCPConn) {
+	t.agentAt(site, t.stack.Replicas[0].Addr, "FARSCRAPE_TARGETS=x=http://"+t.listen(func(c *net.TCPConn) {
 		say(c, "HTTP/1.1 200 OK\nContent-Length: 209715200\n\n")
 		for range 200 {
 			if _, err := c.Write(block); err != nil {
@@ -193,7 +181,7 @@ func sizable(t *trial) string {
 			}
 		}
 	})+"/x")
-	req, err := http.NewRequestWithContext(t.Ctx, "GET", "http://"+t.stack.replicas[1].edge+"/scrape/"+site+"/x", nil)
+	req, err := http.NewRequestWithContext(t.Ctx, "GET", "http://"+t.stack.Replicas[1].Edge+"/scrape/"+site+"/x", nil)
 	t.Must(err)
 	req.Header.Set("Authorization", "Bearer "+t.token)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "25")

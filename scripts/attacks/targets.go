@@ -1,15 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"hash/crc32"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // The targets that every honest agent has.
@@ -25,36 +24,6 @@ const (
 	largeSize = 8 << 20
 )
 
-// body is an answer of a target's: it says whose it is, which answer it is, and
-// what all of it adds up to.
-func body(agent, name string, sequence uint64, size int) []byte {
-	b := fmt.Appendf(make([]byte, 0, size+256), "# whose %s/%s %d\n", agent, name, sequence)
-	sample := fmt.Appendf(nil, "attack_sample{agent=%q,target=%q} %d\n", agent, name, sequence)
-	for len(b) < size {
-		b = append(b, sample...)
-	}
-	return fmt.Appendf(b, "# sum %08x\n", crc32.ChecksumIEEE(b))
-}
-
-// whose is the agent and target whose body it is, whole; empty if it is none.
-func whose(b []byte) (agent, name string, sequence uint64) {
-	first, _, _ := bytes.Cut(b, []byte("\n"))
-	fields := strings.Fields(string(first))
-	if len(fields) != 4 || fields[1] != "whose" {
-		return "", "", 0
-	}
-	agent, name, _ = strings.Cut(fields[2], "/")
-	sequence, _ = strconv.ParseUint(fields[3], 10, 64)
-	size := smallSize
-	if name == large {
-		size = largeSize
-	}
-	if !bytes.Equal(b, body(agent, name, sequence, size)) {
-		return "", "", 0
-	}
-	return agent, name, sequence
-}
-
 // A targetServer serves all targets of all honest agents: /AGENT/TARGET.
 type targetServer struct {
 	addr     string
@@ -67,13 +36,7 @@ type targetServer struct {
 
 func (s *stack) startTargets() *targetServer {
 	serving := &targetServer{last: make(map[string]*http.Request), asks: make(map[string]int)}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	s.Must(err)
-	serving.addr = l.Addr().String()
-	server := &http.Server{Handler: http.HandlerFunc(serving.serve)}
-	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(l) })
-	s.Cleanup(func() { _ = server.Close(); running.Wait() })
+	serving.addr = s.Serve(http.HandlerFunc(serving.serve))
 	return serving
 }
 
@@ -97,7 +60,7 @@ func (s *targetServer) serve(w http.ResponseWriter, r *http.Request) {
 		size = largeSize
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	_, _ = w.Write(body(agent, name, s.sequence.Add(1), size))
+	_, _ = w.Write(rig.Body(agent, name, s.sequence.Add(1), size))
 }
 
 // asked is how often any target of that agent was.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // What discovery lists here: as many targets as the default limits allow an
@@ -22,15 +24,14 @@ const (
 // none of its links: the first time after its start, again at once, and again
 // when the listing is fetched anew and has not changed.
 func (b *bench) discovery() int {
-	addr, _ := b.startRedis("redis")
-	env := "FARSCRAPE_REDIS_URL=redis://" + addr
-	holder := b.startReplica("holder", env)
+	b.startRedis("redis")
+	holder := b.startReplica("holder")
 	for i := range listedAgents {
-		b.startListedAgent(i, holder.addr)
+		b.startListedAgent(i, holder.URL(""))
 	}
-	token := b.Mint(b.Dir, "-scraper", "bench")
-	b.Until(patience, "the agents are listed", func() bool {
-		list := b.list(holder.addr, "?target=farscrape", token)
+	token := b.Mint("-scraper", "bench")
+	b.Until(rig.Patience, "the agents are listed", func() bool {
+		list := b.list(holder.Addr, "?target=farscrape", token)
 		return list.targets == listedAgents
 	})
 	fmt.Fprintf(b.out, "\n%d agents with %d targets each, of five labels; medians of %d rounds\n", listedAgents, listedTargets, b.rounds)
@@ -41,9 +42,9 @@ func (b *bench) discovery() int {
 		var cold, warm, anew, first, effort, peak []float64
 		size := 0
 		for range b.rounds {
-			r := b.startReplica("edge", env)
+			r := b.startReplica("edge")
 			list := func() float64 {
-				l := b.list(r.addr, "?mode="+mode, token)
+				l := b.list(r.Addr, "?mode="+mode, token)
 				if l.targets != want[mode] {
 					b.Fatalf("%s lists %d targets of %d", mode, l.targets, want[mode])
 				}
@@ -86,8 +87,7 @@ func (b *bench) startListedAgent(i int, relay string) {
 	name := filepath.Join(b.TempDir(), "targets.yaml")
 	b.Must(os.WriteFile(name, []byte(file.String()), 0o600))
 	agent := fmt.Sprintf("listed-%d", i)
-	b.Start(agent, []string{"FARSCRAPE_RELAY_URL=http://" + relay, "FARSCRAPE_NAME=" + agent, "FARSCRAPE_LINKS=1",
-		"FARSCRAPE_TOKEN=" + b.Mint(b.Dir, "-agent", agent), "FARSCRAPE_TARGETS_FILE=" + name}, filepath.Join(b.binaries, "farscrape-agent"))
+	b.StartAgent(agent, rig.AgentEnv(agent, relay, b.Mint("-agent", agent), "FARSCRAPE_LINKS=1", "FARSCRAPE_TARGETS_FILE="+name))
 }
 
 // A listing is what discovery answered.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,7 +32,7 @@ func (b *bench) afford() int {
 
 // A gathering is a replica on a Redis with a crowd of links.
 type gathering struct {
-	*replica
+	*rig.Replica
 	redis string
 	crowd *rig.Crowd
 	n     int
@@ -56,13 +54,10 @@ type state struct {
 
 func (b *bench) look(g *gathering) state {
 	resident := g.Memory("VmRSS")
-	if resp, err := http.Get("http://" + g.ops + "/debug/pprof/heap?gc=1"); err == nil { // has it collect
-		_, _ = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-	}
+	g.CollectGarbage()
 	return state{
-		memory: resident, goroutines: rig.Metric(g.ops, "go_goroutines"), cpu: g.CPU(),
-		heap: rig.Metric(g.ops, "go_memstats_heap_inuse_bytes"), stacks: rig.Metric(g.ops, "go_memstats_stack_inuse_bytes"),
+		memory: resident, goroutines: rig.Metric(g.Ops, "go_goroutines"), cpu: g.CPU(),
+		heap: rig.Metric(g.Ops, "go_memstats_heap_inuse_bytes"), stacks: rig.Metric(g.Ops, "go_memstats_stack_inuse_bytes"),
 		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"),
 		stored:   infoNumber(b.redisInfo(g.redis, "memory"), "used_memory"), at: time.Now(),
 	}
@@ -71,12 +66,12 @@ func (b *bench) look(g *gathering) state {
 func (b *bench) gather() *gathering {
 	addr, _ := b.startRedis("redis")
 	g := &gathering{redis: addr, n: b.afford()}
-	g.replica = b.startReplica("relay", "FARSCRAPE_REDIS_URL=redis://"+addr)
+	g.Replica = b.startReplica("relay")
 	return g
 }
 
 func (b *bench) fill(g *gathering, n int) {
-	g.crowd = b.StartCrowd(n, g.addr, b.Mint(b.Dir, "-agent", "crowd-*"), b.crowdBody)
+	g.crowd = b.StartCrowd(n, g.Addr, b.Mint("-agent", "crowd-*"), b.crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 }
 
@@ -96,7 +91,7 @@ func (b *bench) idle() int {
 	after := b.look(g)
 	if b.profile != "" {
 		b.Must(os.MkdirAll(b.profile, 0o755))
-		fetchFile("http://"+g.ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
+		fetchFile("http://"+g.Ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
 	}
 	seconds := after.at.Sub(before.at).Seconds()
 	perLink := func(x float64) float64 { return x / float64(g.n) }
@@ -121,15 +116,15 @@ func (b *bench) storm() int {
 	target := b.startTarget([]*payload{p})
 	// The links that are lost go through an nginx, which is stopped; the agent
 	// that is scraped has its own way.
-	front := b.FreePort()
-	hop := b.startHop("front", g.addr, front, "")
-	near := b.startReplica("near", "FARSCRAPE_REDIS_URL=redis://"+g.redis)
-	b.startAgents("storm", 1, "http://"+near.addr, target)
+	front := rig.FreePort()
+	hop := b.startHop("front", g.Addr, front, "")
+	near := b.startReplica("near")
+	b.startAgents("storm", 1, near.URL(""), target)
 	b.linked(near, 1)
-	s := &system{name: "storm", ways: b.toAgents(g.replica, 1)}
+	s := &system{name: "storm", ways: b.toAgents(g.Replica, 1)}
 	b.answers(s, p)
 	calm := b.loadFor(5*time.Second, 1, s.ways(p), p)
-	g.crowd = b.StartCrowd(g.n, front, b.Mint(b.Dir, "-agent", "crowd-*"), b.crowdBody)
+	g.crowd = b.StartCrowd(g.n, front, b.Mint("-agent", "crowd-*"), b.crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
 	dials, putOff := g.crowd.Dials.Load(), g.crowd.PutOff.Load()

@@ -10,9 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
@@ -70,28 +68,36 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
+	args := os.Args[1:]
+	if len(args) > 0 {
+		switch args[0] {
 		case crowdOfAgents:
-			os.Exit(runAgents(os.Args[2:]))
+			os.Exit(runAgents(args[1:]))
 		case oneHop:
-			os.Exit(runHop(os.Args[2:]))
+			os.Exit(runHop(args[1:]))
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		args = append(args[1:], args[0]) // behind the flags
+	}
+	var o options
+	program := rig.Program{Name: "bench", Usage: usageText, Flags: o.declare, Choose: o.choose}
+	program.Main(args)
 }
 
-// command does what the arguments say, and returns the exit status.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
-	var o options
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
-	systems := flags.String("systems", "", "")
-	beside := flags.String("beside", "", "")
-	sizes := flags.String("sizes", "20kB,500kB,5MB", "")
+func (o *options) declare(flags *flag.FlagSet) {
+	list := func(to *[]string, name string) {
+		flags.Func(name, "", func(value string) error {
+			if value != "" {
+				*to = strings.Split(value, ",")
+			}
+			return nil
+		})
+	}
+	o.sizes = []string{"20kB", "500kB", "5MB"}
+	list(&o.systems, "systems")
+	list(&o.beside, "beside")
+	list(&o.sizes, "sizes")
 	flags.BoolVar(&o.identity, "identity", false, "")
 	flags.IntVar(&o.agents, "agents", 1, "")
 	flags.IntVar(&o.scrapers, "scrapers", 16, "")
@@ -99,72 +105,34 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (stat
 	flags.DurationVar(&o.length, "for", 3*time.Second, "")
 	flags.IntVar(&o.links, "links", 5000, "")
 	flags.StringVar(&o.profile, "profile", "", "")
-	keep := flags.Bool("keep", false, "")
+}
+
+// choose finds what is asked for.
+func (o *options) choose(args []string) (rig.Run, error) {
 	what := "scrapes"
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		what, args = args[0], args[1:]
+	if len(args) > 0 {
+		what = args[0]
 	}
-	if err := flags.Parse(args); err != nil {
-		return 2
-	}
-	o.sizes = strings.Split(*sizes, ",")
-	if *systems != "" {
-		o.systems = strings.Split(*systems, ",")
-	}
-	if *beside != "" {
-		o.beside = strings.Split(*beside, ",")
-	}
-	run, err := choose(what)
+	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery}[what]
 	switch {
-	case err != nil:
-	case flags.NArg() > 0:
-		err = fmt.Errorf("what is %q?", flags.Arg(0))
+	case measure == nil || len(args) > 1:
+		return nil, fmt.Errorf("what is %q?", what)
 	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 1 || o.length <= 0:
-		err = errors.New("numbers must be above 0")
+		return nil, errors.New("numbers must be above 0")
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "bench: %v\n\n%s", err, usageText)
-		return 2
-	}
-	dir, err := os.MkdirTemp("", "farscrape-bench-")
-	if err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return 1
-	}
-	if *keep {
-		fmt.Fprintln(stderr, "bench: the logs are in", dir)
-	} else {
-		defer os.RemoveAll(dir)
-	}
-	b := &bench{Rig: rig.New(ctx, dir), options: o, binaries: dir, out: stdout, progress: stderr}
-	defer b.Clear()
-	defer func() {
-		if p := recover(); p != nil {
-			why, ok := p.(rig.Broken)
-			if !ok {
-				panic(p)
-			}
-			fmt.Fprintln(stderr, "bench:", why.Why)
-			status = 1
-		}
-	}()
-	b.Must(rig.Build(dir))
-	return run(b)
+	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
+		b := &bench{options: *o, out: stdout, progress: stderr,
+			Stack: &rig.Stack{Rig: rig.New(ctx, dir), Build: dir, RelayEnv: []string{"FARSCRAPE_SD_GRACE=0s", "FARSCRAPE_LOG_LEVEL=warn"}}}
+		defer b.Clear()
+		err = rig.Try(func() { b.Must(rig.Build(".", dir)); status = measure(b) })
+		return status, err
+	}, nil
 }
 
-func choose(what string) (func(*bench) int, error) {
-	all := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery}
-	if run := all[what]; run != nil {
-		return run, nil
-	}
-	return nil, fmt.Errorf("what is %q?", what)
-}
-
-// A bench is one run.
+// A bench is one run. Its stack is what the system is made of that is being started.
 type bench struct {
-	*rig.Rig
+	*rig.Stack
 	options
-	binaries string    // the folder of the programs that are being started
 	out      io.Writer // of tables
 	progress io.Writer
 }

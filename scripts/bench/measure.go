@@ -42,7 +42,7 @@ func (b *bench) measure(s *system, p *payload, scrapers int) round {
 	r.publishes, r.lookups = (b.publishes(s)-publishes)/n, (s.lookups()-lookups)/n
 	for name, after := range s.efforts() {
 		before := own[name]
-		r.own[name] = effort{(after.allocations - before.allocations) / n, (after.calls - before.calls) / n}
+		r.own[name] = effort{time.Duration(float64(after.cpu-before.cpu) / n), (after.allocations - before.allocations) / n, (after.calls - before.calls) / n}
 	}
 	for _, process := range s.processes {
 		r.memory += process.Memory("VmHWM")
@@ -76,15 +76,18 @@ func (s *system) lookups() (sum float64) {
 	return sum
 }
 
-// An effort is what a process of ours has done: objects it allocated, reads and
-// writes it asked the kernel for.
-type effort struct{ allocations, calls float64 }
+// An effort is what a process of ours has done: processor time it took, objects it
+// allocated, reads and writes it asked the kernel for.
+type effort struct {
+	cpu                time.Duration
+	allocations, calls float64
+}
 
 func (s *system) efforts() map[string]effort {
 	all := make(map[string]effort)
 	for _, o := range s.ours {
 		if o.metrics != "" {
-			all[o.Name] = effort{rig.Metric(o.metrics, "go_memstats_mallocs_total"), float64(o.Calls())}
+			all[o.Name] = effort{o.CPU(), rig.Metric(o.metrics, "go_memstats_mallocs_total"), float64(o.Calls())}
 		}
 	}
 	return all

@@ -18,9 +18,9 @@ const oneHop = "one-hop"
 func (b *bench) startNetHTTP(target *targetServer) *system {
 	self, err := os.Executable()
 	b.Must(err)
-	addr := b.FreePort()
+	addr := rig.FreePort()
 	p := b.Start(nethttp, nil, self, oneHop, addr, target.addr)
-	b.Until(patience, "the hop listens", func() bool { return rig.Listens(addr) })
+	p.AwaitListening(addr)
 	return &system{processes: []*rig.Process{p}, ways: b.toTarget(addr)}
 }
 

@@ -85,7 +85,7 @@ func (b *bench) startPeer(p *peer, target *targetServer) *system {
 		"targetPort": func() string { return targetPort },
 		"port": func(name string) (string, error) {
 			if ports[name] == "" {
-				_, port, err := net.SplitHostPort(b.FreePort())
+				_, port, err := net.SplitHostPort(rig.FreePort())
 				if err != nil {
 					return "", err
 				}
@@ -109,9 +109,10 @@ func (b *bench) startPeer(p *peer, target *targetServer) *system {
 		words := strings.Fields(fill(line))
 		path, err := exec.LookPath(words[0])
 		b.Must(err)
-		s.processes = append(s.processes, b.Start(fmt.Sprintf("%s-%d", p.Name, i), nil, path, words[1:]...))
+		started := b.Start(fmt.Sprintf("%s-%d", p.Name, i), nil, path, words[1:]...)
+		s.processes = append(s.processes, started)
 		if at := fill(p.Listens[i]); at != "" {
-			b.Until(patience, words[0]+" listens", func() bool { return rig.Listens(at) })
+			started.AwaitListening(at)
 		}
 	}
 	url, proxy := fill(p.URL), fill(p.Proxy)
@@ -126,7 +127,7 @@ func (b *bench) startPeer(p *peer, target *targetServer) *system {
 // answers waits until the system hands on what the target sends.
 func (b *bench) answers(s *system, p *payload) {
 	why := errors.New("it was not asked")
-	_, ok := b.Poll(patience, func() bool {
+	_, ok := b.Poll(rig.Patience, func() bool {
 		once := scraper{payload: p, buffer: make([]byte, 64<<10), conns: make(map[string]*connection)}
 		defer once.close()
 		w := s.ways(p)[0]

@@ -5,7 +5,20 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
+
+// startRedis starts one for the replicas of a system: a process like others, since
+// its time and memory are counted.
+func (b *bench) startRedis(name string) (addr string, p *rig.Process) {
+	addr = rig.FreePort()
+	port := addr[strings.LastIndexByte(addr, ':')+1:]
+	p = b.Start(name, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", b.TempDir())
+	p.AwaitListening(addr)
+	b.RedisURL = "redis://" + addr
+	return addr, p
+}
 
 // redisInfo is a section of what a Redis says of itself.
 func (b *bench) redisInfo(addr, section string) string {

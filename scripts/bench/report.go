@@ -42,9 +42,10 @@ func (c *contest) perScrape(s *system) string {
 	var all []string
 	for _, o := range s.ours {
 		if o.metrics != "" {
+			spent, _ := c.median(s.name, func(r *round) float64 { return milliseconds(r.own[o.Name].cpu) })
 			allocations, _ := c.median(s.name, func(r *round) float64 { return r.own[o.Name].allocations })
 			calls, _ := c.median(s.name, func(r *round) float64 { return r.own[o.Name].calls })
-			all = append(all, fmt.Sprintf("%s %.0f allocations %.1f reads and writes", o.Name, allocations, calls))
+			all = append(all, fmt.Sprintf("%s %.3f ms %.0f allocations %.1f reads and writes", o.Name, spent, allocations, calls))
 		}
 	}
 	if s.redis != "" {

@@ -2,9 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,21 +23,11 @@ type system struct {
 	redis     string // its address, where there is one
 }
 
-// An ours is one of our own processes, with where it serves its metrics and its
-// profiles; empty: nowhere.
-type ours struct {
-	*rig.Process
-	metrics, profiles string
-}
-
 const (
 	direct  = "direct"
 	nginx   = "nginx"
 	nethttp = "nethttp"
 )
-
-// patience is how long a system may take to come up.
-const patience = 30 * time.Second
 
 // systemNames are those that -systems asks for, or all that can be had here.
 func (b *bench) systemNames(peers []*peer) []string {
@@ -45,7 +35,7 @@ func (b *bench) systemNames(peers []*peer) []string {
 		return b.systems
 	}
 	names := []string{direct}
-	if _, err := nginxPath(); err == nil {
+	if _, err := rig.Find(nginx); err == nil {
 		names = append(names, nginx)
 	}
 	names = append(names, nethttp, "local", "bus")
@@ -79,7 +69,7 @@ func (b *bench) startSystems(target *targetServer, agents int) []*system {
 	for _, name := range names {
 		// local@DIR is of the programs in another folder, such as an older build's.
 		kind, binaries, _ := strings.Cut(name, "@")
-		b.binaries = cmp.Or(binaries, b.Dir)
+		b.Build, b.RedisURL = cmp.Or(binaries, b.Dir), ""
 		i := slices.IndexFunc(peers, func(p *peer) bool { return p.Name == name })
 		switch {
 		case name == direct:
@@ -114,13 +104,6 @@ func (b *bench) toTarget(addr string) func(*payload) []way {
 	}
 }
 
-func nginxPath() (string, error) {
-	if path, err := exec.LookPath("nginx"); err == nil {
-		return path, nil
-	}
-	return exec.LookPath("/usr/sbin/nginx")
-}
-
 // nginxConfig is one hop, with connections kept to the next.
 const nginxConfig = `
 daemon off;
@@ -146,7 +129,7 @@ http {
 
 // startHop starts an nginx that passes on to next, and returns its address.
 func (b *bench) startHop(name, next, listen, more string) *rig.Process {
-	path, err := nginxPath()
+	path, err := rig.Find(nginx)
 	if err != nil {
 		b.Fatal("there is no nginx on this machine")
 	}
@@ -156,123 +139,17 @@ func (b *bench) startHop(name, next, listen, more string) *rig.Process {
 	p := b.Start(name, nil, path, "-e", "stderr", "-p", dir, "-c", file)
 	b.Cleanup(func() { // killed, it would leave its workers behind
 		p.Signal(syscall.SIGTERM)
-		for began := time.Now(); p.Runs() && time.Since(began) < 2*time.Second; {
-			time.Sleep(10 * time.Millisecond)
-		}
+		rig.Poll(context.Background(), 2*time.Second, func() bool { return !p.Runs() })
 	})
 	addr, _, _ := strings.Cut(listen, " ")
-	b.Until(patience, name+" listens", func() bool { return rig.Listens(addr) })
+	p.AwaitListening(addr)
 	return p
 }
 
 // startNginx is two hops, as federation over nginx has them.
 func (b *bench) startNginx(target *targetServer) *system {
-	far, near := b.FreePort(), b.FreePort()
+	far, near := rig.FreePort(), rig.FreePort()
 	return &system{ways: b.toTarget(near), processes: []*rig.Process{
 		b.startHop("nginx-far", target.addr, far, ""), b.startHop("nginx-near", far, near, ""),
 	}}
-}
-
-// A replica is one relay on the rig.
-type replica struct {
-	addr, ops string
-	*rig.Process
-}
-
-func (b *bench) startReplica(name string, env ...string) *replica {
-	r := &replica{addr: b.FreePort(), ops: b.FreePort()}
-	env = append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops, "FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_SD_GRACE=0s",
-		"FARSCRAPE_LOG_LEVEL=warn"}, env...)
-	r.Process = b.Start(name, env, filepath.Join(b.binaries, "farscrape-relay"))
-	b.Until(patience, name+" is ready", func() bool { return rig.Ready(r.addr) })
-	return r
-}
-
-func (r *replica) ours() ours { return ours{r.Process, r.ops, r.ops} }
-
-// startRedis starts one for the replicas of a system.
-func (b *bench) startRedis(name string) (addr string, p *rig.Process) {
-	addr = b.FreePort()
-	port := addr[strings.LastIndexByte(addr, ':')+1:]
-	p = b.Start(name, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", b.TempDir())
-	b.Until(patience, name+" listens", func() bool { return rig.Listens(addr) })
-	return addr, p
-}
-
-// agentEnv is an agent's environment.
-func (b *bench) agentEnv(name, relay string, target *targetServer) []string {
-	var targets []string
-	for _, p := range target.payloads {
-		targets = append(targets, p.target()+"=http://"+target.addr+p.path)
-	}
-	return []string{"FARSCRAPE_RELAY_URL=" + relay, "FARSCRAPE_NAME=" + name, "FARSCRAPE_TOKEN=" + b.Mint(b.Dir, "-agent", "bench-*"),
-		"FARSCRAPE_TARGETS=" + strings.Join(targets, ","), "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"}
-}
-
-// agentName is what number i is called.
-func agentName(i int) string { return fmt.Sprintf("bench-%d", i) }
-
-// startAgents starts n agents that dial relay: one as released, unless it is to be
-// profiled; more in one process.
-func (b *bench) startAgents(system string, n int, relay string, target *targetServer, more ...string) ours {
-	env := append(b.agentEnv(agentName(0), relay, target), more...)
-	name := system + "-agent"
-	if n == 1 && b.profile == "" {
-		own := b.FreePort()
-		return ours{b.Start(name, append(env, "FARSCRAPE_LISTEN="+own), filepath.Join(b.binaries, "farscrape-agent")), own, ""}
-	}
-	self, err := os.Executable()
-	b.Must(err)
-	profiles := b.FreePort()
-	return ours{b.Start(name, env, self, crowdOfAgents, fmt.Sprint(n), profiles), "", profiles}
-}
-
-// linked waits until the replica has n links.
-func (b *bench) linked(r *replica, n int) {
-	b.Until(patience, fmt.Sprintf("%d agents are linked", n), func() bool { return int(rig.Metric(r.ops, "farscrape_relay_links")) == n })
-}
-
-// toAgents are the ways to n agents by a replica.
-func (b *bench) toAgents(edge *replica, n int) func(*payload) []way {
-	token := "Authorization: Bearer " + b.Mint(b.Dir, "-scraper", "bench") + "\r\n"
-	return func(p *payload) []way {
-		var all []way
-		for i := range n {
-			w, err := through("", "http://"+edge.addr+"/scrape/"+agentName(i)+"/"+p.target(), token)
-			b.Must(err)
-			all = append(all, w)
-		}
-		return all
-	}
-}
-
-// startLocal is one replica on the embedded store, with the agents linked to it.
-func (b *bench) startLocal(target *targetServer, agents int) *system {
-	r := b.startReplica("local-relay")
-	agent := b.startAgents("local", agents, "http://"+r.addr, target)
-	b.linked(r, agents)
-	return &system{processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
-}
-
-// startTLS is as local, with an nginx that ends TLS before the agents' links.
-func (b *bench) startTLS(target *targetServer, agents int) *system {
-	r := b.startReplica("tls-relay")
-	cert, key := b.certificate()
-	front := b.FreePort()
-	hop := b.startHop("tls-nginx", r.addr, front+" ssl", "ssl_certificate "+cert+"; ssl_certificate_key "+key+";")
-	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
-	b.linked(r, agents)
-	return &system{processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{r.ours(), agent}}
-}
-
-// startBus is two replicas on a Redis: the agents are linked to one and scraped
-// through the other.
-func (b *bench) startBus(target *targetServer, agents int) *system {
-	addr, redis := b.startRedis("bus-redis")
-	url := "FARSCRAPE_REDIS_URL=redis://" + addr
-	owner, edge := b.startReplica("bus-owner", url), b.startReplica("bus-edge", url)
-	agent := b.startAgents("bus", agents, "http://"+owner.addr, target)
-	b.linked(owner, agents)
-	return &system{processes: []*rig.Process{redis, owner.Process, edge.Process, agent.Process}, ways: b.toAgents(edge, agents),
-		ours: []ours{owner.ours(), edge.ours(), agent}, redis: addr}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // A payload is a body that the target serves, and what its path is.
@@ -87,34 +86,11 @@ func (b *bench) startTarget(payloads []*payload) *targetServer {
 	for _, p := range payloads {
 		s.payloads[p.path] = p
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	b.Must(err)
-	s.addr = l.Addr().String()
-	var running sync.WaitGroup
-	var open sync.Map
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			open.Store(conn, nil)
-			running.Go(func() {
-				defer open.Delete(conn)
-				defer conn.Close()
-				s.serve(conn)
-			})
-		}
-	})
-	b.Cleanup(func() {
-		_ = l.Close()
-		open.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
-		running.Wait()
-	})
+	s.addr = b.Accept(s.serve)
 	return s
 }
 
-func (s *targetServer) serve(conn net.Conn) {
+func (s *targetServer) serve(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	for {
 		r, err := http.ReadRequest(in)

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // comeAndGo opens and closes n links with random names, so many at once: a
@@ -32,7 +33,7 @@ func (s *stack) comeAndGo(t *testing.T, addr, token string, n, at int) {
 }
 
 func comeAndGoOnce(client *http.Client, addr, token string, how int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 	defer cancel()
 	name := "x" + string(wire.NewID[wire.LinkID]()) + "x"
 	conn, _, err := websocket.Dial(ctx, "ws://"+addr+wire.ConnectPath, &websocket.DialOptions{

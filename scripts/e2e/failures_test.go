@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // hostile is a target with one path for each way to go wrong.
@@ -61,14 +63,14 @@ func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 func TestFailuresSayWhy(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *stack) {
 		target := hostile(t)
-		refused := freePort(t)
+		refused := rig.FreePort()
 		paths := []string{"ok", "slow", "redirect", "short", "cut", "cut-late", "large", "large-told", "garbage"}
 		targets := "refused=http://" + refused + "/metrics,dns=http://no-such-host.invalid/metrics,tls=https://" + strings.TrimPrefix(target.URL, "http://") + "/ok"
 		for _, p := range paths {
 			targets += "," + p + "=" + target.URL + "/" + p
 		}
 		agent := s.addAgent("a", "FARSCRAPE_TARGETS="+targets)
-		nginx := startNginx(t, s.edge().addr)
+		nginx := startNginx(t, s.edge().Edge)
 		for _, c := range []struct {
 			path   string
 			status int // 0: an aborted 200 is as good, once a header is out
@@ -91,9 +93,9 @@ func TestFailuresSayWhy(t *testing.T) {
 			{"a/large", 0, "body_too_large"},
 			{"a/large-told", 502, "body_too_large"},
 		} {
-			for front, addr := range map[string]string{"directly": s.edge().addr, "nginx": nginx} {
+			for front, addr := range map[string]string{"directly": s.edge().Edge, "nginx": nginx} {
 				t.Run(c.path+" "+front, func(t *testing.T) {
-					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					ctx, cancel := context.WithTimeout(context.Background(), rig.Patience)
 					defer cancel()
 					req, _ := http.NewRequestWithContext(ctx, "GET", "http://"+addr+"/scrape/"+c.path, nil)
 					req.Header.Set("Authorization", "Bearer "+s.scraper)
@@ -117,7 +119,7 @@ func TestFailuresSayWhy(t *testing.T) {
 				})
 			}
 		}
-		agent.stop()
+		agent.Stop()
 		eventually(t, "the agent is offline", func() error {
 			if got := s.scrape(s.edge(), "a/ok"); got.StatusCode != 503 || got.reason() != "agent_offline" {
 				return fmt.Errorf("%d %s", got.StatusCode, got.body)
@@ -136,7 +138,7 @@ func TestTooManyScrapes(t *testing.T) {
 		defer cancel()
 		for range 2 {
 			go func() {
-				req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().url("/scrape/a/slow"), nil)
+				req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().URL("/scrape/a/slow"), nil)
 				req.Header.Set("Authorization", "Bearer "+s.scraper)
 				req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "60")
 				if resp, err := plain().Do(req); err == nil {
@@ -184,9 +186,16 @@ func TestTenThousandAgentsComeAndGo(t *testing.T) {
 		const dials, at = 10_000, 32
 		token := s.mint("-agent", "*")
 		r := s.owner()
+		metric := func(name string) int {
+			v, found := rig.LookupMetric(r.Ops, name)
+			if !found {
+				t.Fatalf("no metric %s", name)
+			}
+			return int(v)
+		}
 		settle := func() (goroutines, fds, keys int) {
 			eventually(t, "the links are gone", func() error {
-				if n := r.metric(t, "farscrape_relay_links"); n != 0 {
+				if n := metric("farscrape_relay_links"); n != 0 {
 					return fmt.Errorf("%v are left", n)
 				}
 				return nil
@@ -194,13 +203,13 @@ func TestTenThousandAgentsComeAndGo(t *testing.T) {
 			if s.redis != nil {
 				keys, _ = strconv.Atoi(s.redis.Do("DBSIZE"))
 			}
-			return int(r.metric(t, "go_goroutines")), r.descriptors(), keys
+			return metric("go_goroutines"), r.Descriptors(), keys
 		}
 		_, _, keys := settle()
-		s.comeAndGo(t, r.addr, token, 200, at) // warms up what is made once
+		s.comeAndGo(t, r.Addr, token, 200, at) // warms up what is made once
 		goroutines, fds, _ := settle()
 		began := time.Now()
-		s.comeAndGo(t, r.addr, token, dials, at)
+		s.comeAndGo(t, r.Addr, token, dials, at)
 		took := time.Since(began)
 		var g, f, k int
 		eventually(t, "everything is back where it was", func() error {
@@ -212,22 +221,4 @@ func TestTenThousandAgentsComeAndGo(t *testing.T) {
 		figure(t, "%d connects and disconnects, %.0f a second; goroutines %d → %d, descriptors %d → %d, keys %d → %d",
 			dials, dials/took.Seconds(), goroutines, g, fds, f, keys, k)
 	}, "FARSCRAPE_LOG_LEVEL=warn", "FARSCRAPE_SD_KEEP=3s")
-}
-
-// metric reads one number off the replica's own metrics.
-func (r *relayProcess) metric(t testing.TB, name string) float64 {
-	t.Helper()
-	all, err := tryGet("http://" + r.ops + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(all)) {
-		if rest, ok := strings.CutPrefix(line, name+" "); ok {
-			var v float64
-			fmt.Sscan(rest, &v)
-			return v
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }

@@ -51,7 +51,7 @@ scrape_configs:
     authorization: {credentials: %[1]s}
     http_sd_configs:
       - {url: %[2]q, refresh_interval: 1s, authorization: {credentials: %[1]s}}
-`, s.scraper, s.edge().url("/sd?target=prometheus"))
+`, s.scraper, s.edge().URL("/sd?target=prometheus"))
 		central := startPrometheus(t, "global: {scrape_interval: 500ms, scrape_timeout: 400ms}\nscrape_configs:\n"+
 			"  - job_name: federate"+job+"    metric_relabel_configs: [{action: labeldrop, regex: agent}]\n"+
 			"  - job_name: as-discovered"+job+

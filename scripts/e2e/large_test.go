@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 const largeBody = 200 << 20 // bytes
@@ -37,16 +39,13 @@ func TestALargeBodyTakesLittleMemoryAndDelaysNobody(t *testing.T) {
 			}
 		}))
 		t.Cleanup(target.Close)
-		agent := s.addAgent("a", "FARSCRAPE_TARGETS=large="+target.URL+"/large,small="+target.URL+"/small")
+		s.addAgent("a", "FARSCRAPE_TARGETS=large="+target.URL+"/large,small="+target.URL+"/small")
 
 		usual := s.smallScrapes(t, 50)
-		peaks := map[*process]int{agent: 0}
-		for _, r := range s.relays {
-			peaks[r.process] = 0
-		}
-		for p := range peaks {
-			p.resetPeak()
-			peaks[p] = p.status("VmRSS")
+		idle := map[*rig.Process]int{}
+		for _, p := range s.Processes() {
+			p.ResetPeak()
+			idle[p] = p.Memory("VmRSS")
 		}
 		done := make(chan error, 1)
 		began := time.Now()
@@ -64,11 +63,11 @@ func TestALargeBodyTakesLittleMemoryAndDelaysNobody(t *testing.T) {
 			}
 		}
 		took := time.Since(began)
-		for p, idle := range peaks {
-			grown := p.status("VmHWM") - idle
-			figure(t, "200 MB: %s grew by %d kB at its peak", p.name, grown)
-			if grown > 64<<10 && !raceEnabled { // the race detector's shadow memory is not ours
-				t.Errorf("%s grew by %d kB, more than 64 MiB", p.name, grown)
+		for p, idle := range idle {
+			grown := p.Memory("VmHWM") - idle
+			figure(t, "200 MB: %s grew by %d kB at its peak", p.Name, grown>>10)
+			if grown > 64<<20 && !raceEnabled { // the race detector's shadow memory is not ours
+				t.Errorf("%s grew by %d kB, more than 64 MiB", p.Name, grown>>10)
 			}
 		}
 		if len(meanwhile) < 3 {
@@ -95,7 +94,7 @@ func (s *stack) smallScrapes(t *testing.T, n int) []time.Duration {
 func (s *stack) largeScrape(want []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().url("/scrape/a/large"), nil)
+	req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().URL("/scrape/a/large"), nil)
 	req.Header.Set("Authorization", "Bearer "+s.scraper)
 	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "120")
 	resp, err := plain().Do(req)
@@ -142,7 +141,7 @@ func TestFrozenTargetsDelayNobody(t *testing.T) {
 		begun := make(chan struct{}, 20)
 		for i := range 20 {
 			go func() {
-				req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().url(fmt.Sprintf("/scrape/frozen/f%d", i)), nil)
+				req, _ := http.NewRequestWithContext(ctx, "GET", s.edge().URL(fmt.Sprintf("/scrape/frozen/f%d", i)), nil)
 				req.Header.Set("Authorization", "Bearer "+s.scraper)
 				req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "60")
 				if resp, err := plain().Do(req); err == nil { // its header is here: it has begun, and is not read

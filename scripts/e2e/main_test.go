@@ -3,9 +3,9 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // binaries is where TestMain builds the two commands.
@@ -21,13 +21,12 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binaries = dir
-	args := []string{"build", "-o", dir}
+	var flags []string
 	if raceEnabled {
-		args = append(args, "-race")
+		flags = []string{"-race"}
 	}
-	build := exec.Command("go", append(args, "../../relay/cmd/farscrape-relay", "../../agent/cmd/farscrape-agent")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	if err := rig.Build("../..", dir, flags...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -36,19 +35,13 @@ func run(m *testing.M) int {
 // tool returns the path of a program of Debian's, or skips the test.
 func tool(t testing.TB, name, pkg string) string {
 	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin") {
-		if path := filepath.Join(dir, name); executable(path) {
-			return path
-		}
-	}
-	if os.Getenv("FARSCRAPE_TEST_REQUIRE") == "1" {
+	path, err := rig.Find(name)
+	switch {
+	case err == nil:
+	case os.Getenv("FARSCRAPE_TEST_REQUIRE") == "1":
 		t.Fatalf("%s is missing: apt-get install %s", name, pkg)
+	default:
+		t.Skipf("%s is missing: apt-get install %s, or run scripts/test.sh", name, pkg)
 	}
-	t.Skipf("%s is missing: apt-get install %s, or run scripts/test.sh", name, pkg)
-	return ""
-}
-
-func executable(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+	return path
 }

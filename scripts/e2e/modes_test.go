@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 func says(t *testing.T, text string) *httptest.Server {
@@ -30,7 +31,7 @@ func TestProxyModeNeverGuesses(t *testing.T) {
 		if got.StatusCode != 400 || got.reason() != "target_ambiguous" {
 			t.Errorf("%d %s", got.StatusCode, got.body)
 		}
-		list := get(t, s.edge().url("/sd?mode=proxy&agent=twins"), "Authorization", "Bearer "+s.scraper)
+		list := get(t, s.edge().URL("/sd?mode=proxy&agent=twins"), "Authorization", "Bearer "+s.scraper)
 		if strings.TrimSpace(string(list.body)) != "[]" {
 			t.Errorf("discovery lists what can only be ambiguous: %s", list.body)
 		}
@@ -71,20 +72,20 @@ func TestCurlWithAProxyAndAToken(t *testing.T) {
 		port := target.URL[strings.LastIndex(target.URL, ":")+1:]
 		s.addAgent("a", "FARSCRAPE_TARGETS=app="+target.URL+"/metrics")
 		for name, args := range map[string][]string{
-			"userinfo":            {"-x", "http://any:" + s.scraper + "@" + s.edge().addr},
-			"Proxy-Authorization": {"-x", "http://" + s.edge().addr, "--proxy-header", "Proxy-Authorization: Bearer " + s.scraper},
-			"Farscrape-Token":     {"-x", "http://" + s.edge().addr, "-H", "Farscrape-Token: " + s.scraper},
+			"userinfo":            {"-x", "http://any:" + s.scraper + "@" + s.edge().Edge},
+			"Proxy-Authorization": {"-x", "http://" + s.edge().Edge, "--proxy-header", "Proxy-Authorization: Bearer " + s.scraper},
+			"Farscrape-Token":     {"-x", "http://" + s.edge().Edge, "-H", "Farscrape-Token: " + s.scraper},
 		} {
 			out, err := exec.Command(curl, append(args, "-sS", "http://a:"+port+"/metrics")...).CombinedOutput()
 			if err != nil || string(out) != "up 1\n" {
 				t.Errorf("%s: %s %v", name, out, err)
 			}
 		}
-		out, _ := exec.Command(curl, "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-x", "http://"+s.edge().addr, "http://a:"+port+"/metrics").CombinedOutput()
+		out, _ := exec.Command(curl, "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-x", "http://"+s.edge().Edge, "http://a:"+port+"/metrics").CombinedOutput()
 		if string(out) != "407" {
 			t.Errorf("without a token: %s", out)
 		}
-		out, _ = exec.Command(curl, "-sSi", "-p", "-x", "http://any:"+s.scraper+"@"+s.edge().addr, "https://a:"+port+"/metrics").CombinedOutput()
+		out, _ = exec.Command(curl, "-sSi", "-p", "-x", "http://any:"+s.scraper+"@"+s.edge().Edge, "https://a:"+port+"/metrics").CombinedOutput()
 		if !strings.Contains(string(out), "405") {
 			t.Errorf("CONNECT: %s", out)
 		}
@@ -100,14 +101,13 @@ func TestForeignHostsNeverGetTheRelaysOwnMetrics(t *testing.T) {
 			s := newStack(t, 1) // its metrics are on OPS_LISTEN, so that the test sees them
 			relay := s.owner()
 			// One more with its own metrics on the same listener.
-			env := []string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_LISTEN=" + freePort(t)}
+			env := []string{"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_LISTEN=" + rig.FreePort()}
 			edge := env[1][len("FARSCRAPE_LISTEN="):]
 			if auth == "none" {
-				edge = freePort(t)
+				edge = rig.FreePort()
 				env = append(env, "FARSCRAPE_EDGE_AUTH=none", "FARSCRAPE_EDGE_LISTEN="+edge)
 			}
-			start(t, "relay with its metrics", env, binaries+"/farscrape-relay")
-			eventually(t, "relay", func() error { return ready(edge) })
+			start(t, "relay with its metrics", env, binaries+"/farscrape-relay").AwaitListening(edge)
 			fronts := map[string]string{"directly": edge, "through nginx": nginx(t, edge)}
 			for front, addr := range fronts {
 				for name, raw := range map[string]string{
@@ -126,7 +126,7 @@ func TestForeignHostsNeverGetTheRelaysOwnMetrics(t *testing.T) {
 					})
 				}
 			}
-			if a := get(t, "http://"+relay.ops+"/metrics"); !strings.Contains(string(a.body), "farscrape_relay_links") {
+			if a := get(t, "http://"+relay.Ops+"/metrics"); !strings.Contains(string(a.body), "farscrape_relay_links") {
 				t.Errorf("OPS_LISTEN: %d %.200s", a.StatusCode, a.body)
 			}
 			if auth == "token" {
@@ -146,7 +146,7 @@ func raw1(t *testing.T, addr, request string) (status int, body string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 	fmt.Fprint(conn, request)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
@@ -162,7 +162,7 @@ func raw1(t *testing.T, addr, request string) (status int, body string) {
 // a relay: it speaks HTTP/1.0 to it and sends its own idea of a Host.
 func startNginx(t testing.TB, upstream string) string {
 	t.Helper()
-	path, addr, dir := tool(t, "nginx", "nginx-light"), freePort(t), t.TempDir()
+	path, addr, dir := tool(t, "nginx", "nginx-light"), rig.FreePort(), t.TempDir()
 	conf := writeFile(t, "nginx.conf", fmt.Sprintf(`
 daemon off;
 master_process off;
@@ -182,15 +182,6 @@ http {
   }
 }
 `, dir, addr, upstream))
-	start(t, "nginx", nil, path, "-c", conf, "-p", dir)
-	eventually(t, "nginx", func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
-		if err == nil {
-			conn.Close()
-		}
-		return err
-	})
+	start(t, "nginx", nil, path, "-c", conf, "-p", dir).AwaitListening(addr)
 	return addr
 }

@@ -37,7 +37,7 @@ func TestExportersThatAreToldWhomToAsk(t *testing.T) {
   - {name: snmp-own, url: "http://%[2]s/metrics"}
 `, blackbox, snmp)))
 	for _, mode := range []string{"path", "proxy"} {
-		list := get(t, s.edge().url("/sd?mode="+mode), "Authorization", "Bearer "+s.scraper)
+		list := get(t, s.edge().URL("/sd?mode="+mode), "Authorization", "Bearer "+s.scraper)
 		if !strings.Contains(string(list.body), `"snmp-own"`) || strings.Contains(string(list.body), `"snmp"`) || strings.Contains(string(list.body), `"blackbox"`) {
 			t.Errorf("mode %s lists %s", mode, list.body)
 		}
@@ -47,7 +47,7 @@ func TestExportersThatAreToldWhomToAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relay := s.edge().addr
+	relay := s.edge().Edge
 	p := startPrometheus(t, "global: {scrape_interval: 500ms, scrape_timeout: 400ms}\n"+strings.NewReplacer(
 		"scheme: https", "scheme: http", "relay.example.com", relay, "relay:8080", relay, "TOKEN", s.scraper,
 		"credentials_file: scraper.token", "credentials: "+s.scraper, ":9115", ":"+blackboxPort, ":9116", ":"+snmpPort,

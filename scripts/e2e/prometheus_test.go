@@ -8,23 +8,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A prometheusServer is a real Prometheus.
 type prometheusServer struct {
-	*process
+	*rig.Process
 	addr string
 	t    testing.TB
 }
 
 func startPrometheus(t testing.TB, config string, args ...string) *prometheusServer {
 	t.Helper()
-	p := &prometheusServer{addr: freePort(t), t: t}
+	p := &prometheusServer{addr: rig.FreePort(), t: t}
 	args = append([]string{
 		"--config.file=" + writeFile(t, "prometheus.yml", config), "--web.listen-address=" + p.addr,
 		"--storage.tsdb.path=" + filepath.Join(t.TempDir(), "data"), "--log.level=warn",
 	}, args...)
-	p.process = start(t, "prometheus", nil, tool(t, "prometheus", "prometheus"), args...)
+	p.Process = start(t, "prometheus", nil, tool(t, "prometheus", "prometheus"), args...)
 	return p
 }
 
@@ -86,7 +88,7 @@ func TestPrometheusDiscoversAndScrapes(t *testing.T) {
 	port := exporter[strings.LastIndex(exporter, ":")+1:]
 	agent := s.addAgent("edge-1.example.com", "FARSCRAPE_TARGETS=node=http://"+exporter+"/metrics", "FARSCRAPE_LABELS=site=berlin")
 
-	a, b := s.relays[0].addr, s.relays[1].addr
+	a, b := s.Replicas[0].Edge, s.Replicas[1].Edge
 	p := startPrometheus(t, fmt.Sprintf(`
 global: {scrape_interval: 500ms, scrape_timeout: 400ms}
 scrape_configs:
@@ -120,14 +122,14 @@ scrape_configs:
 	p.await(`count by (job, instance) (node_cpu_seconds_total{job="pushprox"}) > bool 0`, "pushprox "+at+" 1")
 	p.await(`go_sched_gomaxprocs_threads{job="discovered",instance="edge-1.example.com/farscrape"}`, "discovered edge-1.example.com/farscrape 1") // as -help says
 
-	agent.kill()
+	agent.Kill()
 	p.await("up", up("0")...)
 	p.await(`up{job="discovered"} == 0`, "discovered edge-1.example.com/node 0", "discovered edge-1.example.com/farscrape 0")
 	eventually(t, "the agent is listed as departed", func() error { return s.connected("edge-1.example.com", false) })
 
 	s.redis.Kill()
 	eventually(t, "SD answers 503", func() error {
-		if got := get(t, s.relays[0].url("/sd"), "Authorization", "Bearer "+s.scraper); got.StatusCode != 503 || got.reason() != "bus_unavailable" {
+		if got := get(t, s.Replicas[0].URL("/sd"), "Authorization", "Bearer "+s.scraper); got.StatusCode != 503 || got.reason() != "bus_unavailable" {
 			return fmt.Errorf("%d %s", got.StatusCode, got.body)
 		}
 		return nil
@@ -140,8 +142,8 @@ scrape_configs:
 		return err
 	})
 	p.await("up", up("0")...) // still there
-	if err := ready(a); err != nil {
-		t.Errorf("without Redis a replica is not ready: %v", err)
+	if !rig.Ready(a) {
+		t.Error("without Redis a replica is not ready")
 	}
 }
 
@@ -160,7 +162,7 @@ scrape_configs:
     proxy_url: http://prometheus:%[1]s@%[2]s
     http_sd_configs:
       - {url: "http://%[2]s/sd?mode=proxy", refresh_interval: 1s, authorization: {credentials: %[1]s}}
-`, s.scraper, s.relays[0].addr))
+`, s.scraper, s.Replicas[0].Edge))
 	for range 3 {
 		p.await("up", "proxy "+at+"/metrics 1", "proxy "+at+"/gone 0")
 	}
@@ -170,8 +172,7 @@ scrape_configs:
 // startNodeExporter returns a real node exporter's address.
 func startNodeExporter(t testing.TB) string {
 	t.Helper()
-	path, addr := tool(t, "prometheus-node-exporter", "prometheus-node-exporter"), freePort(t)
-	start(t, "node exporter", nil, path, "--web.listen-address="+addr)
-	eventually(t, "node exporter", func() error { _, err := tryGet("http://" + addr + "/metrics"); return err })
+	path, addr := tool(t, "prometheus-node-exporter", "prometheus-node-exporter"), rig.FreePort()
+	start(t, "node exporter", nil, path, "--web.listen-address="+addr).AwaitListening(addr)
 	return addr
 }

@@ -52,7 +52,7 @@ func TestEveryRouteIsTheTargetsOwnAnswer(t *testing.T) {
 		"protobuf":    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
 	}
 	ways := map[string]func(query string, header ...string) *answer{}
-	for i, r := range s.relays {
+	for i, r := range s.Replicas {
 		name := string(rune('A' + i))
 		ways["path through "+name] = func(query string, header ...string) *answer { return s.scrape(r, "edge-1/app"+query, header...) }
 		ways["proxy through "+name] = func(query string, header ...string) *answer {

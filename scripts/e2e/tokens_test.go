@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // Every credential that is not quite right is refused with the status that says
@@ -42,7 +44,7 @@ func TestScrapersAreToldWhatIsWrongWithTheirToken(t *testing.T) {
 				if c.token != "" {
 					header = []string{"Authorization", "Bearer " + c.token}
 				}
-				got := get(t, s.edge().url("/scrape/edge-1/app"), header...)
+				got := get(t, s.edge().URL("/scrape/edge-1/app"), header...)
 				if got.StatusCode != c.status || got.reason() != c.reason {
 					t.Errorf("path mode: %d %s", got.StatusCode, got.body)
 				}
@@ -59,15 +61,15 @@ func TestScrapersAreToldWhatIsWrongWithTheirToken(t *testing.T) {
 		}
 		for _, page := range []string{"/sd", "/clients", "/api/v1/agents", "/metrics/agents"} {
 			for name, tok := range map[string]string{"another tenant": other, "other agents": core} {
-				got := get(t, s.edge().url(page), "Authorization", "Bearer "+tok)
+				got := get(t, s.edge().URL(page), "Authorization", "Bearer "+tok)
 				if got.StatusCode != 200 || strings.Contains(string(got.body), "edge-1") {
 					t.Errorf("%s shows %s: %d %s", page, name, got.StatusCode, got.body)
 				}
 			}
-			if got := get(t, s.edge().url(page), "Authorization", "Bearer "+s.scraper); !strings.Contains(string(got.body), "edge-1") {
+			if got := get(t, s.edge().URL(page), "Authorization", "Bearer "+s.scraper); !strings.Contains(string(got.body), "edge-1") {
 				t.Errorf("%s: %d %s", page, got.StatusCode, got.body)
 			}
-			if got := get(t, s.edge().url(page)); got.StatusCode != 401 {
+			if got := get(t, s.edge().URL(page)); got.StatusCode != 401 {
 				t.Errorf("%s to anybody: %d", page, got.StatusCode)
 			}
 		}
@@ -88,25 +90,21 @@ func TestAgentsAreToldWhatIsWrongWithTheirToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := s.startAgent("edge-1", "FARSCRAPE_TOKEN="+c.token, "FARSCRAPE_TARGETS=app="+says(t, "the second 1").URL+"/metrics")
 			eventually(t, "the agent says why", func() error {
-				if !strings.Contains(p.output(), c.says) {
-					return fmt.Errorf("no word of %q in:\n%s", c.says, p.output())
+				if !strings.Contains(p.Output(), c.says) {
+					return fmt.Errorf("no word of %q in:\n%s", c.says, p.Output())
 				}
 				return nil
 			})
-			select {
-			case <-p.exited:
-				if name != "a scraper's" { // which no relay will ever take
-					t.Error("it gave up")
-				}
-			default:
+			if !p.Runs() && name != "a scraper's" { // which no relay will ever take
+				t.Error("it gave up")
 			}
-			p.kill()
+			p.Kill()
 			if got := s.scrape(s.edge(), "edge-1/app"); string(got.body) != "the first 1\n" {
 				t.Errorf("the live agent was displaced: %d %s", got.StatusCode, got.body)
 			}
 		})
 	}
-	if strings.Contains(live.output(), "superseded") {
+	if strings.Contains(live.Output(), "superseded") {
 		t.Error("the live agent was closed")
 	}
 }
@@ -123,24 +121,23 @@ func TestARelayRefusesToStartUnprotected(t *testing.T) {
 		"with Redis":           {[]string{"FARSCRAPE_LISTEN=127.0.0.1:0", "FARSCRAPE_REDIS_URL=redis://127.0.0.1:1"}, "FARSCRAPE_KEY_FILE"},
 		"EDGE_LISTEN":          {[]string{"FARSCRAPE_LISTEN=127.0.0.1:0", "FARSCRAPE_EDGE_LISTEN=0.0.0.0:0"}, "FARSCRAPE_KEY_FILE"},
 		"a short key":          {[]string{"FARSCRAPE_KEY=short"}, "at least 32"},
-		"none, for everybody":  {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_EDGE_AUTH=none"}, "FARSCRAPE_EDGE_LISTEN"},
+		"none, for everybody":  {[]string{"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_EDGE_AUTH=none"}, "FARSCRAPE_EDGE_LISTEN"},
 		"a number that is not": {[]string{"FARSCRAPE_MAX_BODY=lots"}, "FARSCRAPE_MAX_BODY"},
-		"a bad Redis URL":      {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=redis://user:hunter2@host:port"}, "FARSCRAPE_REDIS_URL"},
-		"a long Redis prefix":  {[]string{"FARSCRAPE_KEY=" + key, "FARSCRAPE_REDIS_URL=redis://127.0.0.1:1", "FARSCRAPE_REDIS_PREFIX=" + strings.Repeat("p", 2000)}, "FARSCRAPE_REDIS_PREFIX: longer than 1024 bytes"},
+		"a bad Redis URL":      {[]string{"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_REDIS_URL=redis://user:hunter2@host:port"}, "FARSCRAPE_REDIS_URL"},
+		"a long Redis prefix":  {[]string{"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_REDIS_URL=redis://127.0.0.1:1", "FARSCRAPE_REDIS_PREFIX=" + strings.Repeat("p", 2000)}, "FARSCRAPE_REDIS_PREFIX: longer than 1024 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, "relay", c.env, filepath.Join(binaries, "farscrape-relay"))
-			select {
-			case <-p.exited:
-			case <-time.After(patience):
+			status, ended := p.Exit(rig.Patience)
+			if !ended {
 				t.Fatal("it runs")
 			}
-			if p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.output(), c.says) || strings.Count(p.output(), "\n") > 3 {
-				t.Errorf("exit %d: %s", p.cmd.ProcessState.ExitCode(), p.output())
+			if status != 1 || !strings.Contains(p.Output(), c.says) || strings.Count(p.Output(), "\n") > 3 {
+				t.Errorf("exit %d: %s", status, p.Output())
 			}
-			for _, secret := range []string{key, "hunter2"} {
-				if strings.Contains(p.output(), secret) {
-					t.Errorf("it tells a secret: %s", p.output())
+			for _, secret := range []string{rig.Key, "hunter2"} {
+				if strings.Contains(p.Output(), secret) {
+					t.Errorf("it tells a secret: %s", p.Output())
 				}
 			}
 		})
@@ -151,29 +148,29 @@ func TestARelayRefusesToStartUnprotected(t *testing.T) {
 // until it is gone.
 func TestKeysRotate(t *testing.T) {
 	s := newStack(t, 1)
-	file := writeFile(t, "keys", key+"\n")
-	addr := freePort(t)
-	p := start(t, "relay with a key file", []string{"FARSCRAPE_LISTEN=" + addr, "FARSCRAPE_KEY_FILE=" + file, "FARSCRAPE_SD_GRACE=0s"}, filepath.Join(binaries, "farscrape-relay"))
-	eventually(t, "relay", func() error { return ready(addr) })
-	status := func() int { return get(t, "http://"+addr+"/sd", "Authorization", "Bearer "+s.scraper).StatusCode }
+	file := writeFile(t, "keys", rig.Key+"\n")
+	s.KeyFile = file
+	p := s.StartReplica("relay with a key file")
+	p.AwaitReady()
+	status := func() int { return get(t, p.URL("/sd"), "Authorization", "Bearer "+s.scraper).StatusCode }
 	if got := status(); got != 200 {
 		t.Fatalf("%d", got)
 	}
 	const newKey = "another-key-0123456789abcdef0123456789abcdef"
 	change := func(text string, logs string) {
 		t.Helper()
-		before := strings.Count(p.output(), logs)
+		before := strings.Count(p.Output(), logs)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the relay says "+logs, func() error {
-			if strings.Count(p.output(), logs) == before {
-				return fmt.Errorf("not yet: %s", p.output())
+			if strings.Count(p.Output(), logs) == before {
+				return fmt.Errorf("not yet: %s", p.Output())
 			}
 			return nil
 		})
 	}
-	change(newKey+"\n"+key+"\n", "keys changed")
+	change(newKey+"\n"+rig.Key+"\n", "keys changed")
 	if got := status(); got != 200 {
 		t.Errorf("with both keys: %d", got)
 	}

@@ -27,56 +27,62 @@ func killShared(t *trial) {
 		if t.served(twins[1]) > t.served(twins[0]) {
 			primary = twins[1]
 		}
-		t.note("%s killed", primary.Name)
+		t.Note("%s killed", primary.Name)
 		primary.Kill()
 		t.Wait(5 * time.Second)
 		primary.Run()
-		t.linked()
-		t.Wait(3 * time.Second)
+		t.settle()
 	}
 }
 
 // served is how many scrapes an agent was asked for in the last second.
 func (t *trial) served(a *agent) float64 {
-	before := rig.Metric(a.ops, "farscrape_agent_scrapes_total")
+	before := rig.Metric(a.Ops, "farscrape_agent_scrapes_total")
 	t.Wait(time.Second)
-	return rig.Metric(a.ops, "farscrape_agent_scrapes_total") - before
+	return rig.Metric(a.Ops, "farscrape_agent_scrapes_total") - before
 }
 
 func killAlone(t *trial) {
 	t.agents[0].Kill()
 	t.Wait(6 * time.Second)
 	if as, ok := t.lists("a0"); !ok || as.connected {
-		t.miss("/sd has a0 as %+v", as)
+		t.Miss("/sd has a0 as %+v", as)
 	}
 	t.relieve()
 	t.agents[0].Run()
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.settle()
 }
 
 // offlineAtOnce wants nothing but 503 agent_offline of a killed agent, from a
 // second after its end on, and soon.
 func offlineAtOnce(t *trial) {
-	dead := only(t.results, func(r *result) bool {
-		return r.job.agent == "a0" && r.start.After(t.began.Add(time.Second)) && r.end.Before(t.relieved)
+	dead := t.judgeAway("the dead agent", "agent_offline", func(r *result) bool {
+		return r.status == http.StatusServiceUnavailable && r.reason == "agent_offline"
 	})
-	other := only(dead, func(r *result) bool { return r.status != http.StatusServiceUnavailable || r.reason != "agent_offline" })
-	if len(dead) == 0 || len(other) > 0 {
-		of := tallyOf(other, t.relieved)
-		t.miss("of %d scrapes of the dead agent %d were not agent_offline: %s", len(dead), len(other), of.why())
-	}
 	for _, r := range dead {
 		if r.took() > time.Second {
-			t.miss("agent_offline took %s", seconds(r.took()))
+			t.Miss("agent_offline took %s", seconds(r.took()))
 			break
 		}
 	}
 	first := only(t.results, func(r *result) bool { return r.job.agent == "a0" && r.reason == "agent_offline" })
 	if len(first) > 0 {
-		t.note("the first agent_offline came %s after the kill", seconds(first[0].end.Sub(t.began)))
+		t.Note("the first agent_offline came %s after the kill", seconds(first[0].end.Sub(t.began)))
 	}
 	othersGoOn(t)
+}
+
+// judgeAway wants the scrapes of the first agent to be what they should, from a second
+// after it went to when it was told to come back.
+func (t *trial) judgeAway(who, what string, is func(*result) bool) (away []result) {
+	away = only(t.results, func(r *result) bool {
+		return r.job.agent == "a0" && r.start.After(t.began.Add(time.Second)) && r.end.Before(t.relieved)
+	})
+	other := only(away, func(r *result) bool { return !is(r) })
+	if of := tallyOf(other, t.relieved); len(away) == 0 || len(other) > 0 {
+		t.Miss("of %d scrapes of %s %d were not %s: %s", len(away), who, len(other), what, of.why())
+	}
+	return away
 }
 
 // othersGoOn wants the scrapes of all agents but the first unharmed.
@@ -90,15 +96,13 @@ func freezeAgent(t *trial) {
 	t.Wait(20 * time.Second)
 	t.noticed("the relay", t.closed("a0"), 2)
 	t.agents[0].Signal(syscall.SIGCONT)
-	t.relieve()
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.recover()
 }
 
 // closed are the times at which replicas closed links of an agent since the
 // fault.
 func (t *trial) closed(agent string, words ...string) (times []time.Time) {
-	for _, r := range t.replicas {
+	for _, r := range t.Replicas {
 		times = append(times, r.Said(t.began, append(words, "link closed", "agent="+agent+" ")...)...)
 	}
 	return times

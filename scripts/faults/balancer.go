@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
 )
@@ -54,22 +52,18 @@ type balancer struct {
 	*rig.Process
 }
 
-func (s *stack) startBalancer(replicas []*replica) *balancer {
-	bin, err := exec.LookPath("haproxy")
-	if err != nil {
-		bin = "/usr/sbin/haproxy"
-	}
+func (s *stack) startBalancer(replicas []*rig.Replica) *balancer {
+	bin, err := rig.Find("haproxy")
+	s.Must(err)
 	var checked, tracked strings.Builder
 	for _, r := range replicas {
-		fmt.Fprintf(&checked, "  server %s %s\n", r.Name, r.addr)
-		fmt.Fprintf(&tracked, "  server %s %s no-check track agents/%s\n", r.Name, r.addr, r.Name)
+		fmt.Fprintf(&checked, "  server %s %s\n", r.Name, r.Addr)
+		fmt.Fprintf(&tracked, "  server %s %s no-check track agents/%s\n", r.Name, r.Addr, r.Name)
 	}
-	l := &balancer{addr: s.FreePort()}
+	l := &balancer{addr: rig.FreePort()}
 	file := filepath.Join(s.Dir, "haproxy.cfg")
 	s.Must(os.WriteFile(file, fmt.Appendf(nil, balancerConfig, l.addr, checked.String(), tracked.String()), 0o600))
 	l.Process = s.Start("haproxy", nil, bin, "-db", "-f", file)
-	s.Until(10*time.Second, "haproxy listens", l.listens)
+	l.AwaitListening(l.addr)
 	return l
 }
-
-func (l *balancer) listens() bool { return rig.Listens(l.addr) }

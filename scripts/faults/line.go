@@ -52,27 +52,15 @@ type crossing struct {
 
 // startLine starts a line to target, in fair weather.
 func (s *stack) startLine(target string) *line {
-	l := &line{addr: s.FreePort(), target: target, conns: make(map[*crossing]bool)}
-	listener, err := net.Listen("tcp", l.addr)
-	s.Must(err)
-	var running sync.WaitGroup
-	running.Go(func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() { l.cross(near) })
-		}
-	})
-	s.Cleanup(func() { _ = listener.Close(); l.resetAll(); running.Wait() })
+	l := &line{target: target, conns: make(map[*crossing]bool)}
+	l.addr = s.Accept(l.cross)
+	s.Cleanup(func() { l.set(weather{}); l.resetAll() }) // what comes yet ends with its near end
 	return l
 }
 
-func (l *line) cross(near net.Conn) {
+func (l *line) cross(near *net.TCPConn) {
 	far, err := net.Dial("tcp", l.target)
 	if err != nil {
-		_ = near.Close()
 		return
 	}
 	c := &crossing{line: l, near: near, far: far}

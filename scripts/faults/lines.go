@@ -44,13 +44,6 @@ func (t *trial) partition(ways ...int) {
 	t.recover()
 }
 
-// recover sees that all links are back.
-func (t *trial) recover() {
-	t.relieve()
-	t.linked()
-	t.Wait(3 * time.Second)
-}
-
 // A thin and lossy line, as some sites have.
 func thin() weather { return weather{delay: 100 * time.Millisecond, loss: 0.02, rate: 64_000} }
 
@@ -75,12 +68,12 @@ func badLine(t *trial) {
 	}
 	t.relieve()
 	before, during := median(good), median(bad)
-	t.note("others' p99 %s, with the bad line %s, medians of %d windows of %s in turns", milliseconds(before), milliseconds(during), rounds, window)
+	t.Note("others' p99 %s, with the bad line %s, medians of %d windows of %s in turns", milliseconds(before), milliseconds(during), rounds, window)
 	if during > before+before/10 {
-		t.miss("others' p99 went from %s to %s", milliseconds(before), milliseconds(during))
+		t.Miss("others' p99 went from %s to %s", milliseconds(before), milliseconds(during))
 	}
 	if lost := t.agents[0].Said(t.began, "link lost"); len(lost) > 0 {
-		t.note("the agent lost %d links", len(lost))
+		t.Note("the agent lost %d links", len(lost))
 	}
 	t.Wait(3 * time.Second)
 }

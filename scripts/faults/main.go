@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
@@ -48,53 +46,71 @@ Clocks are not skewed: nothing but the clock of the whole machine would do it to
 a static binary.
 `
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+// options are what the flags say.
+type options struct {
+	again  bool
+	before string // the build before; empty: there is none
+	short  bool   // faults are tried in short
 }
 
-// command does what the arguments say, and returns the exit status.
-func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usageText) }
-	keep := flags.Bool("keep", false, "")
-	again := flags.Bool("again", false, "")
-	before := flags.String("before", "", "")
-	if err := flags.Parse(args); err != nil {
-		return 2
+func main() {
+	var o options
+	program := rig.Program{Name: "faults", Usage: usageText, Flags: func(flags *flag.FlagSet) {
+		flags.BoolVar(&o.again, "again", false, "")
+		flags.StringVar(&o.before, "before", "", "")
+	}, Choose: func(names []string) (rig.Run, error) { return o.choose(names) }}
+	program.Main(os.Args[1:])
+}
+
+// choose finds what is asked for; what needs the build before, only if it is there.
+func (o *options) choose(names []string) (rig.Run, error) {
+	if slices.Equal(names, []string{"list"}) {
+		return list, nil
 	}
-	if flags.NArg() == 1 && flags.Arg(0) == "list" {
-		list(stdout)
-		return 0
+	all := faults()
+	groups := make(map[string][]string)
+	for _, f := range all {
+		if f.plan.before && o.before == "" {
+			continue
+		}
+		groups["all"] = append(groups["all"], f.name)
+		if f.short {
+			groups["short"] = append(groups["short"], f.name)
+		}
 	}
-	chosen, short, err := choose(flags.Args(), *before != "")
+	o.short = slices.Contains(names, "short")
+	chosen, err := rig.Choose("fault", all, func(f fault) string { return f.name }, groups, names)
 	if err != nil {
-		fmt.Fprintf(stderr, "faults: %v\n\n%s", err, usageText)
-		return 2
+		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "farscrape-faults-")
-	if err != nil {
-		fmt.Fprintln(stderr, "faults:", err)
-		return 1
+	for _, f := range chosen {
+		if f.plan.before && o.before == "" {
+			return nil, fmt.Errorf("%s needs -before", f.name)
+		}
 	}
-	if *keep {
-		fmt.Fprintln(stderr, "faults: the logs are in", dir)
-	} else {
-		defer os.RemoveAll(dir)
+	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
+		of, err := build(dir, o.before)
+		if err != nil {
+			return 0, err
+		}
+		rows := campaign(ctx, chosen, *o, dir, of, stderr)
+		print(stdout, rows)
+		if slices.ContainsFunc(rows, func(r row) bool { return !r.OK() && !r.repeated }) {
+			status = 1
+		}
+		return status, nil
+	}, nil
+}
+
+func list(_ context.Context, _ string, stdout, _ io.Writer) (status int, err error) {
+	for _, f := range faults() {
+		figure := f.figure
+		if f.plan.before {
+			figure += " (needs -before)"
+		}
+		fmt.Fprintf(stdout, "%-26s %s\n", f.name, figure)
 	}
-	of, err := build(dir, *before)
-	if err != nil {
-		fmt.Fprintln(stderr, "faults:", err)
-		return 1
-	}
-	rows := campaign(ctx, chosen, short, *again, dir, of, stderr)
-	print(stdout, rows)
-	if slices.ContainsFunc(rows, func(r row) bool { return !r.ok() && !r.repeated }) {
-		return 1
-	}
-	return 0
+	return 0, nil
 }
 
 // build builds the commands into folders of dir, and the build before, if it is
@@ -104,7 +120,7 @@ func build(dir, before string) (builds, error) {
 	if err := os.Mkdir(of.now, 0o700); err != nil {
 		return of, err
 	}
-	if err := rig.Build(of.now); err != nil || before == "" {
+	if err := rig.Build(".", of.now); err != nil || before == "" {
 		return of, err
 	}
 	if info, err := os.Stat(before); err == nil && info.IsDir() {
@@ -119,14 +135,14 @@ func build(dir, before string) (builds, error) {
 }
 
 // campaign tries one fault after the other.
-func campaign(ctx context.Context, chosen []fault, short, again bool, dir string, of builds, stderr io.Writer) []row {
+func campaign(ctx context.Context, chosen []fault, o options, dir string, of builds, stderr io.Writer) []row {
 	var rows []row
 	try := func(i int) *row {
 		began := time.Now()
-		r := chosen[i].try(ctx, dir, of, short)
-		r.took = time.Since(began)
-		fmt.Fprintf(stderr, "faults: %d of %d: %s: %s after %.0f s\n", i+1, len(chosen), r.fault.name, r.verdict(), r.took.Seconds())
-		for _, m := range r.misses {
+		r := chosen[i].try(ctx, dir, of, o.short)
+		r.Took = time.Since(began)
+		fmt.Fprintf(stderr, "faults: %d of %d: %s: %s after %.0f s\n", i+1, len(chosen), r.fault.name, r.Verdict(), r.Took.Seconds())
+		for _, m := range r.Misses {
 			fmt.Fprintf(stderr, "faults:   %s\n", m)
 		}
 		rows = append(rows, r)
@@ -136,55 +152,12 @@ func campaign(ctx context.Context, chosen []fault, short, again bool, dir string
 		if ctx.Err() != nil {
 			break
 		}
-		if r := try(i); again && !r.ok() && r.tally.wrong == 0 {
+		if r := try(i); o.again && !r.OK() && r.tally.wrong == 0 {
 			r.repeated = true
 			try(i)
 		}
 	}
 	return rows
-}
-
-func list(w io.Writer) {
-	for _, f := range faults() {
-		figure := f.figure
-		if f.plan.before {
-			figure += " (needs -before)"
-		}
-		fmt.Fprintf(w, "%-26s %s\n", f.name, figure)
-	}
-}
-
-// choose finds the faults that are asked for: those that need the build before
-// only if it is there.
-func choose(names []string, before bool) (chosen []fault, short bool, err error) {
-	all := faults()
-	if len(names) == 0 {
-		return nil, false, fmt.Errorf("which fault?")
-	}
-	for _, name := range names {
-		switch i := slices.IndexFunc(all, func(f fault) bool { return f.name == name }); {
-		case name == "all":
-			for _, f := range all {
-				if before || !f.plan.before {
-					chosen = append(chosen, f)
-				}
-			}
-		case name == "short":
-			short = true
-			for _, f := range all {
-				if f.short && (before || !f.plan.before) {
-					chosen = append(chosen, f)
-				}
-			}
-		case i < 0:
-			return nil, false, fmt.Errorf("no fault is called %q", name)
-		case all[i].plan.before && !before:
-			return nil, false, fmt.Errorf("%s needs -before", name)
-		default:
-			chosen = append(chosen, all[i])
-		}
-	}
-	return chosen, short, nil
 }
 
 // faults are all of them, in the order in which they are tried.

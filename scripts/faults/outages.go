@@ -50,8 +50,8 @@ func pinnedAgents(n int) []agentPlan {
 func localAndRemote(s *stack) []job {
 	at := func(next int) func(*agent) (string, string) {
 		return func(a *agent) (string, string) {
-			r := s.replicas[(a.plan.to+next)%len(s.replicas)]
-			return r.addr, r.Name
+			r := s.Replicas[(a.plan.to+next)%len(s.Replicas)]
+			return r.Addr, r.Name
 		}
 	}
 	return append(s.jobs(local, at(0)), s.jobs(remote, at(1))...)
@@ -63,12 +63,12 @@ func remoteBack(t *trial) {
 	class := func(c string) []result { return only(t.results, func(r *result) bool { return r.job.class == c }) }
 	t.judgeNone("local", class(local))
 	of := tallyOf(class(remote), t.relieved)
-	t.note("remote: %d of %d failed, back %s after the outage", of.failed, of.tried, seconds(of.most))
+	t.Note("remote: %d of %d failed, back %s after the outage", of.failed, of.tried, seconds(of.most))
 	if of.most > 2*time.Second {
-		t.miss("remote scrapes were back only %s after the outage", seconds(of.most))
+		t.Miss("remote scrapes were back only %s after the outage", seconds(of.most))
 	}
 	if name := t.watch.everUnready(); name != "" {
-		t.miss("replica %s was not ready", name)
+		t.Miss("replica %s was not ready", name)
 	}
 }
 
@@ -76,8 +76,7 @@ func restartRedis(t *trial) {
 	t.redis.Stop()
 	t.Wait(3 * time.Second)
 	t.redis.Start()
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 // emptyRedis empties it while an agent is away.
@@ -89,26 +88,19 @@ func emptyRedis(t *trial) {
 	t.emptied = time.Now()
 	t.Wait(60 * time.Second)
 	if as, ok := t.lists("a0"); !ok || as.connected {
-		t.miss("a minute later /sd has a0 as %+v", as)
+		t.Miss("a minute later /sd has a0 as %+v", as)
 	}
 	t.relieve()
 	t.agents[0].Run()
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.settle()
 }
 
 func awayIs503(t *trial) {
-	away := only(t.results, func(r *result) bool {
-		return r.job.agent == "a0" && r.start.After(t.began.Add(time.Second)) && r.end.Before(t.relieved)
-	})
-	other := only(away, func(r *result) bool { return r.status != http.StatusServiceUnavailable })
-	if of := tallyOf(other, t.relieved); len(away) == 0 || len(other) > 0 {
-		t.miss("of %d scrapes of the agent that is away %d were not 503: %s", len(away), len(other), of.why())
-	}
+	t.judgeAway("the agent that is away", "503", func(r *result) bool { return r.status == http.StatusServiceUnavailable })
 	of := tallyOf(only(small(t.results), func(r *result) bool { return r.job.agent != "a0" }), t.emptied)
-	t.note("of other agents %d of %d failed, back after %s", of.failed, of.tried, seconds(of.most))
+	t.Note("of other agents %d of %d failed, back after %s", of.failed, of.tried, seconds(of.most))
 	if of.most > 2*time.Second {
-		t.miss("other agents were back only %s after Redis", seconds(of.most))
+		t.Miss("other agents were back only %s after Redis", seconds(of.most))
 	}
 }
 
@@ -119,39 +111,36 @@ func stallRedis(t *trial) {
 	t.redis.Pause()
 	t.Wait(outage)
 	t.redis.Resume()
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 // pauseRedis has Redis take commands and answer none.
 func pauseRedis(t *trial) {
 	t.redis.Do("CLIENT", "PAUSE", outage.Milliseconds(), "ALL")
 	t.Wait(outage)
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 func blackHoleRedis(t *trial) {
 	t.redisLine.set(weather{swallow: [2]bool{true, true}})
 	took, ok := t.Poll(8*time.Second, func() bool {
 		up := 0.0
-		for _, r := range t.replicas {
-			up += rig.Metric(r.ops, "farscrape_relay_bus_up")
+		for _, r := range t.Replicas {
+			up += rig.Metric(r.Ops, "farscrape_relay_bus_up")
 		}
 		return up == 0
 	})
-	t.note("noticed by all replicas after %s", seconds(took))
+	t.Note("noticed by all replicas after %s", seconds(took))
 	if !ok || took > 5*time.Second {
-		t.miss("the black hole was noticed only after %s", seconds(took))
+		t.Miss("the black hole was noticed only after %s", seconds(took))
 	}
 	t.Wait(outage - took)
 	t.redisLine.set(weather{})
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 func killPubSub(t *trial) {
-	t.note("%s subscriptions killed", t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub"))
+	t.Note("%s subscriptions killed", t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub"))
 	t.Wait(8 * time.Second)
 }
 
@@ -161,8 +150,7 @@ func refuseRedis(t *trial) {
 	t.redis.Do("CLIENT", "KILL", "TYPE", "pubsub")
 	t.Wait(outage)
 	t.redis.Do("ACL", "SETUSER", "default", "+@all")
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 // fillRedis lets no new connection in and cuts the old ones.
@@ -175,20 +163,19 @@ func fillRedis(t *trial) {
 	do("CLIENT", "KILL", "TYPE", "pubsub")
 	t.Wait(outage)
 	do("CONFIG", "SET", "maxclients", 10000)
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 }
 
 func failover(t *trial) {
 	t.redis.Kill()
 	t.relieved = t.promoted(t.sentinel.Replica)
-	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
+	t.Note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
 	t.Wait(10 * time.Second)
 }
 
 func loseMaster(t *trial) {
 	t.cluster.Masters[0].Kill()
 	t.relieved = t.promoted(t.cluster.Replica)
-	t.note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
+	t.Note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
 	t.Wait(10 * time.Second)
 }

@@ -30,28 +30,26 @@ func withEnv(agents []agentPlan, env ...string) []agentPlan {
 
 // drainReplica is a platform's stop, and the replica's successor.
 func drainReplica(t *trial) {
-	t.note("drained in %s", seconds(t.replicas[0].Stop()))
-	t.again(t.replicas[0])
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.Note("drained in %s", seconds(t.Replicas[0].Stop()))
+	t.again(t.Replicas[0])
+	t.settle()
 }
 
 // replaceReplica is the update of a relay of one replica: another comes, and as
 // soon as the balancer can have seen it the first is told to stop.
 func replaceReplica(t *trial) {
-	first, second := t.replicas[0], t.replicas[1]
-	for _, r := range t.replicas[1:] {
+	first, second := t.Replicas[0], t.Replicas[1]
+	for _, r := range t.Replicas[1:] {
 		r.Stop()
 	}
 	t.Wait(8 * time.Second) // until the first knows that it is alone
 	t.again(second)
 	t.Wait(time.Second)
 	t.strike()
-	t.note("drained in %s", seconds(first.Stop()))
+	t.Note("drained in %s", seconds(first.Stop()))
 	t.again(first)
-	t.again(t.replicas[2])
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.again(t.Replicas[2])
+	t.settle()
 }
 
 // restartAll stops one replica after the other, the next as soon as the balancer
@@ -62,19 +60,18 @@ func restartAll(t *trial) {
 		rounds = 1
 	}
 	for range rounds {
-		for _, r := range t.replicas {
+		for _, r := range t.Replicas {
 			r.Stop()
 			t.again(r)
 			t.Wait(2 * time.Second)
 		}
 	}
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.settle()
 	var links []int
-	for _, r := range t.replicas {
-		links = append(links, int(rig.Metric(r.ops, "farscrape_relay_links")))
+	for _, r := range t.Replicas {
+		links = append(links, r.Links())
 	}
-	t.note("%d rounds; links on the replicas afterwards %v", rounds, links)
+	t.Note("%d rounds; links on the replicas afterwards %v", rounds, links)
 }
 
 func rotateLinks(t *trial) {
@@ -84,29 +81,28 @@ func rotateLinks(t *trial) {
 	} else {
 		t.Wait(time.Minute)
 	}
-	t.note("%.0f links were moved", t.drained()-before)
+	t.Note("%.0f links were moved", t.drained()-before)
 }
 
 // drained is how many links have been moved so far.
 func (t *trial) drained() (n float64) {
-	for _, r := range t.replicas {
-		n += rig.Metric(r.ops, "farscrape_relay_links_closed_total", `cause="drained"`)
+	for _, r := range t.Replicas {
+		n += rig.Metric(r.Ops, "farscrape_relay_links_closed_total", `cause="drained"`)
 	}
 	return n
 }
 
 func killReplica(t *trial) {
-	t.replicas[0].Kill()
+	t.Replicas[0].Kill()
 	t.Wait(8 * time.Second)
-	t.again(t.replicas[0])
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.again(t.Replicas[0])
+	t.settle()
 }
 
 // freezeReplica stops a replica's process where it stands.
 func freezeReplica(t *trial) {
-	frozen := t.replicas[0]
-	links := int(rig.Metric(frozen.ops, "farscrape_relay_links"))
+	frozen := t.Replicas[0]
+	links := frozen.Links()
 	frozen.Signal(syscall.SIGSTOP)
 	t.Wait(20 * time.Second)
 	frozen.Signal(syscall.SIGCONT)
@@ -116,8 +112,7 @@ func freezeReplica(t *trial) {
 		lost = append(lost, a.Said(t.began, "link lost", "cause=timeout")...)
 	}
 	t.noticed("the agents", lost, links)
-	t.linked()
-	t.Wait(3 * time.Second)
+	t.settle()
 }
 
 // noticed judges when a dead peer was noticed, want times.
@@ -126,9 +121,9 @@ func (t *trial) noticed(who string, times []time.Time, want int) {
 	for _, at := range times {
 		latest = max(latest, at.Sub(t.began))
 	}
-	t.note("%s noticed %d of %d by %s", who, len(times), want, seconds(latest))
+	t.Note("%s noticed %d of %d by %s", who, len(times), want, seconds(latest))
 	if len(times) < want || latest > 15*time.Second {
-		t.miss("%s noticed %d of %d, the last after %s", who, len(times), want, seconds(latest))
+		t.Miss("%s noticed %d of %d, the last after %s", who, len(times), want, seconds(latest))
 	}
 }
 
@@ -142,22 +137,22 @@ func noneFailed(t *trial) { t.judgeNone("of any", small(t.results)) }
 // judgeNone tells of those that failed.
 func (t *trial) judgeNone(whose string, results []result) {
 	if of := tallyOf(results, t.relieved); of.failed > 0 {
-		t.miss("%s, %d of %d failed: %s", whose, of.failed, of.tried, of.why())
+		t.Miss("%s, %d of %d failed: %s", whose, of.failed, of.tried, of.why())
 	}
 }
 
 // noneFailedElsewhere lets the scrapes fail that were on the sockets of the
 // replica that died.
 func noneFailedElsewhere(t *trial) {
-	dead := t.replicas[0].Name
+	dead := t.Replicas[0].Name
 	own := only(small(t.results), func(r *result) bool { return r.replica == dead && !r.ok() })
-	t.note("on its own sockets %d failed", len(own))
+	t.Note("on its own sockets %d failed", len(own))
 	t.judgeNone("beyond its own sockets", only(small(t.results), func(r *result) bool { return r.ok() || r.replica != dead }))
 }
 
 func backSoon(t *trial) {
 	of := tallyOf(small(t.results), t.relieved)
 	if of.longest > 5*time.Second || of.most > 5*time.Second {
-		t.miss("a target missed for %s; 99 %% back after %s", seconds(of.longest), seconds(of.most))
+		t.Miss("a target missed for %s; 99 %% back after %s", seconds(of.longest), seconds(of.most))
 	}
 }

@@ -3,29 +3,20 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A row is what a fault came to.
 type row struct {
+	rig.Finding
 	fault         *fault
 	tally         tally
 	before, after usage
 	peak          peak
-	misses, notes []string
-	took          time.Duration
 	repeated      bool // missed, and tried once more
-}
-
-func (r *row) ok() bool { return len(r.misses) == 0 }
-
-func (r *row) verdict() string {
-	if r.ok() {
-		return "ok"
-	}
-	return "FAIL"
 }
 
 // print writes the table, and below it what the rows' figures are made of.
@@ -40,7 +31,7 @@ func print(w io.Writer, rows []row) {
 			r.peak.relay>>20, r.peak.agent>>20,
 			r.before.relayGoroutines, r.after.relayGoroutines, r.before.agentGoroutines, r.after.agentGoroutines,
 			r.before.relayDescriptors, r.after.relayDescriptors, r.before.agentDescriptors, r.after.agentDescriptors,
-			r.verdict(), r.fault.figure)
+			r.Verdict(), r.fault.figure)
 	}
 	_ = table.Flush()
 	fmt.Fprintln(w)
@@ -54,12 +45,7 @@ func (r *row) details(w io.Writer) {
 	if r.tally.failed > 0 {
 		fmt.Fprintf(w, "%s: failed: %s\n", r.fault.name, r.tally.why())
 	}
-	if len(r.notes) > 0 {
-		fmt.Fprintf(w, "%s: %s\n", r.fault.name, strings.Join(r.notes, "; "))
-	}
-	for _, m := range r.misses {
-		fmt.Fprintf(w, "%s: FAIL: %s\n", r.fault.name, m)
-	}
+	r.Print(w, r.fault.name)
 }
 
 func seconds(d time.Duration) string {

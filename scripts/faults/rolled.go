@@ -52,7 +52,7 @@ func (t *trial) rollThereAndBack(steps ...func(*trial, string)) {
 // rollReplicas replaces one replica after the other, the next as soon as the
 // balancer can have seen that the last is back.
 func (t *trial) rollReplicas(build string) {
-	for _, r := range t.replicas {
+	for _, r := range t.Replicas {
 		r.Stop()
 		r.Replace(filepath.Join(build, "farscrape-relay"))
 		t.again(r)
@@ -67,7 +67,7 @@ func (t *trial) rollAgents(build string) {
 		a.Stop()
 		a.Replace(filepath.Join(build, "farscrape-agent"))
 		a.Run()
-		t.Until(patience, a.Name+" is ready", func() bool { return rig.Ready(a.ops) })
+		t.Until(rig.Patience, a.Name+" is ready", func() bool { return rig.Ready(a.Ops) })
 		t.Wait(time.Second)
 	}
 }

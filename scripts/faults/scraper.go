@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A job is a target that is scraped steadily, as Prometheus does it: at an
@@ -133,9 +135,21 @@ func (c *scraper) scrape(j *job) (r result, seq uint64) {
 		r.reason = "cut"
 	default:
 		r.reason = "ok"
-		seq, r.wrong = checkBody(b, j.agent, j.target.name)
+		seq, r.wrong = j.check(b)
 	}
 	return r, seq
+}
+
+// check says which answer a 200 is, or what is wrong with it.
+func (j *job) check(b []byte) (seq uint64, wrong string) {
+	agent, target, seq, err := rig.ParseBody(b)
+	switch {
+	case err != nil:
+		return 0, err.Error()
+	case agent != j.agent || target != j.target.name:
+		return 0, "the answer of " + agent + "/" + target
+	}
+	return seq, ""
 }
 
 func connectionReason(err error) string {

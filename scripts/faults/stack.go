@@ -2,16 +2,12 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
 	"github.com/farscrape/farscrape/store/storetest"
 )
-
-// patience is how long the campaign waits for what should happen at once.
-const patience = 30 * time.Second
 
 // A plan is what a fault's stack is made of, where it differs from three
 // replicas, six agents with two links through the balancer, and one Redis.
@@ -54,45 +50,39 @@ type builds struct {
 
 // A stack is a relay as somebody runs it, with all that is around it.
 type stack struct {
-	*rig.Rig
-	builds    builds
-	plan      plan
-	redis     *storetest.RedisServer
-	sentinel  *storetest.RedisSentinel
-	cluster   *storetest.RedisCluster
-	redisLine *line
-	replicas  []*replica
-	balancer  *balancer
-	targets   *targetServer
-	agents    []*agent
-	crowd     *rig.Crowd // nil: none
-	token     string     // a scraper's
-}
-
-// A replica is one relay process, by its address: it may be several, one after
-// the other.
-type replica struct {
-	addr, ops string
-	*rig.Process
+	*rig.Stack // of the build that it starts on
+	builds     builds
+	plan       plan
+	redis      *storetest.RedisServer
+	sentinel   *storetest.RedisSentinel
+	cluster    *storetest.RedisCluster
+	redisLine  *line
+	balancer   *balancer
+	targets    *targetServer
+	agents     []*agent
+	crowd      *rig.Crowd // nil: none
+	token      string     // a scraper's
 }
 
 // An agent is one agent process.
 type agent struct {
+	*rig.Agent
 	plan agentPlan
-	ops  string
 	line *line // nil: none
-	*rig.Process
 }
 
-func newStack(b *rig.Rig, of builds, p plan) *stack {
-	s := &stack{Rig: b, builds: of, plan: p}
-	s.token = s.Mint(s.first(), "-scraper", "faults")
-	s.targets = s.startTargets()
-	url := s.startRedis()
-	for i := range 3 {
-		s.startReplica(fmt.Sprintf("r%d", i), url)
+func newStack(on *rig.Rig, of builds, p plan) *stack {
+	s := &stack{Stack: &rig.Stack{Rig: on, Build: of.now, RelayEnv: p.relayEnv}, builds: of, plan: p}
+	if p.before {
+		s.Build = of.before
 	}
-	s.balancer = s.startBalancer(s.replicas)
+	s.token = s.Mint("-scraper", "faults")
+	s.targets = s.startTargets()
+	s.startRedis()
+	for i := range 3 {
+		s.StartReplica(fmt.Sprintf("r%d", i)).AwaitReady()
+	}
+	s.balancer = s.startBalancer(s.Replicas)
 	for _, a := range p.agents {
 		s.startAgent(a)
 	}
@@ -102,76 +92,51 @@ func newStack(b *rig.Rig, of builds, p plan) *stack {
 	return s
 }
 
-// first is the build that the stack starts on.
-func (s *stack) first() string {
-	if s.plan.before {
-		return s.builds.before
-	}
-	return s.builds.now
-}
-
 // startRedis starts what the plan says, marked as not emptied just now: it was
 // in 1970. A Redis that comes back empty lacks the mark.
-func (s *stack) startRedis() (url string) {
+func (s *stack) startRedis() {
 	switch {
 	case s.plan.sentinel:
 		s.sentinel = storetest.StartSentinel(s.Rig)
-		s.redis = s.sentinel.Master
-		url = s.sentinel.URL()
+		s.redis, s.RedisURL = s.sentinel.Master, s.sentinel.URL()
+		s.Seed(s.redis)
 	case s.plan.cluster:
 		s.cluster = storetest.StartCluster(s.Rig)
 		for _, m := range s.cluster.Masters {
 			s.Seed(m)
 		}
-		return s.cluster.URL()
+		s.RedisURL = s.cluster.URL()
 	default:
-		s.redis = storetest.StartRedis(s.Rig)
-		url = s.redis.URL()
+		s.redis = s.StartRedis()
 	}
-	s.Seed(s.redis)
 	if s.plan.redisLine {
 		s.redisLine = s.startLine(s.redis.Addr())
-		url = "redis://" + s.redisLine.addr
+		s.RedisURL = "redis://" + s.redisLine.addr
 	}
-	return url
-}
-
-func (s *stack) startReplica(name, redisURL string) {
-	r := &replica{addr: s.FreePort(), ops: s.FreePort()}
-	env := append([]string{"FARSCRAPE_LISTEN=" + r.addr, "FARSCRAPE_OPS_LISTEN=" + r.ops,
-		"FARSCRAPE_KEY=" + rig.Key, "FARSCRAPE_REDIS_URL=" + redisURL}, s.plan.relayEnv...)
-	r.Process = s.Start(name, env, filepath.Join(s.first(), "farscrape-relay"))
-	s.Until(patience, name+" is ready", r.ready)
-	s.replicas = append(s.replicas, r)
 }
 
 // again runs a replica that was stopped or killed.
-func (s *stack) again(r *replica) {
+func (s *stack) again(r *rig.Replica) {
 	r.Run()
-	s.Until(patience, r.Name+" is ready", r.ready)
+	r.AwaitReady()
 }
 
-func (r *replica) ready() bool { return rig.Ready(r.addr) }
-
 func (s *stack) startAgent(p agentPlan) *agent {
-	a := &agent{plan: p, ops: s.FreePort()}
+	a := &agent{plan: p}
 	to := s.balancer.addr
 	if p.pinned {
-		to = s.replicas[p.to].addr
+		to = s.Replicas[p.to].Addr
 	}
 	if p.line {
 		a.line = s.startLine(to)
 		to = a.line.addr
 	}
-	env := append([]string{
-		"FARSCRAPE_RELAY_URL=http://" + to, "FARSCRAPE_NAME=" + p.name, "FARSCRAPE_LISTEN=" + a.ops,
-		"FARSCRAPE_TOKEN=" + s.Mint(s.first(), "-agent", p.name), "FARSCRAPE_TARGETS=" + s.targets.urls(p.name, standardTargets()),
-	}, p.env...)
-	name := "agent-" + p.name
+	process := "agent-" + p.name
 	if p.twin {
-		name += "-twin"
+		process += "-twin"
 	}
-	a.Process = s.Start(name, env, filepath.Join(s.first(), "farscrape-agent"))
+	env := rig.AgentEnv(p.name, "http://"+to, s.Mint("-agent", p.name), "FARSCRAPE_TARGETS="+s.targets.urls(p.name, standardTargets()))
+	a.Agent = s.StartAgent(process, append(env, p.env...))
 	s.agents = append(s.agents, a)
 	return a
 }
@@ -179,7 +144,7 @@ func (s *stack) startAgent(p agentPlan) *agent {
 // linked waits until every agent has all its links. A replica that came first
 // tells its agents for a while that it is alone; what they want is not asked.
 func (s *stack) linked() {
-	s.Until(patience, "all agents have their links", s.whole)
+	s.Until(rig.Patience, "all agents have their links", s.whole)
 }
 
 // whole reports whether every agent has all its links.
@@ -187,7 +152,7 @@ func (s *stack) whole() bool {
 	want, have := 0, 0
 	for _, a := range s.agents {
 		want += a.plan.links()
-		have += int(rig.Metric(a.ops, "farscrape_agent_links"))
+		have += a.Links()
 	}
 	return have == want
 }
@@ -207,17 +172,6 @@ func (s *stack) agentNames() []string {
 		if !a.twin {
 			all = append(all, a.name)
 		}
-	}
-	return all
-}
-
-func (s *stack) processes() []*rig.Process {
-	var all []*rig.Process
-	for _, r := range s.replicas {
-		all = append(all, r.Process)
-	}
-	for _, a := range s.agents {
-		all = append(all, a.Process)
 	}
 	return all
 }

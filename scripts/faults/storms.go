@@ -25,12 +25,12 @@ func crowdFaults() []fault {
 // through a replica that does not hold it alone, and some of the crowd.
 func pastBalancer(s *stack) []job {
 	jobs := s.jobs("", func(a *agent) (string, string) {
-		r := s.replicas[(a.plan.to+1)%len(s.replicas)]
-		return r.addr, r.Name
+		r := s.Replicas[(a.plan.to+1)%len(s.Replicas)]
+		return r.Addr, r.Name
 	})
 	for i := range 40 {
-		r := s.replicas[i%len(s.replicas)]
-		jobs = append(jobs, job{agent: rig.CrowdName(i), target: crowdTarget(), via: r.addr, name: r.Name, class: crowdTarget().class})
+		r := s.Replicas[i%len(s.Replicas)]
+		jobs = append(jobs, job{agent: rig.CrowdName(i), target: crowdTarget(), via: r.Addr, name: r.Name, class: crowdTarget().class})
 	}
 	return jobs
 }
@@ -42,11 +42,11 @@ func crowdTarget() target {
 
 // startCrowd starts n agents that dial the balancer, and waits for them.
 func (s *stack) startCrowd(n int) {
-	s.crowd = s.StartCrowd(n, s.balancer.addr, s.Mint(s.first(), "-agent", "crowd-*"), func(agent string) []byte {
+	s.crowd = s.StartCrowd(n, s.balancer.addr, s.Mint("-agent", "crowd-*"), func(agent string) []byte {
 		t := crowdTarget()
-		return body(agent, t.name, s.targets.sequence.Add(1), t.size)
+		return rig.Body(agent, t.name, s.targets.sequence.Add(1), t.size)
 	})
-	s.Until(2*patience, "the crowd is linked", s.crowd.Whole)
+	s.Until(2*rig.Patience, "the crowd is linked", s.crowd.Whole)
 }
 
 // resetLinks kills the balancer, and with it every link that goes through it;
@@ -54,22 +54,22 @@ func (s *stack) startCrowd(n int) {
 func resetLinks(t *trial) {
 	t.balancer.Kill()
 	t.balancer.Run()
-	t.Until(patience, "haproxy listens", t.balancer.listens)
+	t.balancer.AwaitListening(t.balancer.addr)
 	t.crowdReturns()
 }
 
 // killAll kills all replicas at once, as a bad deployment does, and starts them
 // again.
 func killAll(t *trial) {
-	for _, r := range t.replicas {
+	for _, r := range t.Replicas {
 		r.Kill()
 	}
-	for _, r := range t.replicas {
+	for _, r := range t.Replicas {
 		r.Run()
 	}
-	t.Until(patience, "all replicas are ready", func() bool {
-		return t.replicas[0].ready() && t.replicas[1].ready() && t.replicas[2].ready()
-	})
+	for _, r := range t.Replicas {
+		r.AwaitReady()
+	}
 	t.crowdReturns()
 }
 
@@ -78,14 +78,14 @@ func (t *trial) crowdReturns() {
 	all := int64(t.crowd.Size)
 	dials, putOff := t.crowd.Dials.Load(), t.crowd.PutOff.Load()
 	if _, ok := t.Poll(2*time.Second, func() bool { return t.crowd.Linked.Load() < all }); !ok {
-		t.miss("no link was reset")
+		t.Miss("no link was reset")
 	}
 	_, ok := t.Poll(60*time.Second, func() bool { return t.crowd.Linked.Load() == all && t.whole() })
 	took := time.Since(t.began)
-	t.note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.Linked.Load(), all, seconds(took),
+	t.Note("%d of %d links back after %s, with %d dials, of which %d were put off", t.crowd.Linked.Load(), all, seconds(took),
 		t.crowd.Dials.Load()-dials, t.crowd.PutOff.Load()-putOff)
 	if !ok || took > 30*time.Second {
-		t.miss("not all links were back within 30 s")
+		t.Miss("not all links were back within 30 s")
 	}
 	t.Wait(5 * time.Second)
 }
@@ -94,7 +94,7 @@ func (t *trial) crowdReturns() {
 func noneRefused(t *trial) {
 	for _, reason := range []string{"overloaded", "too_many_scrapes", "draining", "internal"} {
 		if of := tallyOf(t.results, t.relieved); of.reasons[reason] > 0 {
-			t.miss("%d scrapes were %s", of.reasons[reason], reason)
+			t.Miss("%d scrapes were %s", of.reasons[reason], reason)
 		}
 	}
 	t.judgeNone("after 30 s", only(t.results, func(r *result) bool { return r.start.After(t.began.Add(30 * time.Second)) }))
@@ -115,7 +115,7 @@ func otherLinksGoOn(t *trial) {
 // exhaust leaves a replica no descriptor to spare while clients connect, for
 // ten seconds.
 func exhaust(t *trial) {
-	r := t.replicas[0]
+	r := t.Replicas[0]
 	var before unix.Rlimit
 	t.Must(unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, nil, &before))
 	none := before
@@ -123,7 +123,7 @@ func exhaust(t *trial) {
 	t.Must(unix.Prlimit(r.PID(), unix.RLIMIT_NOFILE, &none, nil))
 	var waiting []net.Conn
 	for range 100 {
-		if conn, err := net.DialTimeout("tcp", r.addr, time.Second); err == nil {
+		if conn, err := net.DialTimeout("tcp", r.Addr, time.Second); err == nil {
 			waiting = append(waiting, conn)
 		}
 	}
@@ -132,19 +132,18 @@ func exhaust(t *trial) {
 	for _, conn := range waiting {
 		_ = conn.Close()
 	}
-	t.relieve()
-	t.Wait(8 * time.Second)
+	t.over()
 	if !r.Runs() {
-		t.miss("the replica exited")
+		t.Miss("the replica exited")
 		r.Signal(syscall.SIGKILL)
 		return
 	}
-	t.Until(patience, "the replica is ready", r.ready)
+	r.AwaitReady()
 	t.linked()
 }
 
 func recovered(t *trial) {
 	if of := tallyOf(small(t.results), t.relieved); of.most > 5*time.Second {
-		t.miss("99 %% were back only after %s", seconds(of.most))
+		t.Miss("99 %% were back only after %s", seconds(of.most))
 	}
 }

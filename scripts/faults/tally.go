@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A tally is what a row tells of the scrapes.
@@ -95,13 +96,7 @@ func (t *tally) settled(results []result, relieved time.Time) {
 
 // why lists the reasons, the most frequent first.
 func (t *tally) why() string {
-	var all []string
-	for reason := range t.reasons {
-		all = append(all, reason)
-	}
-	sort.Slice(all, func(i, j int) bool {
-		return t.reasons[all[i]] > t.reasons[all[j]] || t.reasons[all[i]] == t.reasons[all[j]] && all[i] < all[j]
-	})
+	all := rig.ByFrequency(t.reasons)
 	for i, reason := range all {
 		all[i] = fmt.Sprintf("%s %d", reason, t.reasons[reason])
 	}

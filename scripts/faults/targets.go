@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"hash/crc32"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A target answers like an exporter, with a body that says whose it is, which
@@ -36,36 +35,6 @@ func standardTargets() []target {
 	return append(all, target{name: large, size: 600_000, delay: 10 * time.Millisecond, every: 2 * time.Second, class: large})
 }
 
-// body is a target's answer.
-func body(agent, name string, sequence uint64, size int) []byte {
-	b := fmt.Appendf(make([]byte, 0, size+256), "# whose %s/%s %d\n", agent, name, sequence)
-	for i := 0; len(b) < size; i++ {
-		b = fmt.Appendf(b, "fault_sample{agent=%q,target=%q,n=\"%d\"} %d\n", agent, name, i, sequence)
-	}
-	return fmt.Appendf(b, "# sum %08x\n", crc32.ChecksumIEEE(b))
-}
-
-// checkBody says what is wrong with a body of that target; seq is which answer
-// it is.
-func checkBody(b []byte, agent, name string) (seq uint64, wrong string) {
-	text := string(b)
-	cut := strings.LastIndex(text, "# sum ")
-	first, _, _ := strings.Cut(text, "\n")
-	fields := strings.Fields(first)
-	switch {
-	case len(fields) != 4 || fields[1] != "whose":
-		return 0, fmt.Sprintf("no answer of a target's: %.60q", text)
-	case fields[2] != agent+"/"+name:
-		return 0, "the answer of " + fields[2]
-	case cut < 0:
-		return 0, fmt.Sprintf("truncated to %d bytes", len(b))
-	case text[cut:] != fmt.Sprintf("# sum %08x\n", crc32.ChecksumIEEE(b[:cut])):
-		return 0, "bytes of something else in it"
-	}
-	seq, _ = strconv.ParseUint(fields[3], 10, 64)
-	return seq, ""
-}
-
 // A targetServer serves all targets of all agents: /AGENT/TARGET/SIZE/DELAY.
 type targetServer struct {
 	addr     string
@@ -74,13 +43,7 @@ type targetServer struct {
 
 func (s *stack) startTargets() *targetServer {
 	serving := new(targetServer)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	s.Must(err)
-	serving.addr = l.Addr().String()
-	server := &http.Server{Handler: http.HandlerFunc(serving.serve)}
-	var running sync.WaitGroup
-	running.Go(func() { _ = server.Serve(l) })
-	s.Cleanup(func() { _ = server.Close(); running.Wait() })
+	serving.addr = s.Serve(http.HandlerFunc(serving.serve))
 	return serving
 }
 
@@ -98,7 +61,7 @@ func (s *targetServer) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
-	_, _ = w.Write(body(part[1], part[2], s.sequence.Add(1), size))
+	_, _ = w.Write(rig.Body(part[1], part[2], s.sequence.Add(1), size))
 }
 
 // urls is an agent's FARSCRAPE_TARGETS.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +23,7 @@ type fault struct {
 // A trial is a fault being tried: its stack, under load.
 type trial struct {
 	*stack
+	*rig.Finding
 	scraper *scraper
 	watch   *watch
 	sampler *sampler
@@ -33,18 +33,6 @@ type trial struct {
 	relieved time.Time // when it was over; as began, if it has no end
 	emptied  time.Time // when Redis was, in a fault that does it
 	results  []result  // from began on; set when the load has stopped
-	misses   []string  // what was not reached
-	notes    []string  // what was measured besides
-}
-
-// miss tells of a figure that was not reached.
-func (t *trial) miss(format string, args ...any) {
-	t.misses = append(t.misses, fmt.Sprintf(format, args...))
-}
-
-// note tells of something that was measured.
-func (t *trial) note(format string, args ...any) {
-	t.notes = append(t.notes, fmt.Sprintf(format, args...))
 }
 
 // strike marks the moment of the fault.
@@ -52,6 +40,24 @@ func (t *trial) strike() { t.began = time.Now(); t.relieved = t.began }
 
 // relieve marks the moment at which it is over.
 func (t *trial) relieve() { t.relieved = time.Now() }
+
+// settle waits until all links are back, and what comes after it.
+func (t *trial) settle() {
+	t.linked()
+	t.Wait(3 * time.Second)
+}
+
+// recover is the end of a fault that links are lost by.
+func (t *trial) recover() {
+	t.relieve()
+	t.settle()
+}
+
+// over is the end of an outage, whose scrapes come back by themselves.
+func (t *trial) over() {
+	t.relieve()
+	t.Wait(8 * time.Second)
+}
 
 const (
 	warm    = 3 * time.Second  // of scrapes before anything is measured
@@ -63,31 +69,26 @@ func (f *fault) try(ctx context.Context, dir string, of builds, short bool) (r r
 	r = row{fault: f}
 	folder := filepath.Join(dir, f.name)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		r.misses = []string{err.Error()}
+		r.Miss("%v", err)
 		return r
 	}
 	b := rig.New(ctx, folder)
 	defer b.Clear()
-	defer func() {
-		if p := recover(); p != nil {
-			why, ok := p.(rig.Broken)
-			if !ok {
-				panic(p)
-			}
-			r.misses = append(r.misses, "not carried out: "+why.Why)
-		}
-	}()
 	p := f.plan.withDefaults()
 	if short {
 		p.crowd /= 10
 	}
-	t := &trial{stack: newStack(b, of, p), short: short}
-	t.begin(&r)
-	f.inject(t)
-	t.finish(&r)
-	f.judge(t)
-	t.judgeAlways(&r)
-	r.misses, r.notes = t.misses, t.notes
+	err := rig.Try(func() {
+		t := &trial{stack: newStack(b, of, p), Finding: &r.Finding, short: short}
+		t.begin(&r)
+		f.inject(t)
+		t.finish(&r)
+		f.judge(t)
+		t.judgeAlways(&r)
+	})
+	if err != nil {
+		r.Miss("not carried out: %v", err)
+	}
 	return r
 }
 
@@ -114,7 +115,7 @@ func (t *trial) begin(r *row) {
 		t.linked()
 	}
 	t.scraper = startScraper(t.stack, t.plan.jobs(t.stack))
-	t.Until(patience, "all targets answer", func() bool {
+	t.Until(rig.Patience, "all targets answer", func() bool {
 		t.Wait(warm)
 		last := t.scraper.since(time.Now().Add(-warm))
 		return len(last) > 0 && len(only(last, func(r *result) bool { return !r.ok() })) == 0
@@ -141,7 +142,7 @@ func (t *trial) finish(r *row) {
 	small := only(t.results, func(r *result) bool { return r.job.class != large })
 	r.tally = tallyOf(small, t.relieved)
 	if b := tallyOf(only(t.results, func(r *result) bool { return r.job.class == large }), t.relieved); b.failed > 0 {
-		t.note("large answers: %d of %d failed: %s", b.failed, b.tried, b.why())
+		t.Note("large answers: %d of %d failed: %s", b.failed, b.tried, b.why())
 	}
 }
 
@@ -149,28 +150,28 @@ func (t *trial) finish(r *row) {
 func (t *trial) judgeAlways(r *row) {
 	for _, res := range t.results {
 		if res.wrong != "" {
-			t.miss("wrong answer for %s/%s: %s", res.job.agent, res.job.target.name, res.wrong)
+			t.Miss("wrong answer for %s/%s: %s", res.job.agent, res.job.target.name, res.wrong)
 			break
 		}
 	}
 	if n := r.tally.reasons["agent_unknown"]; n > 0 {
-		t.miss("404 agent_unknown %d times", n)
+		t.Miss("404 agent_unknown %d times", n)
 	}
 	if r.tally.late > 0 {
-		t.miss("%d scrapes were answered after their time", r.tally.late)
+		t.Miss("%d scrapes were answered after their time", r.tally.late)
 	}
 	if t.watch.lacking > 0 {
-		t.miss("/sd was partial %d times: %s", t.watch.lacking, strings.Join(t.watch.partial, "; "))
+		t.Miss("/sd was partial %d times: %s", t.watch.lacking, strings.Join(t.watch.partial, "; "))
 	}
 	if t.watch.refused > 0 {
-		t.note("/sd 503 %d times, whole %d times", t.watch.refused, t.watch.listed)
+		t.Note("/sd 503 %d times, whole %d times", t.watch.refused, t.watch.listed)
 	}
 	if more := r.after.beyond(r.before); more != "" {
-		t.miss("not back: %s", more)
+		t.Miss("not back: %s", more)
 	}
-	for _, p := range t.processes() {
+	for _, p := range t.Processes() {
 		if line := p.Crashed(); line != "" {
-			t.miss("%s crashed: %s", p.Name, line)
+			t.Miss("%s crashed: %s", p.Name, line)
 		}
 	}
 }

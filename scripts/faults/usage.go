@@ -19,13 +19,13 @@ type usage struct {
 }
 
 func (s *stack) usage() (u usage) {
-	for _, r := range s.replicas {
-		u.relayGoroutines += int(rig.Metric(r.ops, "go_goroutines"))
+	for _, r := range s.Replicas {
+		u.relayGoroutines += int(rig.Metric(r.Ops, "go_goroutines"))
 		u.relayDescriptors += r.Descriptors()
 		u.relayMemory = max(u.relayMemory, r.Memory("VmRSS"))
 	}
 	for _, a := range s.agents {
-		u.agentGoroutines += int(rig.Metric(a.ops, "go_goroutines"))
+		u.agentGoroutines += int(rig.Metric(a.Ops, "go_goroutines"))
 		u.agentDescriptors += a.Descriptors()
 		u.agentMemory = max(u.agentMemory, a.Memory("VmRSS"))
 	}
@@ -68,7 +68,7 @@ type sampler struct {
 func startSampler(s *stack) *sampler {
 	ctx, stop := context.WithCancel(s.Ctx)
 	m := &sampler{stop: stop}
-	for _, p := range s.processes() {
+	for _, p := range s.Processes() {
 		p.ResetPeak()
 	}
 	m.running.Go(func() {
@@ -90,7 +90,7 @@ func (m *sampler) end() {
 }
 
 func (m *sampler) take(s *stack) {
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		m.peak.relay = max(m.peak.relay, r.Memory("VmHWM"))
 	}
 	for _, a := range s.agents {

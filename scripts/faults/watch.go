@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/farscrape/farscrape/scripts/rig"
 )
 
 // A watch looks at what must hold whatever happens: discovery is whole or not
@@ -29,7 +31,7 @@ type watch struct {
 func startWatch(s *stack) *watch {
 	ctx, stop := context.WithCancel(s.Ctx)
 	w := &watch{stack: s, agents: s.agentNames(), stop: stop, unready: make(map[string]int)}
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		w.running.Go(func() { w.follow(ctx, r) })
 	}
 	s.Cleanup(w.end)
@@ -41,7 +43,7 @@ func (w *watch) end() {
 	w.running.Wait()
 }
 
-func (w *watch) follow(ctx context.Context, r *replica) {
+func (w *watch) follow(ctx context.Context, r *rig.Replica) {
 	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	tick := time.NewTicker(w.stack.plan.sdEvery)
 	defer tick.Stop()
@@ -57,7 +59,7 @@ func (w *watch) follow(ctx context.Context, r *replica) {
 }
 
 // discover asks for the list. A replica that is not there has none.
-func (w *watch) discover(client *http.Client, r *replica) {
+func (w *watch) discover(client *http.Client, r *rig.Replica) {
 	lists, status, err := w.stack.discovery(client, r)
 	if err != nil {
 		return
@@ -78,8 +80,8 @@ func (w *watch) discover(client *http.Client, r *replica) {
 	w.listed++
 }
 
-func (w *watch) readiness(client *http.Client, r *replica) {
-	resp, err := client.Get("http://" + r.addr + "/-/ready")
+func (w *watch) readiness(client *http.Client, r *rig.Replica) {
+	resp, err := client.Get("http://" + r.Addr + "/-/ready")
 	if err != nil {
 		return
 	}
@@ -108,8 +110,8 @@ type listed struct {
 }
 
 // discovery is a replica's list by agent, those of other names left out.
-func (s *stack) discovery(client *http.Client, r *replica) (map[string]listed, int, error) {
-	req, err := http.NewRequest("GET", "http://"+r.addr+"/sd?agent=a*", nil)
+func (s *stack) discovery(client *http.Client, r *rig.Replica) (map[string]listed, int, error) {
+	req, err := http.NewRequest("GET", "http://"+r.Addr+"/sd?agent=a*", nil)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -140,7 +142,7 @@ func (s *stack) discovery(client *http.Client, r *replica) (map[string]listed, i
 
 // lists reports whether any replica lists the agent, and as what.
 func (s *stack) lists(agent string) (found listed, ok bool) {
-	for _, r := range s.replicas {
+	for _, r := range s.Replicas {
 		if all, _, err := s.discovery(http.DefaultClient, r); err == nil && slices.Contains(s.agentNames(), agent) && all[agent].targets > 0 {
 			return all[agent], true
 		}

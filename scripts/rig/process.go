@@ -2,9 +2,13 @@ package rig
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,13 +32,46 @@ type Process struct {
 }
 
 // Start runs a command with that environment and nothing of ours in it. It ends
-// with the trial, and with this program however that ends.
+// with the rig, and with this program however that ends.
 func (r *Rig) Start(name string, env []string, path string, args ...string) *Process {
-	p := &Process{rig: r, Name: name, Log: filepath.Join(r.Dir, name+".log"), path: path, args: args,
+	p := &Process{rig: r, Name: name, Log: r.logFile(name), path: path, args: args,
 		env: append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.Dir}, env...)}
 	p.Run()
 	r.Cleanup(p.Kill)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.processes = append(r.processes, p)
 	return p
+}
+
+// logFile makes a file for what a process of that name says; where there is one
+// already, of another such process, another beside it.
+func (r *Rig) logFile(name string) (path string) {
+	path = filepath.Join(r.Dir, name+".log")
+	for n := 2; ; n++ {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			r.Must(file.Close())
+			return path
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			r.Must(err)
+		}
+		path = filepath.Join(r.Dir, fmt.Sprintf("%s-%d.log", name, n))
+	}
+}
+
+// Processes are all that were started on the rig.
+func (r *Rig) Processes() []*Process {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.processes)
+}
+
+// AwaitListening waits until somebody does.
+func (p *Process) AwaitListening(addr string) {
+	p.rig.Helper()
+	p.rig.Until(Patience, p.Name+" listens", func() bool { return Listens(addr) })
 }
 
 // Replace has the next life run another build of the command.
@@ -84,17 +121,27 @@ func (p *Process) Kill() {
 
 // Stop asks the process to end, as a platform does, and says how long that took.
 func (p *Process) Stop() time.Duration {
-	_, exited := p.life()
+	p.rig.Helper()
 	began := time.Now()
 	p.Signal(syscall.SIGTERM)
-	select {
-	case <-exited:
-	case <-p.rig.Ctx.Done():
-		p.rig.Fatal("interrupted")
-	case <-time.After(20 * time.Second):
+	if _, ended := p.Exit(20 * time.Second); !ended {
 		p.rig.Fatalf("%s does not stop", p.Name)
 	}
 	return time.Since(began)
+}
+
+// Exit waits until the process has ended, and returns its status, or that it has
+// not.
+func (p *Process) Exit(within time.Duration) (status int, ended bool) {
+	cmd, exited := p.life()
+	select {
+	case <-exited:
+		return cmd.ProcessState.ExitCode(), true
+	case <-p.rig.Ctx.Done():
+		p.rig.Fatal("interrupted")
+	case <-time.After(within):
+	}
+	return 0, false
 }
 
 // Runs reports whether the process has not ended.
@@ -106,6 +153,19 @@ func (p *Process) Runs() bool {
 	default:
 		return true
 	}
+}
+
+// Output is all that the process has said.
+func (p *Process) Output() string {
+	b, err := os.ReadFile(p.Log)
+	p.rig.Must(err)
+	return string(b)
+}
+
+// Says waits until a line is logged, from since on, that has all the words.
+func (p *Process) Says(within time.Duration, since time.Time, words ...string) bool {
+	_, ok := p.rig.Poll(within, func() bool { return len(p.Said(since, words...)) > 0 })
+	return ok
 }
 
 // Said are the times at which lines were logged, from since on, that have all
@@ -124,11 +184,10 @@ func (p *Process) Said(since time.Time, words ...string) (times []time.Time) {
 	return times
 }
 
-// Crashed finds the line in which a Go program says that it crashed.
+// Crashed finds the line in which a Go program says that it crashed, or raced.
 func (p *Process) Crashed() string {
-	b, _ := os.ReadFile(p.Log)
-	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") {
+	for line := range strings.Lines(p.Output()) {
+		if strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:") || strings.HasPrefix(line, "WARNING: DATA RACE") {
 			return strings.TrimSpace(line)
 		}
 	}

@@ -35,19 +35,23 @@ func (o object) spec(into any) error {
 	return yaml.Unmarshal(text, into)
 }
 
-// A selector picks pods.
+// A selector picks pods by their labels. An empty one is nobody to some kinds and
+// everybody to others, and never what is meant here.
 type selector struct {
+	Labels      map[string]string `yaml:",inline"` // a Service's
 	MatchLabels map[string]string `yaml:"matchLabels"`
 }
 
 // picks reports whether labels have all that the selector asks for.
 func (s selector) picks(labels map[string]string) bool {
-	for k, v := range s.MatchLabels {
-		if labels[k] != v {
-			return false
+	for _, asked := range []map[string]string{s.Labels, s.MatchLabels} {
+		for k, v := range asked {
+			if labels[k] != v {
+				return false
+			}
 		}
 	}
-	return true
+	return len(s.Labels)+len(s.MatchLabels) > 0
 }
 
 // A workload is an object that makes pods.

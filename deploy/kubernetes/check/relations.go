@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v2"
 )
@@ -78,58 +77,59 @@ func (c *checker) must(ok bool, o object, format string, args ...any) {
 	}
 }
 
+// pointing is as much of a spec as says what else there must be.
+type pointing struct {
+	Selector    selector
+	PodSelector selector `yaml:"podSelector"`
+	Ports       []struct {
+		TargetPort string `yaml:"targetPort"`
+	}
+	Endpoints   []struct{ Port string } `yaml:"podMetricsEndpoints"`
+	Ingress     []struct{ Ports []struct{ Port string } }
+	ScaleTarget struct{ Kind, Name string } `yaml:"scaleTargetRef"`
+	Host        string
+	Rules       []rule
+	Static      []struct{ Targets []string } `yaml:"staticConfigs"`
+	HTTPSD      []struct{ URL string }       `yaml:"httpSDConfigs"`
+	Auth        struct{ Credentials key }    `yaml:"authorization"`
+}
+
+// ports lists those that pods must have, by name.
+func (s pointing) ports() (all []string) {
+	for _, p := range s.Ports {
+		all = append(all, p.TargetPort)
+	}
+	for _, p := range s.Endpoints {
+		all = append(all, p.Port)
+	}
+	for _, in := range s.Ingress {
+		for _, p := range in.Ports {
+			all = append(all, p.Port)
+		}
+	}
+	return all
+}
+
 // object checks those that point at others.
 func (c *checker) object(o object) {
-	var spec struct {
-		Selector    any
-		PodSelector selector                    `yaml:"podSelector"`
-		ScaleTarget struct{ Kind, Name string } `yaml:"scaleTargetRef"`
-		Endpoints   []struct{ Port string }     `yaml:"podMetricsEndpoints"`
-		Ports       []struct {
-			TargetPort string `yaml:"targetPort"`
-		}
-		Host    string
-		Rules   []rule
-		Ingress []struct{ Ports []struct{ Port string } }
-		Static  []struct{ Targets []string } `yaml:"staticConfigs"`
-		HTTPSD  []struct{ URL string }       `yaml:"httpSDConfigs"`
-		Auth    struct{ Credentials key }    `yaml:"authorization"`
-	}
 	c.must(o.Kind == "Namespace" || o.Metadata.Namespace != "" || !c.placed(), o, "has no namespace, and others have")
 	if o.Kind == "PrometheusRule" {
 		var rules any
 		c.must(o.spec(&rules) == nil && reflect.DeepEqual(rules, c.rules), o, "is not deploy/prometheus/rules.yaml: check.sh -write makes it so")
 		return
 	}
+	var spec pointing
 	if err := o.spec(&spec); err != nil {
 		c.must(false, o, "%v", err)
 		return
 	}
 	switch o.Kind {
-	case "Service", "PodDisruptionBudget", "PodMonitor":
-		var s selector
-		if o.Kind == "Service" {
-			o.spec(&struct{ Selector *map[string]string }{&s.MatchLabels})
-		} else {
-			o.spec(&struct{ Selector *selector }{&s})
-		}
-		c.must(len(s.MatchLabels) > 0 && len(c.picked(s)) == 1, o, "its selector must pick the pods of one workload, and picks those of %d", len(c.picked(s)))
-		for _, w := range c.picked(s) {
-			for _, p := range spec.Ports {
-				c.must(w.Template.Spec.port(p.TargetPort), o, "%s has no port called %s", w, p.TargetPort)
-			}
-			for _, p := range spec.Endpoints {
-				c.must(w.Template.Spec.port(p.Port), o, "%s has no port called %s", w, p.Port)
-			}
-		}
-	case "NetworkPolicy":
-		picked := c.picked(spec.PodSelector)
-		c.must(len(picked) == 1, o, "must be for the pods of one workload, and is for those of %d", len(picked))
+	case "Service", "PodDisruptionBudget", "PodMonitor", "NetworkPolicy":
+		picked := append(c.picked(spec.Selector), c.picked(spec.PodSelector)...)
+		c.must(len(picked) == 1, o, "its selector must pick the pods of one workload, and picks those of %d", len(picked))
 		for _, w := range picked {
-			for _, in := range spec.Ingress {
-				for _, p := range in.Ports {
-					c.must(w.Template.Spec.port(p.Port), o, "%s has no port called %s", w, p.Port)
-				}
+			for _, port := range spec.ports() {
+				c.must(w.Template.Spec.port(port), o, "%s has no port called %s", w, port)
 			}
 		}
 	case "HorizontalPodAutoscaler":
@@ -214,149 +214,4 @@ func (c *checker) clusterAddress(o object, address string) {
 func (c *checker) secret(o object, k key) {
 	made := regexp.MustCompile(`create secret generic ` + regexp.QuoteMeta(k.Name) + ` [^\n]*--from-(file|literal)=` + regexp.QuoteMeta(k.Key) + `=`)
 	c.must(made.MatchString(c.readme), o, "the README does not say how to make the secret %s with the key %s", k.Name, k.Key)
-}
-
-func (c *checker) workload(w workload) {
-	p := w.Template.Spec
-	c.must(len(w.Selector.MatchLabels) > 0 && w.Selector.picks(w.Template.Metadata.Labels), w.object, "its selector does not pick its own pods")
-	for _, v := range p.Volumes {
-		name := v.ConfigMap.Name
-		c.must(name == "" || c.find("ConfigMap", name) != nil, w.object, "there is no ConfigMap %s", name)
-	}
-	for _, one := range p.InitContainers {
-		if one.ours() {
-			c.sidecar(w, one)
-		}
-	}
-	for _, one := range p.all() {
-		if !one.ours() && !strings.HasPrefix(w.Metadata.Name, "farscrape-") {
-			continue // the app's
-		}
-		c.container(w, one)
-	}
-	for _, one := range p.Containers {
-		if one.ours() {
-			c.must(p.Automount != nil && !*p.Automount, w.object, "its pods get a token of the API server's, which nothing there needs")
-			c.grace(w, one)
-		}
-	}
-}
-
-// container checks one that is ours to set up.
-func (c *checker) container(w workload, one container) {
-	say := func(ok bool, format string, args ...any) {
-		c.must(ok, w.object, "container "+one.Name+": "+format, args...)
-	}
-	p, in := w.Template.Spec, one.SecurityContext
-	say(in.RunAsNonRoot || p.SecurityContext.RunAsNonRoot, "may run as root")
-	say(in.ReadOnly, "may write to its image")
-	say(in.Escalation != nil && !*in.Escalation, "may gain rights")
-	say(slices.Equal(in.Capabilities.Drop, []string{"ALL"}), "keeps capabilities")
-	say(in.SeccompProfile.Type+p.SecurityContext.SeccompProfile.Type == "RuntimeDefault", "may make any system call")
-	say(one.Resources.Requests["cpu"] != "" && one.Resources.Requests["memory"] != "" && one.Resources.Limits["memory"] != "", "has no requests, or no limit of its memory")
-	for _, probe := range []*probe{one.Readiness, one.Liveness, one.Startup} {
-		if probe != nil {
-			port := probe.HTTPGet.Port + probe.TCPSocket.Port
-			say(p.port(port), "probes the port %s, which has not been named", port)
-		}
-	}
-	image, _, _ := strings.Cut(one.Image, ":")
-	var earlier []string
-	for _, v := range one.Env {
-		say(!slices.Contains(earlier, v.Name), "%s is there twice", v.Name)
-		if strings.HasPrefix(v.Name, "FARSCRAPE_") {
-			say(slices.Contains(c.known[image], v.Name), "%s has no variable %s", image, v.Name)
-		}
-		for _, used := range regexp.MustCompile(`\$\(([A-Z_]+)\)`).FindAllStringSubmatch(v.Value, -1) {
-			say(slices.Contains(earlier, used[1]), "%s uses %s, which is not set before it", v.Name, used[1])
-		}
-		earlier = append(earlier, v.Name)
-		if v.ValueFrom.Secret.Name != "" {
-			c.secret(w.object, v.ValueFrom.Secret)
-		}
-		if strings.HasSuffix(v.Name, "_FILE") {
-			say(c.hasFile(w, one, v.Value), "%s: nothing makes the file %s", v.Name, v.Value)
-		}
-	}
-}
-
-// hasFile checks that a volume of the container has a file; that of a secret is for
-// the README to tell.
-func (c *checker) hasFile(w workload, one container, name string) bool {
-	for _, m := range one.Mounts {
-		below, ok := strings.CutPrefix(name, m.MountPath+"/")
-		if !ok {
-			continue
-		}
-		for _, v := range w.Template.Spec.Volumes {
-			if v.Name != m.Name {
-				continue
-			}
-			if v.Secret.SecretName != "" {
-				c.secret(w.object, key{v.Secret.SecretName, below})
-				return true
-			}
-			if m := c.find("ConfigMap", v.ConfigMap.Name); m != nil {
-				_, ok := m.Data[below]
-				return ok
-			}
-			return c.projected(w, v, below)
-		}
-	}
-	return false
-}
-
-// projected checks that a projected volume has a file whatever may be missing,
-// and that the README tells of the secret that may take its place.
-func (c *checker) projected(w workload, v volume, name string) (ok bool) {
-	for _, s := range v.Projected.Sources {
-		for _, item := range s.DownwardAPI.Items {
-			ok = ok || item.Path == name
-		}
-		if s.Secret.Name != "" {
-			c.must(s.Secret.Optional, w.object, "without the secret %s its pods do not start", s.Secret.Name)
-			c.must(len(s.Secret.Items) == 0, w.object, "the secret %s has items, so that the API server refuses the file of the same name before it", s.Secret.Name)
-			c.secret(w.object, key{s.Secret.Name, "token"})
-		}
-	}
-	return ok
-}
-
-// sidecar checks that an agent in somebody else's pod cannot take the app down.
-func (c *checker) sidecar(w workload, one container) {
-	say := func(ok bool, format string, args ...any) {
-		c.must(ok, w.object, "side-car "+one.Name+": "+format, args...)
-	}
-	say(one.RestartPolicy == "Always", "is an init container that must end, not a side-car")
-	say(one.Startup == nil && one.Readiness == nil && one.Liveness == nil, "has a probe")
-	say(len(one.Ports) == 0, "has a port")
-	say(one.Resources.Limits["cpu"] != "", "has no limit of its processor time")
-	env := map[string]string{}
-	for _, v := range one.Env {
-		env[v.Name] = v.Value
-		say(v.ValueFrom.Secret.Name == "", "%s is a secret by variable: without it the pod does not start", v.Name)
-	}
-	listen, set := env["FARSCRAPE_LISTEN"]
-	say(set && listen == "", "opens the port that its image names: set FARSCRAPE_LISTEN to nothing")
-	say(env["FARSCRAPE_EPHEMERAL"] == "true", "is not ephemeral")
-}
-
-// grace checks that a stop fits the time that the pod has for it.
-func (c *checker) grace(w workload, one container) {
-	need := time.Duration(one.Lifecycle.PreStop.Sleep.Seconds) * time.Second
-	for _, v := range one.Env {
-		if v.Name == "FARSCRAPE_DRAIN_TIMEOUT" {
-			drain, err := time.ParseDuration(v.Value)
-			c.must(err == nil, w.object, "%s: %v", v.Name, err)
-			need += drain + time.Second // for answers that are still being written
-		}
-	}
-	has := time.Duration(w.Template.Spec.Grace) * time.Second
-	if has == 0 {
-		has = 30 * time.Second // Kubernetes's default
-	}
-	c.must(need <= has, w.object, "a stop takes up to %s, and the pod has %s for it", need, has)
-	if strings.HasPrefix(one.Image, "farscrape-relay") {
-		c.must(need > time.Second, w.object, "FARSCRAPE_DRAIN_TIMEOUT must be set, so that it can be compared")
-	}
 }

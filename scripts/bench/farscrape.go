@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/farscrape/farscrape/scripts/rig"
+)
+
+// An ours is one of our own processes, with where it serves its metrics and its
+// profiles; empty: nowhere.
+type ours struct {
+	*rig.Process
+	metrics, profiles string
+}
+
+// startReplica starts one of the system that is being started.
+func (b *bench) startReplica(name string) *rig.Replica {
+	r := b.StartReplica(name)
+	r.AwaitReady()
+	return r
+}
+
+func oursOf(r *rig.Replica) ours { return ours{r.Process, r.Ops, r.Ops} }
+
+// agentName is what number i is called.
+func agentName(i int) string { return fmt.Sprintf("bench-%d", i) }
+
+// startAgents starts n agents that dial relay: one as released, unless it is to be
+// profiled; more in one process.
+func (b *bench) startAgents(system string, n int, relay string, target *targetServer, more ...string) ours {
+	var targets []string
+	for _, p := range target.payloads {
+		targets = append(targets, p.target()+"=http://"+target.addr+p.path)
+	}
+	env := append(rig.AgentEnv(agentName(0), relay, b.Mint("-agent", "bench-*"),
+		"FARSCRAPE_TARGETS="+strings.Join(targets, ","), "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"), more...)
+	name := system + "-agent"
+	if n == 1 && b.profile == "" {
+		a := b.StartAgent(name, env)
+		return ours{a.Process, a.Ops, ""}
+	}
+	self, err := os.Executable()
+	b.Must(err)
+	profiles := rig.FreePort()
+	return ours{b.Start(name, env, self, crowdOfAgents, fmt.Sprint(n), profiles), "", profiles}
+}
+
+// linked waits until the replica has n links.
+func (b *bench) linked(r *rig.Replica, n int) {
+	b.Until(rig.Patience, fmt.Sprintf("%d agents are linked", n), func() bool { return r.Links() == n })
+}
+
+// toAgents are the ways to n agents by a replica.
+func (b *bench) toAgents(edge *rig.Replica, n int) func(*payload) []way {
+	token := "Authorization: Bearer " + b.Mint("-scraper", "bench") + "\r\n"
+	return func(p *payload) []way {
+		var all []way
+		for i := range n {
+			w, err := through("", edge.URL("/scrape/"+agentName(i)+"/"+p.target()), token)
+			b.Must(err)
+			all = append(all, w)
+		}
+		return all
+	}
+}
+
+// startLocal is one replica on the embedded store, with the agents linked to it.
+func (b *bench) startLocal(target *targetServer, agents int) *system {
+	r := b.startReplica("local-relay")
+	agent := b.startAgents("local", agents, r.URL(""), target)
+	b.linked(r, agents)
+	return &system{processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
+}
+
+// startTLS is as local, with an nginx that ends TLS before the agents' links.
+func (b *bench) startTLS(target *targetServer, agents int) *system {
+	r := b.startReplica("tls-relay")
+	cert, key := b.certificate()
+	front := rig.FreePort()
+	hop := b.startHop("tls-nginx", r.Addr, front+" ssl", "ssl_certificate "+cert+"; ssl_certificate_key "+key+";")
+	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
+	b.linked(r, agents)
+	return &system{processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
+}
+
+// startBus is two replicas on a Redis: the agents are linked to one and scraped
+// through the other.
+func (b *bench) startBus(target *targetServer, agents int) *system {
+	addr, redis := b.startRedis("bus-redis")
+	owner, edge := b.startReplica("bus-owner"), b.startReplica("bus-edge")
+	agent := b.startAgents("bus", agents, owner.URL(""), target)
+	b.linked(owner, agents)
+	return &system{processes: []*rig.Process{redis, owner.Process, edge.Process, agent.Process}, ways: b.toAgents(edge, agents),
+		ours: []ours{oursOf(owner), oursOf(edge), agent}, redis: addr}
+}

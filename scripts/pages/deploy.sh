@@ -1,0 +1,73 @@
+page deploy/README.md
+
+step "Docker compose: an agent on another machine"
+leave 'docker compose build relay' "scripts/compose-test.sh rolls a project"
+# The front's machine has the project: one relay here, which stands for its HAProxy.
+keys
+redis redis
+relay relay front FARSCRAPE_LISTEN=127.0.0.1:8080 FARSCRAPE_PUBLIC_URL=http://balancer:8080
+docker() {
+  expect "what is called" "${*:1:5}" "compose exec -T relay /farscrape-relay"
+  farscrape-relay "${@:6}"
+}
+run '(umask 077; docker compose exec'
+authority relay.example.com
+trusted
+# The front that the text asks for.
+sed 's#relay-1.internal:8080#127.0.0.1:8080#; /relay-2.internal/d' deploy/fronts/nginx.conf >front.conf
+spawn front front nginx -g 'daemon off;' -c "$PWD/front.conf"
+exporter
+spawn edge-2 site env FARSCRAPE_RELAY_URL=https://relay.example.com FARSCRAPE_TOKEN_FILE=edge-2.token FARSCRAPE_TARGETS=node=http://localhost:9100/metrics farscrape-agent
+linked edge-2 1
+inside() { on front curl -s -H "Authorization: Bearer $(cat scraper.token)" "http://127.0.0.1:8080$1"; }
+await 10 "Prometheus inside discovers it" eval 'inside /sd | jq -e ".[] | select(.labels.instance == \"edge-2/node\" and .targets == [\"balancer:8080\"])"'
+inside /scrape/edge-2/node | grep '^node_uname_info' >>"$logs/shell"
+stop edge-2
+stop front
+stop relay
+stop redis
+
+step "Keys and tokens: the new key before the old one"
+# An agent dials anew every ten seconds, not every 50 minutes.
+stack FARSCRAPE_LINK_MAX_AGE=10s
+agent edge-1 FARSCRAPE_TOKEN_FILE=edge-1.token FARSCRAPE_TARGETS=node=http://localhost:9100/metrics
+farscrape-relay token -agent late >late.token 2>>"$logs/shell"
+agent late FARSCRAPE_TOKEN_FILE=late.token FARSCRAPE_TARGETS=node=http://localhost:9100/metrics
+cp scraper.token old.token
+scrapes() { while :; do ask scraper.token https://relay.example.com/scrape/edge-1/node; echo; sleep 0.05; done; }
+scrapes >"$logs/scrapes" &
+loop=$!
+called() { head -n 1 | tr -d '\n' | sha256sum | cut -c 1-8; }
+old=$(called <key)
+run '(umask 077; { openssl rand -hex 32; cat key; }'
+new=$(called <key)
+expect "keys, one a line" "$(wc -l <key)" 2
+
+step "Keys and tokens: new tokens"
+sleep 2 # a file is watched
+for kind in "agent edge-1" "scraper prometheus"; do
+  set -- $kind
+  file=edge-1.token
+  [ "$1" = agent ] || file=scraper.token
+  farscrape-relay token "-$1" "$2" >new.token 2>>"$logs/shell"
+  mv new.token "$file"
+done
+links() { # KEY: those of both relays
+  for r in relay-1 relay-2; do curl -fsS "http://$r:9090/metrics"; done | awk -v key="key=\"$1\"" 'index($0, "farscrape_relay_links_by_key") == 1 && index($0, key) {n += $NF} END {print n + 0}'
+}
+await 40 "edge-1 has links of the new key, late of the old one" eval '[ "$(links $new) $(links $old)" = "2 2" ]'
+
+step "Keys and tokens: the old key goes"
+expect "the old token, while its key is there" "$(ask old.token https://relay.example.com/scrape/edge-1/node)" "200 "
+sed -i 2d key
+await 10 "what links the old key has end within 5 s" eval '[ "$(links $old)" = 0 ]'
+await 10 "the old token is refused" eval '[ "$(ask old.token https://relay.example.com/scrape/edge-1/node)" = "401 unauthorized" ]'
+await 30 "edge-1 stays" eval '[ "$(links $new)" = 2 ]'
+kill $loop
+wait $loop || true
+expect "statuses of all scrapes meanwhile" "$(sed '/^$/d; $d' "$logs/scrapes" | sort | uniq -c | awk '{$1 = ""} 1' | xargs)" "200"
+say "$(wc -l <"$logs/scrapes") scrapes one after the other while the key changed, all 200"
+
+step "Tokens: when one ends"
+run "jq -Rr 'split("
+expect "the year in which it ends" "$(tail -n 1 "$logs/shell" | cut -c 1-4)" "$(date -u -d '+365 days' +%Y)"
