@@ -32,8 +32,9 @@ func BenchmarkRecord(b *testing.B) {
 	}
 	lists := newTargetLists(maxTargetLists)
 	read := func(b *testing.B) {
-		if a, flaws := decodeRecord(first.AgentKey, 15, 0, fields, lists); len(flaws) > 0 || len(a.Links) != 2 {
-			b.Fatal(flaws)
+		r := reader{lists: lists}
+		if got := r.decode(first.AgentKey, 15, fields); len(got.flaws) > 0 || len(got.agent.Links) != 2 {
+			b.Fatal(got.flaws)
 		}
 	}
 	b.Run("first", func(b *testing.B) {

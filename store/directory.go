@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,13 +31,13 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	if s.health.isAway() {
 		return nil, ErrAway
 	}
-	a, flaws, err := parseRecord(key, runCall(ctx, s.clients.directory, s.lookupCall(key)), s.standstill(), s.lists)
-	if err != nil {
-		return nil, fmt.Errorf("look up: %w", err)
+	read := s.lookUp(ctx, key)
+	if read.err != nil {
+		return nil, fmt.Errorf("look up: %w", read.err)
 	}
-	s.complain(flaws)
-	if a != nil {
-		return a, nil
+	s.complain(read.flaws)
+	if read.agent != nil {
+		return read.agent, nil
 	}
 	// Emptied this very moment?
 	if err := s.observe(ctx); err != nil {
@@ -44,6 +45,13 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 	}
 	return nil, s.health.uncertain()
 }
+
+// lookUp reads one record.
+func (s *Redis) lookUp(ctx context.Context, key wire.AgentKey) reading {
+	return s.readRecords(ctx, key.Tenant, []string{key.Agent})[0]
+}
+
+func (s *Redis) reader() *reader { return &reader{lists: s.lists, judge: s.judge} }
 
 func (s *Redis) lookupCall(key wire.AgentKey) call {
 	return call{script: s.scripts.lookup, key: s.keys.agent(key)}
@@ -79,15 +87,13 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	standstill := s.standstill()
+	began := time.Now()
 	agents := make([]wire.Agent, 0, len(names))
 	var without []any // names that have no record
 	for chunk := range slices.Chunk(names, listChunk) {
-		calls := make([]call, len(chunk))
-		for i, name := range chunk {
-			calls[i] = s.lookupCall(wire.AgentKey{Tenant: tenant, Agent: name})
-		}
-		for i, r := range s.parseRecords(tenant, chunk, runCalls(ctx, s.clients.directory, calls), standstill) {
+		read := s.readRecords(ctx, tenant, chunk)
+		for i := range read {
+			r := &read[i]
 			s.complain(r.flaws)
 			switch {
 			case r.err != nil:
@@ -99,6 +105,7 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 				agents = append(agents, *r.agent)
 			}
 		}
+		s.bury(ctx, read)
 	}
 	slices.SortFunc(agents, byName)
 	if err := s.observe(ctx); err != nil { // after, or it could be emptied in between
@@ -108,6 +115,7 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 		return agents, err
 	}
 	s.listings.put(tenant, agents)
+	s.leases.rewriteMissing(tenant, agents, began)
 	if len(without) > 0 {
 		args := append([]any{unindexAfter.Milliseconds()}, without...)
 		out, _ := runCall(ctx, s.clients.directory, call{script: s.scripts.unindex, key: s.keys.index(tenant), args: args}).Slice() // tidying
@@ -118,29 +126,72 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	return agents, nil
 }
 
-// A parsed is what a record was read as.
-type parsed struct {
-	agent *wire.Agent
-	flaws []flaw
-	err   error
+// readRecords reads the agents' records. Where links stand on leases of which nothing
+// is known, it asks, and reads those again.
+func (s *Redis) readRecords(ctx context.Context, tenant string, names []string) []reading {
+	read := s.fetch(ctx, tenant, names)
+	var again []int
+	var doubtful []leaseID
+	for i := range read {
+		if len(read[i].doubtful) > 0 {
+			again = append(again, i)
+			doubtful = append(doubtful, read[i].doubtful...)
+		}
+	}
+	if len(again) == 0 {
+		return read
+	}
+	s.doubt(ctx, doubtful)
+	doubted := make([]string, len(again))
+	for j, i := range again {
+		doubted[j] = names[i]
+	}
+	for j, r := range s.fetch(ctx, tenant, doubted) {
+		read[again[j]] = r
+	}
+	return read
 }
 
-// parseRecords reads records on all processors: the long part of a listing whose
-// target lists are new.
-func (s *Redis) parseRecords(tenant string, names []string, cmds []*redis.Cmd, standstill time.Duration) []parsed {
-	records := make([]parsed, len(cmds))
+// fetch reads records on all processors: the long part of a listing whose target
+// lists are new.
+func (s *Redis) fetch(ctx context.Context, tenant string, names []string) []reading {
+	calls := make([]call, len(names))
+	for i, name := range names {
+		calls[i] = s.lookupCall(wire.AgentKey{Tenant: tenant, Agent: name})
+	}
+	cmds := runCalls(ctx, s.clients.directory, calls)
+	records, reader := make([]reading, len(cmds)), s.reader()
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(cmds)) {
 		workers.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(cmds); i = int(next.Add(1)) - 1 {
-				r := &records[i]
-				r.agent, r.flaws, r.err = parseRecord(wire.AgentKey{Tenant: tenant, Agent: names[i]}, cmds[i], standstill, s.lists)
+				records[i] = reader.read(wire.AgentKey{Tenant: tenant, Agent: names[i]}, cmds[i])
 			}
 		})
 	}
 	workers.Wait()
 	return records
+}
+
+// bury notes in records since when links are no more whose replica has gone without
+// a word. It is best effort: the next who lists them does it again.
+func (s *Redis) bury(ctx context.Context, read []reading) {
+	var calls []call
+	for i := range read {
+		r := &read[i]
+		if len(r.ended) == 0 || r.agent == nil {
+			continue
+		}
+		args := []any{keepFor(r.agent.Last.Ephemeral, s.config.Keep).Milliseconds()}
+		for id, since := range r.ended {
+			args = append(args, int64(id), time.Since(since).Milliseconds())
+		}
+		calls = append(calls, call{script: s.scripts.bury, key: s.keys.agent(r.agent.AgentKey), args: args})
+	}
+	if len(calls) > 0 {
+		runCalls(ctx, s.clients.directory, calls)
+	}
 }
 
 // merge brings a listing from before Redis was disturbed up to date with what is
@@ -163,7 +214,9 @@ func merge(before, now []wire.Agent, mayLive bool) []wire.Agent {
 // Forget drops a departed agent's record. It fails with [wire.ErrConnected] if the
 // agent has a live link.
 func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
-	gone, err := runCall(ctx, s.clients.directory, call{script: s.scripts.forget, key: s.keys.agent(key)}).Bool()
+	read := s.lookUp(ctx, key)
+	ended := s.endedLeases(slices.Collect(maps.Keys(read.ended))...)
+	gone, err := runCall(ctx, s.clients.directory, call{script: s.scripts.forget, key: s.keys.agent(key), args: []any{ended}}).Bool()
 	if err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}

@@ -7,30 +7,44 @@
 //
 // # The directory in Redis
 //
+// A replica holds one lease, which it renews twice a second, and its links stand as
+// long as that does: a directory in which nothing changes costs Redis nothing.
+// {prefix}replicas:about has for each replica when its lease ends, and what it says of
+// itself: the lease's ID, its keys, what it can do. A lease that has ended is dropped
+// there by any other replica, and is not taken up again: who was stopped, or cut off,
+// for so long draws another, and registers all of its links anew. While Redis answers
+// nobody, no lease ends. {prefix}replicas names the living for earlier versions, with
+// how many links each holds.
+//
 // Everything about an agent is in one hash, {prefix}agent:{tenant/agent}, whose
 // braces keep it in one slot of a Cluster. Its field "links" has a line for
-// each link with its epoch and expiry, and "d:" and a link's ID name the rest
-// of that lease, in JSON; "yielding" names the links whose token is for a
+// each link with its epoch and the lease that it stands on, and "d:" and a link's ID
+// name the rest of its entry, in JSON; "yielding" names the links whose token is for a
 // pattern, and "lists" has the hash and the size of each link's target list. All
-// changes are made by the scripts in scripts/, which judge expiry by Redis's own
-// clock: the clocks of replicas do not count. A departed agent keeps the line of its
-// newest link, expired, until the key goes.
+// changes are made by the scripts in scripts/, which judge times by Redis's own
+// clock: the clocks of replicas do not count. Which leases have ended no script can
+// see from there, on a Cluster: whoever reads a record judges, by a count of replicas
+// at most one look old, and by a new one where a lease is a stranger's. A replica is
+// counted before it writes its first link, so who is missing then has gone. A departed
+// agent keeps the line of its newest link until the key goes, and who lists it notes
+// its end there, if its replica could not.
+//
+// Every link is looked for in its record once in an [Audit], which also keeps the
+// record and the tenant's index from ending. A link that was displaced is named in
+// {prefix}nudges:{replica}, where its replica looks twice a second.
 //
 // What could not be renewed is not known to be gone. While Redis takes no writes,
-// being full or away, the leases that run out count as live all the same, for an
-// hour at most, and for the time of a lease after it takes them again: whoever
+// being full, or is away, the leases that stood go on, for an hour at most: whoever
 // has gone meanwhile is found out by the first scrape.
 //
 // {prefix}index:{tenant} is the set of a tenant's agents. It lies in another
 // slot, so it cannot change in the same script: it may name an agent too many,
-// whose record is gone, and is completed with each renewal.
+// whose record is gone, and is completed with each audit.
 //
 // {prefix}usage:{tenant} counts what its listed agents take, for [TenantLimits]: a
-// new lease, and one with more targets, asks there first. It is completed with each
-// renewal, too, and a full tenant is looked through for what is listed no longer.
+// new link, and one with more targets, asks there first. It is completed with each
+// audit, too, and a full tenant is looked through for what is listed no longer.
 //
-// {prefix}replicas names the living replicas, with how many links each holds, and
-// {prefix}replicas:about says what they can do and which keys they have.
 // {prefix}generation:{n} are
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.

@@ -8,8 +8,8 @@ import (
 
 // A Pace is the periods that tests shorten. Those that are 0 stay as they are.
 type Pace struct {
-	Lease, Renew, Look, Rejoin, Refresh, Standstill, Registering time.Duration
-	Forget, Stale, Retire, KeepList                              time.Duration
+	Lease, Audit, Renew, Look, Rejoin, Refresh, Standstill, Registering time.Duration
+	Forget, Stale, Retire, KeepList                                     time.Duration
 }
 
 // SetPace is to be called before Run.
@@ -19,7 +19,7 @@ func (s *Redis) SetPace(p Pace) {
 		to *time.Duration
 		is time.Duration
 	}{
-		{&t.lease, p.Lease}, {&t.renew, p.Renew}, {&t.look, p.Look}, {&t.rejoin, p.Rejoin}, {&t.refresh, p.Refresh},
+		{&t.lease, p.Lease}, {&t.audit, p.Audit}, {&t.renew, p.Renew}, {&t.look, p.Look}, {&t.rejoin, p.Rejoin}, {&t.refresh, p.Refresh},
 		{&t.standstill, p.Standstill}, {&t.registering, p.Registering},
 		{&t.forget, p.Forget}, {&t.stale, p.Stale}, {&t.retire, p.Retire}, {&t.keepList, p.KeepList},
 	} {

@@ -14,13 +14,19 @@ func FuzzRecord(f *testing.F) {
 	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "1200", "drained")
 	l.Targets = []wire.Target{{Name: "../sd"}, {Name: "a", Address: `[::1%x "y/..]:80`}}
 	f.Add(int64(1500), string(l.Link)+" 1000 2000 99999999999999999 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "9223372036854775807", "\xff")
+	f.Add(int64(1500), string(l.Link)+" 1000 4503599627370497 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "1200", "drained")
 	f.Add(int64(0), "a 1 2 3 1 b c\na 1 2 3 0 b c\n\n x", "a", `{"targets":[{"labels":null}]}`, "", "")
 	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
 		now = max(min(now, maxMillis), 0) // Redis's clock is good
 		key := wire.AgentKey{Tenant: "t", Agent: "a"}
-		a, _ := decodeRecord(key, now, time.Minute, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"}, newTargetLists(maxTargetLists))
+		r := reader{lists: newTargetLists(maxTargetLists), judge: func(id leaseID) (verdict, time.Time) { return verdict(id % 3), time.Now() }}
+		read := r.decode(key, now, map[string]string{"links": links, "d:" + link: details, "seen": seen, "close": cause, "claims": seen + " a:1"})
+		a := read.agent
 		if a == nil {
 			return
+		}
+		if len(read.doubtful) > len(a.Links) {
+			t.Errorf("%d links are doubtful, and %d live", len(read.doubtful), len(a.Links))
 		}
 		for _, l := range append(a.Links, a.Last) {
 			if wire.CheckTargets(l.Targets) != nil || !wire.ValidID(string(l.Link)) || !wire.ValidID(string(l.Instance)) || !wire.ValidID(string(l.Replica)) {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,7 +13,7 @@ type health struct {
 
 	mu          sync.Mutex
 	generations []string // last seen, "" before; on a Cluster several, to be on all of its nodes
-	runID       string   // last seen; of a Cluster none
+	runIDs      []string // that were seen last, where any were
 	infoDenied  bool     // an ACL forbids INFO
 	infoTold    bool     // and that was said
 	looks       uint64   // begun
@@ -78,11 +79,12 @@ func (h *health) note(seen sighting, timing timing) (n news) {
 		n.emptied = n.emptied || h.generations[i] != "" && h.generations[i] != generation
 		h.generations[i] = generation
 	}
-	if seen.runID != "" {
-		n.replaced = h.runID != "" && h.runID != seen.runID
-		h.runID = seen.runID
+	if len(seen.runIDs) > 0 {
+		isNew := func(id string) bool { return !slices.Contains(h.runIDs, id) }
+		n.replaced = len(h.runIDs) > 0 && slices.ContainsFunc(seen.runIDs, isNew)
+		h.runIDs = seen.runIDs
 	}
-	if n.emptied || n.replaced || n.back {
+	if n.emptied || n.replaced || n.back && again {
 		h.disturbed = now
 	}
 	if left := timing.grace - seen.age; left > 0 {

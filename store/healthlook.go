@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -16,11 +17,11 @@ func (s *Redis) runHealth(ctx context.Context, events wire.StoreEvents) {
 	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
 	for {
-		began := time.Now()
 		if err := s.observe(ctx); err == nil {
 			s.countReplicas(ctx, events)
+			s.takeNudges(ctx)
 		} else {
-			s.noteWrite(ctx, writeReplica, began, err)
+			s.noteWrite(ctx, writeReplica, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -35,7 +36,7 @@ type sighting struct {
 	number      uint64
 	generations []string // "" where that one could not be had
 	age         time.Duration
-	runID       string
+	runIDs      []string // of the servers that hold the directory, as far as they say
 	infoDenied  bool
 	err         error // the first of them
 	answered    bool
@@ -102,12 +103,33 @@ func (s *Redis) look(ctx context.Context) sighting {
 		seen.answered = true
 		seen.generations[i], seen.age = generation, min(seen.age, age)
 	}
-	if s.clients.cluster == nil && seen.answered && !s.health.deniesInfo() {
-		info, err := client.Info(ctx, "server").Result()
-		seen.runID = infoField(info, "run_id")
-		seen.infoDenied = redis.IsPermissionError(err)
+	if seen.answered && !s.health.deniesInfo() {
+		seen.runIDs, seen.infoDenied = s.runIDs(ctx)
 	}
 	return seen
+}
+
+// runIDs are the run IDs of the servers that hold the directory: one that is new
+// there may lack what was written last.
+func (s *Redis) runIDs(ctx context.Context) (ids []string, denied bool) {
+	var mu sync.Mutex
+	ask := func(ctx context.Context, server *redis.Client) error {
+		info, err := server.Info(ctx, "server").Result()
+		mu.Lock()
+		defer mu.Unlock()
+		denied = denied || redis.IsPermissionError(err)
+		if id := infoField(info, "run_id"); id != "" {
+			ids = append(ids, id)
+		}
+		return nil // it is not for this that Redis is away
+	}
+	switch client := s.clients.directory.(type) {
+	case *redis.ClusterClient:
+		_ = client.ForEachMaster(ctx, ask)
+	case *redis.Client:
+		_ = ask(ctx, client)
+	}
+	return ids, denied
 }
 
 func parseGeneration(cmd *redis.Cmd) (generation string, age time.Duration, err error) {

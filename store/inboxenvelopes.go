@@ -64,6 +64,9 @@ func (r *receiver) doubt(ctx context.Context, e *wire.Envelope, b []byte) error 
 // be one, and the inbox waits.
 const askEvery = time.Second
 
+// recountTimeout bounds a count that the inbox waits for.
+const recountTimeout = 100 * time.Millisecond
+
 // isOlder reports whether a replica that does not seal has come since the last count.
 // Else the first scrape through it would be lost.
 func (r *receiver) isOlder(ctx context.Context, id wire.ReplicaID) bool {
@@ -72,7 +75,9 @@ func (r *receiver) isOlder(ctx context.Context, id wire.ReplicaID) bool {
 		return false
 	}
 	r.asked = time.Now()
-	s.recount(ctx)
+	ctx, cancel := context.WithTimeout(ctx, recountTimeout)
+	defer cancel()
+	_ = s.recount(ctx) // else nothing more is known of it
 	return !s.needsSeal(id)
 }
 

@@ -11,11 +11,11 @@ import (
 	"github.com/farscrape/farscrape/store/storetest"
 )
 
-// quick are replicas that renew often.
+// quick are replicas that look often whether their links are where they should be.
 func quick(t *testing.T, n int, server *storetest.RedisServer) (all []*replica) {
 	t.Helper()
 	for range n {
-		all = append(all, quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Renew: 200 * time.Millisecond}))
+		all = append(all, quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Audit: 200 * time.Millisecond}))
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 
 // apply takes the directory's answer to one task. Its error says that there
 // was none.
-func (s *Redis) apply(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
+func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 	if err := cmd.Err(); err != nil {
 		s.leases.failed(t, err)
 		return err
@@ -20,11 +21,11 @@ func (s *Redis) apply(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 	switch t.step {
 	case stepRelease:
 		s.leases.done(t)
-	case stepRenew:
+	case stepAudit:
 		reply, _ := cmd.Slice()
-		switch status, taken := parseRenewal(reply); status {
+		switch status, taken := parseAudit(reply); status {
 		case "ok":
-			s.leases.renewed(t, taken, time.Now().Add(s.timing.renew))
+			s.leases.found(t, taken)
 		case "gone":
 			s.log.Warn("a lease's record is gone from redis; writing all leases again", "agent", t.lease.AgentKey.String())
 			s.leases.rewrite()
@@ -32,10 +33,14 @@ func (s *Redis) apply(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 			s.leases.again(t)
 		}
 	case stepHold:
-		epoch, taken, displaced, err := parseHold(cmd)
+		held, err := parseHold(cmd)
+		if ended := s.endedOf(ctx, held.blocking); len(ended) > 0 {
+			s.leases.again(t, ended...)
+			return nil
+		}
 		switch {
 		case errors.Is(err, errOver):
-			s.refuse(t, "lists "+strconv.Itoa(taken.bytes), events)
+			s.refuse(t, "lists "+strconv.Itoa(held.taken.bytes), events)
 			return nil
 		case errors.Is(err, wire.ErrSuperseded), errors.Is(err, wire.ErrNameTaken):
 			if s.leases.refused(t, err) {
@@ -46,10 +51,10 @@ func (s *Redis) apply(t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 			s.leases.failed(t, err)
 			return err
 		}
-		if s.leases.holding(t, epoch, taken, time.Now().Add(s.timing.renew)) {
-			events.Registered(t.lease.Link, epoch)
+		if s.leases.holding(t, held.epoch, held.taken) {
+			events.Registered(t.lease.Link, held.epoch)
 		}
-		for replica, links := range displaced {
+		for replica, links := range held.displaced {
 			s.tellDisplaced(replica, links)
 		}
 	}
@@ -67,22 +72,11 @@ func (s *Redis) applyClaims(t *task, cmd *redis.Cmd) error {
 	return nil
 }
 
-// tellDisplaced has the replica that holds the links look at their leases now
-// and not only when they are due.
-func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
-	for _, link := range links {
-		s.leases.rewriteLink(link)
-	}
-	if replica != s.config.Replica {
-		s.sender.nudge(replica, links)
-	}
-}
-
 // errOver: the agent's lists would take more than they may.
 var errOver = errors.New("over")
 
-// parseRenewal reads renew.lua's reply.
-func parseRenewal(reply []any) (status string, taken size) {
+// parseAudit reads audit.lua's reply.
+func parseAudit(reply []any) (status string, taken size) {
 	if len(reply) == 0 {
 		return "", taken
 	}
@@ -100,35 +94,57 @@ func parseSize(targets, bytes string) (s size, err error) {
 	return s, err
 }
 
+// A holding is hold.lua's reply.
+type holding struct {
+	epoch     uint64
+	taken     size
+	displaced map[wire.ReplicaID][]wire.LinkID
+	blocking  []leaseID // of a refusal: what the links that were in the way stand on
+}
+
 // parseHold reads hold.lua's reply.
-func parseHold(cmd *redis.Cmd) (epoch uint64, taken size, displaced map[wire.ReplicaID][]wire.LinkID, err error) {
+func parseHold(cmd *redis.Cmd) (h holding, err error) {
 	reply, err := cmd.StringSlice()
 	if err != nil {
-		return 0, taken, nil, fmt.Errorf("hold: %w", err)
+		return h, fmt.Errorf("hold: %w", err)
 	}
 	switch {
 	case len(reply) == 0:
-		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
+		return h, fmt.Errorf("hold: %w", errReply)
 	case reply[0] == "superseded":
-		return 0, taken, nil, wire.ErrSuperseded
+		h.blocking = parseLeases(reply[1:])
+		return h, wire.ErrSuperseded
 	case reply[0] == "taken":
-		return 0, taken, nil, wire.ErrNameTaken
-	case reply[0] == "over" && len(reply) == 2:
-		taken, _ = parseSize("0", reply[1])
-		return 0, taken, nil, errOver
+		h.blocking = parseLeases(reply[1:])
+		return h, wire.ErrNameTaken
+	case reply[0] == "over" && len(reply) >= 2:
+		h.taken, _ = parseSize("0", reply[1])
+		h.blocking = parseLeases(reply[2:])
+		return h, errOver
 	case reply[0] != "ok" || len(reply) < 4 || len(reply)%2 != 0:
-		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
+		return h, fmt.Errorf("hold: %w", errReply)
 	}
-	if epoch, err = strconv.ParseUint(reply[1], 10, 64); err == nil {
-		taken, err = parseSize(reply[2], reply[3])
+	if h.epoch, err = strconv.ParseUint(reply[1], 10, 64); err == nil {
+		h.taken, err = parseSize(reply[2], reply[3])
 	}
 	if err != nil {
-		return 0, taken, nil, fmt.Errorf("hold: %w", errReply)
+		return h, fmt.Errorf("hold: %w", errReply)
 	}
-	displaced = make(map[wire.ReplicaID][]wire.LinkID)
+	h.displaced = make(map[wire.ReplicaID][]wire.LinkID)
 	for i := 4; i < len(reply); i += 2 {
 		replica := wire.ReplicaID(reply[i])
-		displaced[replica] = append(displaced[replica], wire.LinkID(reply[i+1]))
+		h.displaced[replica] = append(h.displaced[replica], wire.LinkID(reply[i+1]))
 	}
-	return epoch, taken, displaced, nil
+	return h, nil
+}
+
+// parseLeases reads the leases among what links are said to stand on: those of
+// earlier versions have times.
+func parseLeases(said []string) (leases []leaseID) {
+	for _, s := range said {
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil && leaseID(n).isLease() {
+			leases = append(leases, leaseID(n))
+		}
+	}
+	return leases
 }

@@ -39,7 +39,8 @@ type held struct {
 	queued bool
 	cause  string    // of a release
 	sent   bool      // the directory may have an entry
-	due    time.Time // when to renew; zero: not in the directory
+	seen   time.Time // when it was written, or last looked for; zero: not in the directory
+	ended  []leaseID // of others, that were in its way
 	// written are the targets that the directory has, size what they take, and
 	// counted what all lists of the agent's links take.
 	written []wire.Target
@@ -55,7 +56,7 @@ type step uint8
 
 const (
 	stepNone step = iota
-	stepRenew
+	stepAudit
 	stepHold
 	stepRelease
 )
@@ -195,13 +196,31 @@ func (l *leases) rewrite() {
 	kick(l.kick)
 }
 
-// renewDue queues what is due.
-func (l *leases) renewDue(now time.Time) {
+// audit queues the links to be looked for that were not for so long.
+func (l *leases) audit(now time.Time, every time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held {
-		if !h.due.IsZero() && !now.Before(h.due) {
-			l.push(h, stepRenew)
+		if !h.seen.IsZero() && now.Sub(h.seen) >= every {
+			l.push(h, stepAudit)
+		}
+	}
+}
+
+// rewriteMissing writes the leases of a tenant's agents anew that a whole listing
+// lacks which began then.
+func (l *leases) rewriteMissing(tenant string, listed []wire.Agent, began time.Time) {
+	there := make(map[wire.LinkID]bool)
+	for i := range listed {
+		for j := range listed[i].Links {
+			there[listed[i].Links[j].Link] = true
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for link, h := range l.held {
+		if h.lease.Tenant == tenant && !there[link] && !h.seen.IsZero() && h.seen.Before(began) && h.step != stepRelease {
+			l.push(h, stepHold)
 		}
 	}
 }

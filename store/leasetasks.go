@@ -17,9 +17,10 @@ type task struct {
 	call  call
 
 	claims claims // of a hold
-	size   size   // of the targets; of a renewal, of all lists of the agent's links
-	before size   // of those that the directory has
-	asks   bool   // there may be no room for it
+	ended  []leaseID
+	size   size // of the targets; of a renewal, of all lists of the agent's links
+	before size // of those that the directory has
+	asks   bool // there may be no room for it
 }
 
 // next takes the first task off the queue.
@@ -37,7 +38,7 @@ func (l *leases) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, size: h.counted, before: h.size}
+		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, ended: h.ended, size: h.counted, before: h.size}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -65,35 +66,37 @@ func (l *leases) failed(t *task, err error) {
 	}
 }
 
-// again takes a lease that is not in the directory, or not any longer.
-func (l *leases) again(t *task) {
+// again takes a lease that is not in the directory, or not any longer, or that a link
+// on a lease that has ended was in the way of.
+func (l *leases) again(t *task, ended ...leaseID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
+		h.ended = append(h.ended[:len(h.ended):len(h.ended)], ended...)
 		l.push(h, stepHold)
 	}
 }
 
-// renewed notes when to renew next.
-func (l *leases) renewed(t *task, taken size, due time.Time) {
+// found notes that a link is where it should be.
+func (l *leases) found(t *task, taken size) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
-		h.due, h.counted = due, taken
+		h.seen, h.counted = time.Now(), taken
 	}
 }
 
 // holding notes that the directory has the lease. It reports whether the owner
 // is to be told: its Register did not wait for the answer, or the epoch is
 // another.
-func (l *leases) holding(t *task, epoch uint64, taken size, due time.Time) (tell bool) {
+func (l *leases) holding(t *task, epoch uint64, taken size) (tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.current(t)
 	if h == nil {
 		return false
 	}
-	h.lease.Epoch, h.due = epoch, due
+	h.lease.Epoch, h.seen, h.ended = epoch, time.Now(), nil
 	h.written, h.size, h.counted = t.lease.Targets, t.size, taken
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch

@@ -22,17 +22,21 @@ const (
 // what was released last.
 func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 	defer close(s.leases.closed)
-	tick := time.NewTicker(s.timing.renew / 10)
+	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
 	for retry := (backoff{}); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-s.leases.kick:
 		case <-tick.C:
-			s.leases.renewDue(time.Now())
+			every := s.timing.audit
+			if s.roster.mixed() {
+				every = s.timing.renew
+			}
+			s.leases.audit(time.Now(), every)
 		}
-		if s.writeQueued(ctx, events) {
-			s.noteWrite(ctx, writeLeases, time.Now(), nil)
+		if s.writeQueued(ctx, events) && s.writeNudges(ctx) {
+			s.noteWrite(ctx, writeLeases, nil)
 			retry.reset()
 		} else {
 			retry.wait(ctx)
@@ -42,6 +46,7 @@ func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.flush)
 	defer cancel()
 	s.writeQueued(ctx, events)
+	s.writeNudges(ctx)
 }
 
 // writeQueued works the queue off, and reports whether all of it succeeded.
@@ -76,15 +81,16 @@ func (s *Redis) nextBatch() []task {
 func (s *Redis) encode(t *task) int {
 	l := &t.lease
 	keep := keepFor(l.Ephemeral, s.config.Keep)
+	stay := (s.timing.stay + keep).Milliseconds()
 	t.call = call{key: s.keys.agent(l.AgentKey)}
 	switch t.step {
-	case stepRenew:
-		t.call.script = s.scripts.renew
-		t.call.args = []any{string(l.Link), string(l.Instance), s.timing.lease.Milliseconds(), keep.Milliseconds()}
+	case stepAudit:
+		t.call.script = s.scripts.audit
+		t.call.args = []any{string(l.Link), string(l.Instance), int64(s.lease.current()), stay}
 	case stepRelease:
 		t.call.script = s.scripts.release
 		delist := l.Ephemeral && t.cause == agentStopped
-		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist}
+		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist, s.endedLeases()}
 	default:
 		details := marshalLease(l)
 		list := listIn(details)
@@ -97,8 +103,8 @@ func (s *Redis) encode(t *task) int {
 		t.call.script = s.scripts.hold
 		t.call.args = []any{
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
-			s.timing.lease.Milliseconds(), keep.Milliseconds(), details,
-			hashOf(list), t.size.targets, t.size.bytes, most,
+			int64(s.lease.current()), stay, details,
+			hashOf(list), t.size.targets, t.size.bytes, most, s.endedLeases(t.ended...),
 		}
 		return len(details) + len(t.claims)*claimSize
 	}
@@ -118,6 +124,13 @@ func marshalLease(l *wire.Lease) []byte {
 func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreEvents) bool {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
+	if err := s.stand(ctx); err != nil {
+		for i := range batch {
+			s.leases.failed(&batch[i], err)
+		}
+		s.leases.setAway(true)
+		return false
+	}
 	batch, whole := s.admit(ctx, batch, events)
 	if len(batch) == 0 {
 		s.leases.setAway(!whole)
@@ -128,7 +141,7 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 	cmds := runCalls(ctx, s.clients.directory, p.calls)
 	for _, cmd := range cmds {
 		if err := cmd.Err(); deniesWrites(err) {
-			s.noteWrite(ctx, writeLeases, began, err)
+			s.noteWrite(ctx, writeLeases, err)
 			break
 		}
 	}
@@ -139,7 +152,7 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 	}
 	succeeded := 0
 	for i := range batch {
-		if s.applyTask(&batch[i], p, i, cmds, events) == nil {
+		if s.applyTask(ctx, &batch[i], p, i, cmds, events) == nil {
 			succeeded++
 		}
 	}
@@ -183,8 +196,8 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
 
 // applyTask takes what all of a task's calls answered: its own, that of its
 // tenant's index, and that of its claims. Its error says that one did not.
-func (s *Redis) applyTask(t *task, p leasePipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
-	if err := s.apply(t, cmds[i], events); err != nil {
+func (s *Redis) applyTask(ctx context.Context, t *task, p leasePipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
+	if err := s.apply(ctx, t, cmds[i], events); err != nil {
 		return err
 	}
 	if t.step != stepRelease {

@@ -18,7 +18,7 @@ func forgetful(t *testing.T, server *storetest.RedisServer, agents, listings, ta
 	t.Helper()
 	r := open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour, Grace: 4 * time.Second})
 	r.Remember(agents, listings, targetLists)
-	r.SetPace(store.Pace{Renew: time.Hour, Refresh: time.Hour})
+	r.SetPace(store.Pace{Refresh: time.Hour})
 	run(t, r)
 	r.awaitDirectory(t)
 	return r

@@ -17,7 +17,7 @@ import (
 type line struct {
 	link         wire.LinkID
 	epoch        uint64
-	expiry, seen int64 // in ms of Redis's clock
+	expiry, seen int64 // in ms of Redis's clock; a live link's expiry may be the lease that it stands on
 	shared       bool
 	instance     wire.InstanceID
 	replica      wire.ReplicaID
@@ -73,48 +73,61 @@ func splitDetails(details string) (rest, list string) {
 	return details, ""
 }
 
-// parseRecord reads lookup.lua's reply; nil if there is no record. For so long
-// nobody could renew a lease.
-func parseRecord(key wire.AgentKey, cmd *redis.Cmd, standstill time.Duration, lists *targetLists) (a *wire.Agent, flaws []flaw, err error) {
+// A reader reads records.
+type reader struct {
+	lists *targetLists
+	judge func(leaseID) (verdict, time.Time)
+}
+
+// A reading is what a record was read as.
+type reading struct {
+	agent *wire.Agent // nil if there is none
+	flaws []flaw
+	err   error
+
+	ended    map[leaseID]time.Time // the leases that links in it stood on, and since when they do not
+	doubtful []leaseID             // of which nothing is known: their links are among the live ones
+}
+
+// read reads lookup.lua's reply.
+func (r *reader) read(key wire.AgentKey, cmd *redis.Cmd) (read reading) {
 	reply, err := cmd.Slice()
 	if err != nil {
-		return nil, nil, err
+		return reading{err: err}
 	}
 	if len(reply) != 2 {
-		return nil, nil, fmt.Errorf("lookup: %w", errReply)
+		return reading{err: fmt.Errorf("lookup: %w", errReply)}
 	}
 	clock, _ := reply[0].(string)
 	now, err := strconv.ParseInt(clock, 10, 64)
 	if err != nil {
-		return nil, nil, fmt.Errorf("lookup: %w", errReply)
+		return reading{err: fmt.Errorf("lookup: %w", errReply)}
 	}
 	var flat []any
 	switch record := reply[1].(type) {
 	case []any:
 		flat = record
 	case string:
-		return nil, []flaw{{key: key, err: errors.New(record)}}, nil
+		return reading{flaws: []flaw{{key: key, err: errors.New(record)}}}
 	default:
-		return nil, nil, fmt.Errorf("lookup: %w", errReply)
+		return reading{err: fmt.Errorf("lookup: %w", errReply)}
 	}
 	if err := wire.CheckAgentName(key.Agent); err != nil && len(flat) > 0 {
-		return nil, []flaw{{key: key, err: err}}, nil
+		return reading{flaws: []flaw{{key: key, err: err}}}
 	}
 	fields := make(map[string]string, len(flat)/2)
 	for i := 0; i+1 < len(flat); i += 2 {
 		name, _ := flat[i].(string)
 		fields[name], _ = flat[i+1].(string)
 	}
-	a, flaws = decodeRecord(key, now, standstill, fields, lists)
-	return a, flaws, nil
+	return r.decode(key, now, fields)
 }
 
-// decodeRecord makes an agent of a record's fields; now is Redis's clock. What
-// cannot be read it leaves out, and says so. A lease that ran out in the
-// standstill, and was not released, stands.
-func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields map[string]string, lists *targetLists) (a *wire.Agent, flaws []flaw) {
+// decode makes an agent of a record's fields; now is Redis's clock. What cannot be
+// read it leaves out, and says so.
+func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) (read reading) {
 	var newest *line
-	a = &wire.Agent{AgentKey: key}
+	a := &wire.Agent{AgentKey: key}
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
 		l, ok := parseLine(s)
@@ -122,19 +135,18 @@ func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields
 			continue
 		}
 		if !ok {
-			flaws = append(flaws, flaw{key: key, err: fmt.Errorf("the line %.100q", s)})
+			read.flaws = append(read.flaws, flaw{key: key, err: fmt.Errorf("the line %.100q", s)})
 			continue
 		}
+		live := r.live(&l, now, &read)
 		seen = max(seen, l.seen)
-		lease, err := l.lease(key, fields["d:"+string(l.link)], lists)
-		released := l.expiry <= l.seen
-		live := l.expiry > now || !released && l.expiry > now-standstill.Milliseconds()
+		lease, err := l.lease(key, fields["d:"+string(l.link)], r.lists)
 		if err != nil {
 			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
 			if live {
 				f.link = &l
 			}
-			flaws = append(flaws, f)
+			read.flaws = append(read.flaws, f)
 		}
 		if live {
 			a.Links = append(a.Links, lease)
@@ -145,19 +157,42 @@ func decodeRecord(key wire.AgentKey, now int64, standstill time.Duration, fields
 	}
 	if newest == nil {
 		if len(fields) > 0 {
-			flaws = append(flaws, flaw{key: key, err: errNoLink})
+			read.flaws = append(read.flaws, flaw{key: key, err: errNoLink})
 		}
-		return nil, flaws
+		return read
 	}
 	slices.SortFunc(a.Links, byEpoch)
 	parseClaims(fields["claims"]).of(a)
-	a.LastSeen = time.UnixMilli(max(min(seen, now), 0))
-	if !a.Connected() {
-		if a.LastClose = cutText(fields["close"], maxCause); a.LastClose == "" {
-			a.LastClose = wire.CauseLost.String() // its replica went without a word
-		}
+	if a.Connected() {
+		seen = now
+	} else if a.LastClose = cutText(fields["close"], maxCause); a.LastClose == "" {
+		a.LastClose = wire.CauseLost.String() // its replica went without a word
 	}
-	return a, flaws
+	a.LastSeen = time.UnixMilli(max(min(seen, now), 0))
+	read.agent = a
+	return read
+}
+
+// live reports whether a line is of a live link. The line of one whose lease has
+// ended says then when that was.
+func (r *reader) live(l *line, now int64, read *reading) bool {
+	id := leaseID(l.expiry)
+	if !id.isLease() {
+		return l.expiry > now
+	}
+	switch v, since := r.judge(id); v {
+	case ended:
+		if read.ended == nil {
+			read.ended = make(map[leaseID]time.Time)
+		}
+		read.ended[id] = since
+		l.seen = max(l.seen, now-time.Since(since).Milliseconds())
+		l.expiry = l.seen
+		return false
+	case unknown:
+		read.doubtful = append(read.doubtful, id)
+	}
+	return true
 }
 
 // maxCause bounds the name of a close cause, in bytes.

@@ -32,7 +32,7 @@ func TestWhatIsNoRecordIsLeftOutAndMended(t *testing.T) {
 	server := storetest.StartRedis(t)
 	var out syncBuffer
 	s := open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour, Grace: time.Second, Logger: slog.New(slog.NewTextHandler(&out, nil))})
-	s.SetPace(store.Pace{Renew: 200 * time.Millisecond})
+	s.SetPace(store.Pace{Audit: 200 * time.Millisecond})
 	owner := run(t, s)
 	other := quick(t, 1, server)[0]
 	owner.awaitDirectory(t)

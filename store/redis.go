@@ -42,21 +42,31 @@ type Redis struct {
 	keys     keys
 	scripts  *scripts
 	metrics  *metrics
+	lease    ownLease
+	standing standing
 	leases   leases
-	health   health
-	roster   roster
-	listings listings
-	lists    *targetLists
-	flawLog  flawLog
-	writes   writes
-	crowded  chan string // tenants that are full
-	sender   sender
-	inbox    inbox
+	// nudges are the links that other replicas are still to be told of; the goroutine
+	// that writes leases has them.
+	nudges     map[wire.ReplicaID][]wire.LinkID
+	nudgesOwed int // links in it
+	health     health
+	roster     roster
+	listings   listings
+	lists      *targetLists
+	flawLog    flawLog
+	writes     writes
+	crowded    chan string // tenants that are full
+	sender     sender
+	inbox      inbox
 }
 
 // timing are the periods, which tests shorten.
 type timing struct {
-	lease, renew, grace time.Duration
+	// lease is how long a replica's lease lasts without being renewed.
+	lease, grace time.Duration
+	// audit is how often each link is looked for in its agent's record; renew while
+	// there are replicas of an earlier version. Records last so much longer than stay.
+	audit, renew, stay time.Duration
 	// look is how often the generation is looked at: an emptied Redis must be
 	// rewritten within a second.
 	look time.Duration
@@ -69,7 +79,7 @@ type timing struct {
 	// refresh is how often listings are fetched that were asked for within
 	// asked, so as to have them when Redis is emptied.
 	refresh, asked time.Duration
-	// standstill is for how long leases that nobody could renew count as live.
+	// standstill is for how long leases stand that nobody could count.
 	standstill time.Duration
 	// registering is how long an agent may be counted before it is listed.
 	registering time.Duration
@@ -129,7 +139,8 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		lists:   newTargetLists(maxTargetLists),
 		crowded: make(chan string, 16),
 		timing: timing{
-			lease: Lease, renew: Renew, grace: config.Grace,
+			lease: Lease, grace: config.Grace,
+			audit: Audit, renew: Renew, stay: 3 * Audit,
 			look: 500 * time.Millisecond, rejoin: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
@@ -138,6 +149,9 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			keepList: time.Minute, flush: time.Second,
 		},
 	}
+	s.lease.id = newLease()
+	s.nudges = make(map[wire.ReplicaID][]wire.LinkID)
+	s.standing.init()
 	s.leases.init()
 	s.health.init(clients.cluster != nil)
 	s.roster.init()
@@ -155,11 +169,12 @@ func (k keys) agent(key wire.AgentKey) string {
 	return k.prefix + "agent:{" + key.String() + "}"
 }
 
-func (k keys) index(tenant string) string { return k.prefix + "index:" + tenant }
-func (k keys) usage(tenant string) string { return k.prefix + "usage:" + tenant }
-func (k keys) replicas() string           { return k.prefix + "replicas" }
-func (k keys) about() string              { return k.prefix + "replicas:about" }
-func (k keys) generation(n string) string { return k.prefix + "generation:" + n }
+func (k keys) index(tenant string) string     { return k.prefix + "index:" + tenant }
+func (k keys) usage(tenant string) string     { return k.prefix + "usage:" + tenant }
+func (k keys) replicas() string               { return k.prefix + "replicas" }
+func (k keys) about() string                  { return k.prefix + "replicas:about" }
+func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }
+func (k keys) generation(n string) string     { return k.prefix + "generation:" + n }
 func (k keys) inbox(r wire.ReplicaID) string {
 	return k.prefix + "inbox:" + string(r)
 }

@@ -13,8 +13,9 @@ import (
 // An about is what a replica says of itself to the others, in JSON. Members may be
 // added.
 type about struct {
-	Seals bool     `json:"seals"` // seals what it sends, and checks what it receives
-	Keys  []string `json:"keys"`  // the IDs of its keys; the first signs
+	Seals bool     `json:"seals"`           // seals what it sends, and checks what it receives
+	Keys  []string `json:"keys"`            // the IDs of its keys; the first signs
+	Lease leaseID  `json:"lease,omitempty"` // on which its links stand; 0: of an earlier version, they have leases of their own
 }
 
 // maxKeys bounds the keys of another replica, and keySize is the length of their
@@ -28,32 +29,42 @@ const (
 // list may make some up.
 const maxTold = 4
 
-func (s *Redis) about() []byte {
-	b, err := json.Marshal(about{Seals: true, Keys: s.config.Keys().KeyIDs()})
+func (s *Redis) about(lease leaseID) []byte {
+	a := about{Lease: lease}
+	if s.config.Keys != nil {
+		a.Seals, a.Keys = true, s.config.Keys().KeyIDs()
+	}
+	b, err := json.Marshal(a)
 	if err != nil {
 		panic(fmt.Sprintf("store: about: %v", err)) // a plain struct always marshals
 	}
 	return b
 }
 
-// parseAbout reads what the living say. What does not decode was not said.
-func parseAbout(cmd *redis.Cmd) (map[wire.ReplicaID]about, error) {
+// parseAbout reads about.lua's reply: whether the lease goes on, and what the living
+// say. What does not decode was not said.
+func parseAbout(cmd *redis.Cmd, all *living) (kept bool, err error) {
 	reply, err := cmd.StringSlice()
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return false, err
+	case len(reply) == 1 && reply[0] == "lost":
+		return false, errLeaseLost
+	case len(reply)%2 != 1:
+		return false, fmt.Errorf("about: %w", errReply)
 	}
-	all := make(map[wire.ReplicaID]about, len(reply)/2)
-	for pair := range slices.Chunk(reply, 2) {
+	all.about = make(map[wire.ReplicaID]about, len(reply)/2)
+	for pair := range slices.Chunk(reply[1:], 2) {
 		var a about
-		if len(pair) < 2 || !wire.ValidID(pair[0]) || json.Unmarshal([]byte(pair[1]), &a) != nil {
+		if !wire.ValidID(pair[0]) || json.Unmarshal([]byte(pair[1]), &a) != nil {
 			continue
 		}
 		a.Keys = a.Keys[:min(len(a.Keys), maxKeys)]
 		if !slices.ContainsFunc(a.Keys, func(id string) bool { return len(id) != keySize }) {
-			all[wire.ReplicaID(pair[0])] = a
+			all.about[wire.ReplicaID(pair[0])] = a
 		}
 	}
-	return all, nil
+	return reply[0] == "kept", nil
 }
 
 // says takes what a replica says. One that seals does so to its end.

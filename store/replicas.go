@@ -2,12 +2,10 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
-	"github.com/redis/go-redis/v9"
 )
 
 // A roster is who the living replicas were when last counted.
@@ -27,6 +25,8 @@ type roster struct {
 // An other is what is known of another replica.
 type other struct {
 	alive      uint64 // the last count in which it was
+	counted    int    // in how many it was
+	leases     bool   // it says that its links stand on a lease of its own
 	dead, deaf int    // for how many looks in a row it was not alive, or nobody listened to its inbox
 	about      about
 	seals      time.Time // since when it says that it does; zero: not at all
@@ -40,18 +40,18 @@ func (r *roster) init() {
 
 // The living are the replicas that hold a lease on life.
 type living struct {
+	number   uint64                   // of the count
 	replicas []wire.ReplicaID         // this one with them
 	links    int                      // that they hold
-	about    map[wire.ReplicaID]about // what they say of themselves; older ones do not
+	about    map[wire.ReplicaID]about // what they say of themselves
 }
 
 // countReplicas renews this replica among the living and counts them, with each
 // look at Redis: one that is told to stop a second after its successor came must know
 // that it is not alone, or it would cut its links.
 func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
-	began := time.Now()
-	now, err := s.count(ctx)
-	s.noteWrite(ctx, writeReplica, began, err)
+	now, err := s.renew(ctx)
+	s.noteWrite(ctx, writeReplica, err)
 	if _, isNew := s.roster.denied(err, s.config.Prefix); isNew && !deniesWrites(err) {
 		s.log.Warn("redis refuses the list of replicas", s.attrs(err)...)
 	}
@@ -61,25 +61,27 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if err != nil {
 		return // the last count stands
 	}
-	// Redis says nothing of who is gone while it has only just come back, or was
-	// emptied.
-	steady := s.health.sinceDisturbed() > s.timing.rejoin
+	steady := s.steady()
+	s.standing.note(now, steady)
 	gone := s.roster.note(s.config.Replica, now, steady)
 	s.warnOfKeys()
 	s.missGone(ctx, gone, events)
 }
 
-// recountTimeout bounds a count that the inbox waits for.
-const recountTimeout = 100 * time.Millisecond
+// steady reports whether who is not counted is gone: Redis says nothing of that while
+// it has only just come back, or was emptied.
+func (s *Redis) steady() bool { return s.health.sinceDisturbed() > s.timing.rejoin }
 
-// recount counts the replicas between two looks, for somebody has spoken who was
-// not there at the last.
-func (s *Redis) recount(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, recountTimeout)
-	defer cancel()
-	if now, err := s.count(ctx); err == nil {
-		s.roster.note(s.config.Replica, now, false)
+// recount counts the replicas between two looks: somebody has spoken who was not
+// there at the last, or there is a link of whose lease nothing is known.
+func (s *Redis) recount(ctx context.Context) error {
+	now, err := s.renew(ctx)
+	if err != nil {
+		return err
 	}
+	s.standing.note(now, s.steady())
+	s.roster.note(s.config.Replica, now, false)
+	return nil
 }
 
 // note takes a count, and returns who has gone since; nobody, while that is not
@@ -100,7 +102,9 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire
 			r.others[id] = o
 		}
 		o.alive, o.dead = r.counts, 0
+		o.counted++
 		if about, said := now.about[id]; said {
+			o.leases = about.Lease.isLease()
 			o.says(about)
 		}
 	}
@@ -111,39 +115,17 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire
 	return gone
 }
 
-// count counts the living, this replica among them.
-func (s *Redis) count(ctx context.Context) (all living, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	self, lease := string(s.config.Replica), s.timing.lease.Milliseconds()
-	calls := []call{{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lease, s.leases.links()}}}
-	if s.config.Keys != nil {
-		calls = append(calls, call{script: s.scripts.about, key: s.keys.about(), args: []any{self, lease, s.about()}})
-	}
-	answers := runCalls(ctx, s.clients.directory, calls)
-	if all, err = parseLiving(answers[0]); err == nil && len(answers) > 1 {
-		all.about, err = parseAbout(answers[1])
-	}
-	return all, err
-}
-
-func parseLiving(cmd *redis.Cmd) (all living, err error) {
-	reply, err := cmd.Slice()
-	if err != nil {
-		return all, err
-	}
-	if len(reply) != 2 {
-		return all, fmt.Errorf("replicas: %w", errReply)
-	}
-	links, _ := reply[0].(int64)
-	names, _ := reply[1].([]any)
-	all.links = int(links)
-	for _, name := range names {
-		if id, _ := name.(string); wire.ValidID(id) {
-			all.replicas = append(all.replicas, wire.ReplicaID(id))
+// mixed reports whether a replica of an earlier version is alive, whose links have
+// leases of their own. What a new one says of itself may be a count late.
+func (r *roster) mixed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, o := range r.others {
+		if o.alive == r.counts && !o.leases && o.counted > 1 {
+			return true
 		}
 	}
-	return all, nil
+	return false
 }
 
 // denied says what of err is Redis's own word, and whether that is news.
@@ -171,7 +153,7 @@ func (s *Redis) Links() int {
 // Alone reports whether Redis says, now, that no other replica is alive. A
 // replica that cannot ask does not know, which is not being alone.
 func (s *Redis) Alone(ctx context.Context) bool {
-	now, err := s.count(ctx)
+	now, err := s.renew(ctx)
 	return err == nil && len(now.replicas) <= 1
 }
 

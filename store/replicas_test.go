@@ -63,7 +63,7 @@ func TestReplicasAreCounted(t *testing.T) {
 	var all []*replica
 	for range 3 {
 		s := open(t, store.RedisConfig{URL: server.URL()})
-		s.SetPace(store.Pace{Lease: 600 * time.Millisecond, Renew: time.Hour, Look: 50 * time.Millisecond})
+		s.SetPace(store.Pace{Lease: 600 * time.Millisecond, Look: 50 * time.Millisecond})
 		all = append(all, run(t, s))
 	}
 	count := func(n int) func() bool {

@@ -14,8 +14,8 @@ var scriptFiles embed.FS
 
 // scripts are the directory's; scripts/ says what each takes and returns.
 type scripts struct {
-	hold, claim, renew, release, lookup, forget, restore *redis.Script // of an agent's record
-	index, unindex, generation, alive, about, account    *redis.Script
+	hold, claim, audit, release, bury, lookup, forget, restore *redis.Script // of an agent's record
+	index, unindex, generation, alive, about, account          *redis.Script
 }
 
 func loadScripts() *scripts {
@@ -34,8 +34,9 @@ func loadScripts() *scripts {
 	return &scripts{
 		hold:       ofRecord("hold"),
 		claim:      ofRecord("claim"),
-		renew:      ofRecord("renew"),
+		audit:      ofRecord("audit"),
 		release:    ofRecord("release"),
+		bury:       ofRecord("bury"),
 		lookup:     ofRecord("lookup"),
 		forget:     ofRecord("forget"),
 		restore:    ofRecord("restore"),

@@ -10,10 +10,13 @@ import (
 
 // Periods of the directory and the bus.
 const (
-	// Lease is how long an entry of the directory lives without renewal: two
-	// renewals may fail.
-	Lease = 15 * time.Second
-	// Renew is how often a lease is renewed.
+	// Lease is how long a replica's lease lasts without being renewed, which is done
+	// twice a second. With two looks it is gone for all others within 15 s.
+	Lease = 13 * time.Second
+	// Audit is how often each link is looked for in its agent's record, and Renew how
+	// often while there are replicas of an earlier version: they let a record go that
+	// they have not renewed.
+	Audit = time.Hour
 	Renew = 5 * time.Second
 	// Grace is how long after an emptied directory an agent that is not in it
 	// may still be coming back: agents back off for 30 s, and then need a

@@ -57,13 +57,13 @@ func (s *Redis) admit(ctx context.Context, batch []task, events wire.StoreEvents
 		accounts = append(accounts, a)
 		calls = append(calls, s.accountCall(a.tenant, s.config.TenantLimits.of(a.yielding), sizes))
 	}
-	began, whole := time.Now(), true
+	whole = true
 	out := make(map[int]bool)
 	for n, cmd := range runCalls(ctx, s.clients.directory, calls) {
 		places := asking[accounts[n]]
 		verdicts, err := parseVerdicts(cmd, len(places))
 		if deniesWrites(err) {
-			s.noteWrite(ctx, writeLeases, began, err)
+			s.noteWrite(ctx, writeLeases, err)
 		}
 		for j, i := range places {
 			switch {

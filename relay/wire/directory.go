@@ -44,7 +44,7 @@ type Agent struct {
 	Links []Lease
 	// Last is the newest lease there was; it describes an agent that departed.
 	Last Lease
-	// LastSeen is when a lease was last renewed, within the renewal period.
+	// LastSeen is when its last link was alive: now, while it has one.
 	LastSeen time.Time
 	// LastClose is the cause its last link closed for, empty while it has one.
 	LastClose string

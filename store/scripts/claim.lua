@@ -6,11 +6,11 @@
 -- by Redis's clock in ms, with an empty address for the name. What was claimed
 -- before stays as old as it was; what no instance declares any longer goes.
 --
--- ARGV: link, instance, then in pairs an address and for how long the replica has
+-- ARGV: link, instance, the leases that have ended, then in pairs an address and for how long the replica has
 -- known of it (ms). Returns {the clock, the field}.
 
 local mine, others = false, false
-for _, l in ipairs(readLinks()) do
+for _, l in ipairs(readLinks(ARGV[3])) do
   if l.link == ARGV[1] and l.instance == ARGV[2] then
     mine = true
   elseif l.expiry > now and l.instance ~= ARGV[2] then
@@ -26,7 +26,7 @@ for at, address in string.gmatch(before, '(%d+) ([^\n]*)') do
   since[address] = tonumber(at)
 end
 local lines = {}
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local at = math.min(since[ARGV[i]] or now, now - tonumber(ARGV[i + 1]))
   lines[#lines + 1] = number(at) .. ' ' .. ARGV[i]
   since[ARGV[i]] = nil

@@ -15,17 +15,18 @@
 -- the most.
 --
 -- ARGV: link, instance, epoch, whether the directory has told it (0: claimed),
--- replica, shared, yielding, lease (ms), keep after that (ms), the lease in JSON,
--- of its list a hash, the targets and the bytes, the most that the agent's lists may
--- take (bytes; 0: anything).
+-- replica, shared, yielding, its replica's lease, keep without another word (ms), the
+-- entry in JSON, of its list a hash, the targets and the bytes, the most that the
+-- agent's lists may take (bytes; 0: anything), the leases that have ended.
 -- Returns {'ok', epoch, the targets and the bytes of the agent's lists, displaced
--- replica, its link, …}, {'superseded'}, {'taken'} or {'over', bytes}.
+-- replica, its link, …}, {'superseded', lease, …}, {'taken', lease, …} or {'over',
+-- bytes, lease, …}: with the leases of the links that were in its way.
 
 local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[5],
-  shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = now + tonumber(ARGV[8]), seen = now,
+  shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = tonumber(ARGV[8]), seen = now,
   list = {hash = ARGV[11], targets = tonumber(ARGV[12]), bytes = tonumber(ARGV[13])}}
 local told = ARGV[4] == '1'
-local links = readLinks(true)
+local links = readLinks(ARGV[15], true)
 
 -- One that was not shared and now is may be older than any: it is not the same.
 local function same(l) return l.instance == me.instance and l.shared == me.shared end
@@ -50,17 +51,17 @@ local function displaces(l)
   return younger(me, l)
 end
 
-local kept, displaced, past, verdict = {me}, {}, {}, nil
+local kept, displaced, past, before, verdict = {me}, {}, {}, {}, nil
 for _, l in ipairs(links) do
   local live = l.expiry > now
   local shared = l.shared and me.shared
   if live and not same(l) and not (shared and l.yielding == me.yielding) then
     if displaces(l) then
       displaced[#displaced + 1] = l
-    elseif younger(l, me) and not shared then
-      return {'superseded'}
     else
-      verdict = 'taken'
+      before[#before + 1] = l
+      if younger(l, me) and not shared then verdict = 'superseded' end
+      verdict = verdict or 'taken'
     end
   elseif not live and l.yielding and not me.yielding then
     past[#past + 1] = l -- it shall not describe the agent when this one has gone
@@ -69,12 +70,12 @@ for _, l in ipairs(links) do
   end
 end
 if verdict then
-  return {verdict}
+  return blocking({verdict}, before)
 end
 local targets, bytes = taken(kept)
 local most = tonumber(ARGV[14])
 if most > 0 and bytes > most then
-  return {'over', number(bytes)}
+  return blocking({'over', number(bytes)}, kept)
 end
 if claimed and (me.shared or me.yielding) then
   me.epoch = fresh
@@ -90,5 +91,5 @@ end
 redis.call('HSET', KEYS[1], 'd:' .. me.link, ARGV[10])
 redis.call('HDEL', KEYS[1], 'seen', 'close')
 writeLinks(kept)
-keepFor(tonumber(ARGV[8]) + tonumber(ARGV[9]))
+keepFor(tonumber(ARGV[9]))
 return reply

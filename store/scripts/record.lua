@@ -4,7 +4,9 @@
 --
 --     link epoch expiry seen shared instance replica
 --
--- with times in milliseconds of Redis's clock. A link is live until its expiry.
+-- with times in milliseconds of Redis's clock. The expiry is the ID of a lease of its
+-- replica's, a number that no time is: the link is live until that ends, which the
+-- caller knows. A replica of an earlier version writes a time.
 -- "d:" and the link's ID name the rest of its lease. "yielding" names the links
 -- whose token is for a pattern, a space after each, and "lists" has a line for
 -- each link, "link hash targets bytes", on its list of targets. "seen" and "close" say when
@@ -13,8 +15,9 @@
 local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
 
 -- readLinks returns the record's links, and whether there is something under the
--- key that is no record. It goes if the script is about to write one.
-local function readLinks(toWrite)
+-- key that is no record. It goes if the script is about to write one. The leases
+-- that have ended are the caller's word, with a space before and after each.
+local function readLinks(ended, toWrite)
   local links = {}
   local field = redis.pcall('HGET', KEYS[1], 'yielding')
   local bad, foreign = failed(field)
@@ -34,6 +37,7 @@ local function readLinks(toWrite)
   for line in string.gmatch(redis.call('HGET', KEYS[1], 'links') or '', '[^\n]+') do
     local link, epoch, expiry, seen, shared, instance, replica =
       string.match(line, '^(%S+) (%d+) (%d+) (%d+) ([01]) (%S+) (%S+)$')
+    if link and string.find(ended, ' ' .. expiry .. ' ', 1, true) then expiry = seen end
     if link and tonumber(epoch) < 2^53 then
       links[#links + 1] = {link = link, epoch = tonumber(epoch), expiry = tonumber(expiry),
         seen = tonumber(seen), shared = shared == '1', instance = instance, replica = replica,
@@ -59,6 +63,13 @@ local function taken(links)
     end
   end
   return targets, bytes
+end
+
+-- blocking adds the leases that the links stand on to a verdict: who knows that one
+-- has ended asks again.
+local function blocking(verdict, links)
+  for _, l in ipairs(links) do verdict[#verdict + 1] = number(l.expiry) end
+  return verdict
 end
 
 -- writeLinks keeps the live links, and of the others only the newest of all, so

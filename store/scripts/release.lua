@@ -1,10 +1,10 @@
--- Ends a link's lease. Another link's, another instance's, is not touched.
+-- Ends a link. Another one, or one of another instance, is not touched.
 --
 -- ARGV: link, instance, cause, keep after that (ms), delist (1: if this was the
--- last link, the agent goes with it).
--- Returns 1 if the lease was there.
+-- last link, the agent goes with it), the leases that have ended.
+-- Returns 1 if the link was there.
 
-local links = readLinks()
+local links = readLinks(ARGV[6])
 local found, live = nil, 0
 for _, l in ipairs(links) do
   if l.link == ARGV[1] and l.instance == ARGV[2] then

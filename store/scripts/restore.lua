@@ -5,7 +5,7 @@
 -- cause, keep since it was seen (ms), the lease in JSON.
 -- Returns 1 if it was written.
 
-readLinks(true)
+readLinks('', true)
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end

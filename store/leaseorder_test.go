@@ -1,0 +1,231 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
+	"github.com/farscrape/farscrape/store/storetest"
+)
+
+// In whatever order links come and go, replicas are cut off and come back, and Redis
+// is emptied, stopped or thrown back to what it was: nobody ever sees two instances of
+// an agent, and in the end all see the links that their replicas believe to hold, and
+// no other.
+func TestInAnyOrderAnAgentHasOneOwner(t *testing.T) {
+	t.Parallel()
+	for range 4 {
+		seed := rand.Uint64()
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			c := newChaos(t, seed)
+			for range 40 {
+				step := c.steps[c.rand.IntN(len(c.steps))]
+				c.said = append(c.said, step.name)
+				step.do()
+			}
+			c.settle()
+		})
+	}
+}
+
+// A chaos is a relay to which things happen.
+type chaos struct {
+	*testing.T
+	rand   *rand.Rand
+	server *storetest.RedisServer
+	all    []*mutable
+	join   map[*mutable]func() // of those that are cut off
+	held   []chaosLink         // what replicas believe to hold, and what they have lost since
+	steps  []struct {
+		name string
+		do   func()
+	}
+	said []string // which steps were done
+}
+
+type chaosLink struct {
+	lease wire.Lease
+	by    *mutable
+}
+
+var chaosAgents = []string{"a", "b", "c"}
+
+func newChaos(t *testing.T, seed uint64) *chaos {
+	c := &chaos{T: t, rand: rand.New(rand.NewPCG(seed, 0)), server: storetest.StartRedis(t), join: make(map[*mutable]func())}
+	for range 3 {
+		c.all = append(c.all, newMutable(t, c.server, brief(600*time.Millisecond)))
+	}
+	for name, do := range map[string]func(){
+		"register": c.register, "register again": c.registerAgain, "release": c.release,
+		"cut off": c.cutOff, "cut off, until others know": c.cutOffForLong, "join": c.joinOne,
+		"emptied": func() { c.server.Do("FLUSHALL") },
+		"thrown back": func() {
+			c.server.Do("SAVE")
+			c.register()
+			c.server.Kill()
+			c.server.Start()
+			c.restoreUsers()
+		},
+		"stopped": func() {
+			c.server.Pause()
+			c.register()
+			c.server.Resume()
+		},
+	} {
+		for range map[string]int{"register": 5, "register again": 3, "release": 3}[name] + 1 {
+			c.steps = append(c.steps, struct {
+				name string
+				do   func()
+			}{name, do})
+		}
+	}
+	slices.SortFunc(c.steps, func(a, b struct {
+		name string
+		do   func()
+	}) int {
+		return slices.Compare([]byte(a.name), []byte(b.name))
+	})
+	c.watch()
+	return c
+}
+
+// watch looks at the directory all the time, by a replica that nothing happens to.
+func (c *chaos) watch() {
+	observer := quickly(c.T, store.RedisConfig{URL: c.server.URL(), Keep: time.Hour}, brief(600*time.Millisecond))
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			agents, _ := observer.List(ctx, "t")
+			for i := range agents {
+				links := agents[i].Links
+				if len(links) > 1 && links[0].Instance != links[len(links)-1].Instance {
+					c.Errorf("%s has two owners: %+v", agents[i].Agent, links)
+				}
+			}
+		}
+	})
+	c.Cleanup(func() { cancel(); watching.Wait() })
+}
+
+func (c *chaos) restoreUsers() {
+	for _, m := range c.all {
+		state := "on"
+		if c.join[m] != nil {
+			state = "off"
+		}
+		c.server.Do("ACL", "SETUSER", m.user, state, ">p", "~*", "&*", "+@all")
+	}
+}
+
+// register has an agent link to any replica, by a new process.
+func (c *chaos) register() {
+	l := storetest.NewLease("t", chaosAgents[c.rand.IntN(len(chaosAgents))])
+	c.link(l)
+}
+
+// registerAgain has a process link once more, to any replica.
+func (c *chaos) registerAgain() {
+	if held := c.believed(); len(held) > 0 {
+		l := held[c.rand.IntN(len(held))].lease
+		l.Link = wire.NewID[wire.LinkID]()
+		c.link(l)
+	}
+}
+
+func (c *chaos) link(l wire.Lease) {
+	by := c.all[c.rand.IntN(len(c.all))]
+	l.Replica = by.id
+	ctx, cancel := context.WithTimeout(c.Context(), 50*time.Millisecond)
+	defer cancel()
+	epoch, err := by.Register(ctx, l)
+	if err == nil {
+		l.Epoch = epoch
+	}
+	if err != wire.ErrSuperseded && err != wire.ErrNameTaken {
+		c.held = append(c.held, chaosLink{l, by})
+	}
+}
+
+func (c *chaos) release() {
+	if held := c.believed(); len(held) > 0 {
+		i := held[c.rand.IntN(len(held))]
+		i.by.Release(i.lease.Link, wire.CauseDrained.String())
+		c.held = slices.DeleteFunc(c.held, func(h chaosLink) bool { return h.lease.Link == i.lease.Link })
+	}
+}
+
+// believed are the links that replicas were not told to have lost.
+func (c *chaos) believed() []chaosLink {
+	c.held = slices.DeleteFunc(c.held, func(h chaosLink) bool {
+		return h.by.Has(storetest.LostTo(h.lease.Link, wire.ErrSuperseded)) || h.by.Has(storetest.LostTo(h.lease.Link, wire.ErrNameTaken))
+	})
+	return c.held
+}
+
+func (c *chaos) cutOff() {
+	m := c.all[c.rand.IntN(len(c.all))]
+	if c.join[m] == nil && len(c.join) < len(c.all)-1 {
+		c.join[m] = m.cut(c.server)
+	}
+}
+
+func (c *chaos) cutOffForLong() {
+	m := c.all[c.rand.IntN(len(c.all))]
+	if c.join[m] != nil || len(c.join) > 0 {
+		return
+	}
+	c.join[m] = m.cut(c.server)
+	other := c.all[(slices.Index(c.all, m)+1)%len(c.all)]
+	storetest.WaitUntil(c.T, within, "its links are gone", func() bool {
+		agents, err := other.List(c.Context(), "t")
+		return err == nil && !slices.ContainsFunc(agents, func(a wire.Agent) bool {
+			return slices.ContainsFunc(a.Links, func(l wire.Lease) bool { return l.Replica == m.id })
+		})
+	})
+}
+
+func (c *chaos) joinOne() {
+	for _, m := range c.all {
+		if join := c.join[m]; join != nil {
+			join()
+			delete(c.join, m)
+			return
+		}
+	}
+}
+
+// settle gives everybody Redis back, and waits until all see the same.
+func (c *chaos) settle() {
+	for len(c.join) > 0 {
+		c.joinOne()
+	}
+	for _, m := range c.all {
+		storetest.WaitUntil(c.T, within, fmt.Sprintf("%s sees what all believe, after %q", m.id, c.said), func() bool {
+			want := map[wire.LinkID]bool{}
+			for _, h := range c.believed() {
+				want[h.lease.Link] = true
+			}
+			agents, err := m.List(c.Context(), "t")
+			if err != nil {
+				return false
+			}
+			n := 0
+			for i := range agents {
+				for _, l := range agents[i].Links {
+					if n++; !want[l.Link] {
+						return false
+					}
+				}
+			}
+			return n == len(want)
+		})
+	}
+}
