@@ -304,3 +304,16 @@ func (a *agent) closedWith(c wire.Cause) {
 		a.t.Errorf("the link closed with %d, want %s", a.status, c)
 	}
 }
+
+// closedWhen waits for the link to close, which is due at a time and may be so late.
+func (a *agent) closedWhen(due time.Time, late time.Duration) {
+	a.t.Helper()
+	select {
+	case <-a.closed:
+		if early := time.Until(due); early > 0 {
+			a.t.Errorf("the link closed %s before it was due", early)
+		}
+	case <-time.After(time.Until(due) + late + time.Millisecond):
+		a.t.Fatal("the link did not close when it was due")
+	}
+}

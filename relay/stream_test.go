@@ -57,6 +57,32 @@ func TestALegOfAnAgentThatNeverEndsItIsForgotten(t *testing.T) {
 	}
 }
 
+func TestAnOverdueScrapeIsForgottenWhenItIsDue(t *testing.T) {
+	for name, i := range map[string]int{"local": 0, "bus": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, 2)
+				a := c.replicas[0].dial(dialOptions{})
+				for _, scrape := range []time.Duration{20 * time.Second, 5 * time.Second} {
+					c.replicas[i].scrape(scrape)
+				}
+				var last time.Time
+				for range 2 {
+					f, q := a.request()
+					a.send(reply(f, wire.TypeAck, nil))
+					if due := time.Now().Add(q.Remaining + wire.ConfirmTimeout); due.After(last) {
+						last = due
+					}
+				}
+				time.Sleep(time.Second)
+				a.send(wire.Frame{Type: wire.TypeDrain, Payload: wire.MarshalControl(wire.Drain{Cause: "moved"})})
+				a.closedWhen(last, wire.Silence)
+				a.closedWith(wire.CauseDrained)
+			})
+		})
+	}
+}
+
 // flood sends as many frames like f as fit messages so many times.
 func (a *agent) flood(f wire.Frame, messages int) {
 	batch := make([]wire.Frame, wire.MaxMessage/f.Size())

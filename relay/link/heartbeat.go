@@ -49,7 +49,6 @@ func (l *Link) tend(now time.Time, replicas int) {
 		b.sent.Store(sent)
 		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(sent), Replicas: uint16(replicas)}.Append(nil)})
 	}
-	l.forgetOverdue(now)
 	if !b.retire.IsZero() && now.After(b.retire) {
 		b.retire = time.Time{}
 		l.DrainOnce("max_age")

@@ -47,7 +47,7 @@ type Link struct {
 	epoch    uint64
 	targets  []wire.Target // set by the reader
 	streams  map[wire.AttemptKey]*stream
-	silence  silenceWatch
+	watch    watch
 	phase    phase
 	released bool       // the directory was told that it leaves
 	cause    wire.Cause // why, once closed

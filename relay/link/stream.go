@@ -9,17 +9,17 @@ import (
 // A stream is a request on its way over a link, until the agent's END or NACK.
 type stream struct {
 	key   wire.AttemptKey
-	sent  time.Duration // by the replica's clock
-	due   time.Time     // the agent has ended it by then, unless it never will
+	sent  time.Duration // by the replica's clock, as all its times
+	due   time.Duration // the agent has ended it by then, unless it never will
 	knows wire.Reason   // the highest that who asked does
 
 	// Guarded by the link's mu.
 	to     wire.Receiver
-	credit int64     // bytes of body that may still come
-	headed bool      // HEAD came
-	acked  bool      // ACK came
-	heard  bool      // HEAD, ACK or an end came, or we spoke for the agent
-	silent time.Time // when to look, if none of these has
+	credit int64         // bytes of body that may still come
+	headed bool          // HEAD came
+	acked  bool          // ACK came
+	heard  bool          // HEAD, ACK or an end came, or we spoke for the agent
+	silent time.Duration // when to look, if none of these has
 }
 
 // Request sends a request over the link on behalf of to, or tells to why not.
@@ -38,9 +38,9 @@ func (l *Link) Forward(k wire.AttemptKey, q *wire.Request, payload []byte, to wi
 		to.Receive(k.Nack(Gone))
 		return
 	}
-	now := time.Now()
-	l.streams[k] = &stream{key: k, sent: l.links.clock.at(now), due: now.Add(q.Remaining + wire.ConfirmTimeout), to: to, credit: int64(q.Credit), knows: q.Knows(), silent: now.Add(wire.Silence)}
-	l.silence.watchLocked(wire.Silence, l.breakSilence)
+	now := l.links.clock.now()
+	l.streams[k] = &stream{key: k, sent: now, due: now + q.Remaining + wire.ConfirmTimeout, to: to, credit: int64(q.Credit), knows: q.Knows(), silent: now + wire.Silence}
+	l.watchLocked(now, now+wire.Silence)
 	l.sendLocked(k.Frame(wire.TypeRequest, payload))
 	l.mu.Unlock()
 }
@@ -81,7 +81,7 @@ func (l *Link) answer(f wire.Frame) {
 	case broken:
 		l.abandonLocked(g)
 	case f.Type == wire.TypeEnd || f.Type == wire.TypeNack:
-		delete(l.streams, k)
+		l.dropLocked(k)
 		f = agentWord(f, g.headed, g.knows)
 	}
 	last := l.phase == leaving && len(l.streams) == 0
@@ -125,97 +125,23 @@ func (g *stream) take(f wire.Frame) (pass, broken, idle bool) {
 	return len(f.Payload) > 0, g.credit < 0, len(f.Payload) == 0
 }
 
-// A silenceWatch is a link's one timer for all of its streams, armed while there may
-// be one that is not heard of. Guarded by the link's mu.
-type silenceWatch struct {
-	timer *time.Timer
-	armed bool
-}
-
-func (w *silenceWatch) watchLocked(d time.Duration, f func()) {
-	switch {
-	case w.armed:
-		return // it comes sooner, and sees to the rest
-	case w.timer == nil:
-		w.timer = time.AfterFunc(d, f)
-	default:
-		w.timer.Reset(d)
-	}
-	w.armed = true
-}
-
-func (w *silenceWatch) stopLocked() {
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
-// breakSilence looks at the streams to which the agent has not said a word for a
-// while. If anything has come over the link since they were sent, or the link is
-// known to be slow, the agent is only busy: then we say ACK for it, so that the
-// edge does not look for another link. Else we look again later; the edge
-// decides.
-func (l *Link) breakSilence() {
-	l.mu.Lock()
-	now := time.Now()
-	slow := time.Duration(l.roundTrip.Load()) > wire.AckAfter
-	busy := make(map[wire.AttemptKey]wire.Receiver)
-	var next time.Time
-	for _, g := range l.streams {
-		if g.heard {
-			continue
-		}
-		if !now.Before(g.silent) {
-			if slow || l.heard.Load() > int64(g.sent) {
-				g.heard = true
-				busy[g.key] = g.to
-				continue
-			}
-			g.silent = now.Add(wire.Silence)
-		}
-		if next.IsZero() || g.silent.Before(next) {
-			next = g.silent
-		}
-	}
-	l.silence.armed = false
-	if !next.IsZero() {
-		l.silence.watchLocked(next.Sub(now), l.breakSilence)
-	}
-	l.mu.Unlock()
-	for k, to := range busy {
-		to.Receive(k.Frame(wire.TypeAck, nil))
-	}
-}
-
 // failStreams tells everyone who waits for the link that it is gone.
 func (l *Link) failStreams() {
 	l.mu.Lock()
 	streams := l.streams
 	l.streams = nil
-	l.silence.stopLocked()
+	l.watch.stopLocked()
 	l.mu.Unlock()
 	for k, g := range streams {
 		g.to.Receive(k.Nack(broke))
 	}
 }
 
-// forgetOverdue drops the streams that the agent should long have ended.
-func (l *Link) forgetOverdue(now time.Time) {
-	var overdue []*stream
-	l.mu.Lock()
-	for k, g := range l.streams {
-		if now.After(g.due) {
-			overdue = append(overdue, g)
-			delete(l.streams, k)
-		}
-	}
-	last := len(overdue) > 0 && l.phase == leaving && len(l.streams) == 0
-	l.mu.Unlock()
-	for _, g := range overdue {
-		g.to.Receive(g.key.Nack(wire.Nack{Error: *wire.Errorf(wire.Deadline, "the agent never ended the scrape")}))
-	}
-	if last {
-		l.close(wire.CauseDrained)
+// dropLocked takes a stream out that is over.
+func (l *Link) dropLocked(k wire.AttemptKey) {
+	delete(l.streams, k)
+	if len(l.streams) == 0 {
+		l.watch.stopLocked()
 	}
 }
 
@@ -239,8 +165,9 @@ type nobody struct{}
 func (nobody) Receive(wire.Frame) {}
 
 // Gone says that a link cannot take a request; broke, that one which took
-// it is no more.
+// it is no more; overdue, that it took it and nothing came of it.
 var (
-	Gone  = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link is gone"}, Elsewhere: true}
-	broke = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link broke"}, Elsewhere: true, Asked: true}
+	Gone    = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link is gone"}, Elsewhere: true}
+	broke   = wire.Nack{Error: wire.Error{Reason: wire.AgentOffline, Detail: "the link broke"}, Elsewhere: true, Asked: true}
+	overdue = wire.Nack{Error: wire.Error{Reason: wire.Deadline, Detail: "the agent never ended the scrape"}}
 )
