@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,8 +31,9 @@ type agent struct {
 	status   websocket.StatusCode // why, once closed
 	reason   string
 
-	mu   sync.Mutex
-	mute bool
+	mu    sync.Mutex
+	mute  bool
+	pings []time.Time // when they came
 }
 
 type dialOptions struct {
@@ -167,7 +169,7 @@ func (a *agent) read() {
 				return
 			}
 			if f.Type == wire.TypePing {
-				if !a.isMute() {
+				if a.pinged() {
 					f.Type = wire.TypePong
 					a.send(f)
 				}
@@ -199,10 +201,19 @@ func (a *agent) notice() *wire.Notice {
 	panic("unreachable")
 }
 
-func (a *agent) isMute() bool {
+// pinged notes a ping, and reports whether it is answered.
+func (a *agent) pinged() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.mute
+	a.pings = append(a.pings, time.Now())
+	return !a.mute
+}
+
+// pingTimes are when pings have come.
+func (a *agent) pingTimes() []time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.pings)
 }
 
 // silence stops the answers to pings.

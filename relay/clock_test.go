@@ -5,6 +5,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -44,6 +45,20 @@ func TestAStepOfTheWallClockIsNoSilence(t *testing.T) {
 		default:
 		}
 	}
+}
+
+func TestATokenEndsWhenTheWallClockSaysSo(t *testing.T) {
+	c := startCluster(t, 1, true)
+	now := time.Now()
+	short, _, err := c.keys.Current().Mint(token.Claims{Role: token.Agent, Name: "edge", Expires: now.Add(time.Minute)}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.replicas[0]
+	a := r.dial(dialOptions{token: short})
+	r.Tend(now.Add(2 * time.Second))
+	r.Tend(stepped(now.Add(12*time.Second), time.Hour)) // when the next PING is due
+	a.closedWith(wire.CauseRevoked)
 }
 
 func TestASilentPeerIsNoticedWhateverTheWallClockSays(t *testing.T) {

@@ -3,17 +3,16 @@ package relay
 import (
 	"context"
 	"time"
-)
 
-// heartbeatTick is how often all links, and all that ages, are looked at.
-const heartbeatTick = 250 * time.Millisecond
+	"github.com/farscrape/farscrape/relay/link"
+)
 
 // forgiveEvery is how often what peers owe is forgiven in part, and told of.
 const forgiveEvery = 10 * time.Second
 
 // heartbeats does what is due from time to time, until ctx ends.
 func (r *Relay) heartbeats(ctx context.Context) {
-	tick := time.NewTicker(heartbeatTick)
+	tick := time.NewTicker(link.Tick)
 	defer tick.Stop()
 	balanceAt := time.Now().Add(untilBalance())
 	forgiveAt := time.Now().Add(forgiveEvery)

@@ -16,3 +16,6 @@ func (c clock) at(t time.Time) time.Duration { return t.Sub(c.began) }
 
 // never is when what is not due will be, by the replica's clock.
 const never = time.Duration(math.MaxInt64)
+
+// later is never, if what is so much later than a time cannot be told.
+func later(at, by time.Duration) time.Duration { return at + min(by, never-at) }

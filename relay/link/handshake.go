@@ -64,6 +64,7 @@ func (l *Link) register() error {
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
 		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
 	}
+	l.startBeat()
 	l.links.add(l)
 	ctx, cancel := context.WithTimeout(l.links.base, registerTimeout)
 	defer cancel()

@@ -5,71 +5,99 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A beat is what the heartbeat keeps of a link. Only the heartbeat touches it,
-// but sent, which the link's reader compares.
+// A beat is what the heartbeat keeps of a link, its times by the replica's clock.
+// Only the heartbeat touches it once the link is in the table, but sent, which the
+// link's reader compares.
 type beat struct {
-	next    time.Time    // when to ping
-	retire  time.Time    // when to drain by age; zero: never
-	drained bool         // it was
-	keyless time.Time    // since when the key of its token is not in use; zero: it is
-	sent    atomic.Int64 // when the last ping was queued, by the replica's clock
+	next    time.Duration // when to ping
+	retire  time.Duration // when to drain by age
+	revoke  time.Duration // when to close, since the key of its token is not in use
+	drained bool          // it was
+	sent    atomic.Int64  // when the last ping was queued
+}
+
+// startBeat says when what is due of every link is due of this one.
+func (l *Link) startBeat() {
+	b, connected := &l.beat, l.links.clock.at(l.connected)
+	b.next = connected + rand.N(time.Second) // soon, to learn the round trip
+	b.retire, b.revoke = never, never
+	if age := l.maxAge(); age > 0 {
+		b.retire = later(connected, age-rand.N(age/10+1))
+	}
 }
 
 // Tend pings links, closes those that are silent or whose token is good no more, and
-// moves those that are old. It is called four times a second, by one goroutine: so
-// an idle link costs no timer.
+// moves those that are old. It is called with every [Tick], by one goroutine, and
+// looks at those links only of which something is due: so an idle one costs no timer,
+// and no processor time between its pings.
 func (t *Links) Tend(now time.Time) {
-	replicas := t.Directory.Replicas()
+	due := t.wheel.turnTo(t.clock.at(now))
 	keys := t.Keys.Current()
-	for _, l := range t.All() {
-		l.tend(now, replicas)
-		l.keepKey(now, keys.Has(l.claims.Key))
+	if keys != t.keys { // any link's may be gone
+		t.keys, due = keys, t.All()
+	}
+	replicas := t.Directory.Replicas()
+	for _, l := range due {
+		t.wheel.move(l, l.tend(now, keys, replicas))
 	}
 }
 
-func (l *Link) tend(now time.Time, replicas int) {
-	b := &l.beat
-	if b.next.IsZero() {
-		b.next = l.connected.Add(time.Duration(rand.Int64N(int64(time.Second)))) // soon, to learn the round trip
-		if age := l.maxAge(); age > 0 {
-			b.retire = l.connected.Add(age - time.Duration(rand.Int64N(int64(age)/10+1)))
-		}
-	}
+// tend does what is due of the link, and says when more will be. What puts that off or
+// forward later does not move the link, whether bytes that come or a wall clock that
+// is set: with its next ping at the latest it is looked at, and put where it belongs.
+func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.Duration) {
+	b, at := &l.beat, l.links.clock.at(now)
+	silent, expired := time.Duration(l.heard.Load())+wire.PeerTimeout, l.expiry(now)
+	l.keepKey(at, keys.Has(l.claims.Key))
 	switch {
-	case l.links.clock.at(now)-time.Duration(l.heard.Load()) > wire.PeerTimeout:
+	case at > silent:
 		l.close(wire.CauseTimeout)
-	case !l.claims.Expires.IsZero() && now.After(l.claims.Expires):
+		return never
+	case at > expired, at >= b.revoke:
 		l.close(wire.CauseRevoked)
-	case !now.Before(b.next):
-		b.next = now.Add(jitter(wire.Heartbeat, 0.2))
-		sent := int64(l.links.clock.at(now))
-		b.sent.Store(sent)
-		l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(sent), Replicas: uint16(replicas)}.Append(nil)})
+		return never
+	case at >= b.next:
+		b.next = at + jitter(wire.Heartbeat, 0.2)
+		l.ping(at, replicas)
 	}
-	if !b.retire.IsZero() && now.After(b.retire) {
-		b.retire = time.Time{}
+	if at > b.retire {
+		b.retire = never
 		l.DrainOnce("max_age")
 	}
+	return min(b.next, b.retire, b.revoke, silent, expired)
+}
+
+// expiry is when the link's token ends, by the replica's clock, as far as the wall
+// clock tells now.
+func (l *Link) expiry(now time.Time) time.Duration {
+	if l.claims.Expires.IsZero() {
+		return never
+	}
+	return later(l.links.clock.at(now), l.claims.Expires.Sub(now))
+}
+
+func (l *Link) ping(at time.Duration, replicas int) {
+	l.beat.sent.Store(int64(at))
+	l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(at), Replicas: uint16(replicas)}.Append(nil)})
 }
 
 // keyGrace is how long a link stays whose token's key was taken out of use: an
-// agent that has a good token by now opens another meanwhile. With a heartbeat
-// before and one after it, it fits into five seconds.
+// agent that has a good token by now opens another meanwhile. With a Tick before and
+// one after it, it fits into five seconds.
 const keyGrace = 4 * time.Second
 
-func (l *Link) keepKey(now time.Time, inUse bool) {
+func (l *Link) keepKey(at time.Duration, inUse bool) {
 	b := &l.beat
 	switch {
 	case inUse:
-		b.keyless = time.Time{}
-	case b.keyless.IsZero():
-		b.keyless = now
+		b.revoke = never
+	case b.revoke == never:
+		b.revoke = at + keyGrace
 		l.Drain("key_removed", keyGrace)
-	case now.Sub(b.keyless) >= keyGrace:
-		l.close(wire.CauseRevoked)
 	}
 }
 

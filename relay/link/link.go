@@ -1,6 +1,7 @@
 package link
 
 import (
+	"container/ring"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,6 +34,7 @@ type Link struct {
 	heard     atomic.Int64 // when the last byte came, by the replica's clock, nanoseconds
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
+	seat      ring.Ring       // in the wheel, and guarded by its mu
 	list      wire.TargetList // owned by the reader: one that is not yet whole
 
 	// Owned by the reader: how long to rest before anything more is read, for how long it

@@ -59,6 +59,8 @@ type Links struct {
 	cutOnce  sync.Once // for the warning that links are cut early
 	starts   pool[start]
 	messages pool[buffer]
+	wheel    wheel
+	keys     *token.Keyring // as the heartbeat saw them last; only it touches them
 
 	mu      sync.RWMutex // guards what follows
 	byID    map[wire.LinkID]*Link
@@ -114,6 +116,7 @@ func (t *Links) add(l *Link) {
 	defer t.mu.Unlock()
 	t.byID[l.id] = l
 	t.byAgent[l.key] = append(t.byAgent[l.key], l)
+	t.wheel.add(l)
 }
 
 // remove reports whether the link was there.
@@ -124,6 +127,7 @@ func (t *Links) remove(l *Link) bool {
 		return false
 	}
 	delete(t.byID, l.id)
+	t.wheel.remove(l)
 	of := t.byAgent[l.key]
 	of = slices.DeleteFunc(slices.Clone(of), func(o *Link) bool { return o == l })
 	if len(of) == 0 {
