@@ -39,7 +39,10 @@ func (r *Relay) balance(now time.Time) {
 	rand.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
 	moved := 0
 	for _, l := range links {
-		if moved < shed && now.Sub(l.Connected()) > minMoveAge && l.DrainOnce("balance") {
+		if moved == shed {
+			break
+		}
+		if now.Sub(l.Connected()) > minMoveAge && l.DrainOnce("balance") {
 			moved++
 		}
 	}

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,24 @@ func TestAmbiguityKeepsToTheToken(t *testing.T) {
 				wantBody(t, got, "a's")
 			} else {
 				wantReason(t, got, want)
+			}
+		}
+	})
+}
+
+// Tenants do not know of each other's addresses, and each is told of its own.
+func TestEachTenantIsToldOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		for i, tenant := range []string{"one", "two"} {
+			taken := declaring("db", fmt.Sprintf("db%d:1", i))
+			r.dial(dialOptions{tenant: tenant, name: "first", targets: []wire.Target{taken}})
+			time.Sleep(5 * time.Second)
+			second := dialOptions{tenant: tenant, name: "second", targets: []wire.Target{taken}, shared: true}
+			for _, a := range []*agent{r.dial(second), r.dial(second)} {
+				if n := a.notice(); len(n.Refused) != 1 || n.Refused[0].Address != taken.Address {
+					t.Errorf("tenant %s is told %+v", tenant, n)
+				}
 			}
 		}
 	})

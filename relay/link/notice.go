@@ -5,9 +5,13 @@ import "github.com/farscrape/farscrape/relay/wire"
 // Notice tells the agent which of its addresses are not granted, if it has not been
 // told so last.
 func (l *Link) Notice(n wire.Notice) {
-	payload := wire.MarshalControl(n)
 	l.mu.Lock()
-	if l.phase == joining || l.noticed == string(payload) || l.noticed == "" && len(n.Refused) == 0 {
+	if l.phase == joining || l.noticed == "" && len(n.Refused) == 0 { // as are most, with every listing
+		l.mu.Unlock()
+		return
+	}
+	payload := wire.MarshalControl(n)
+	if l.noticed == string(payload) {
 		l.mu.Unlock()
 		return
 	}

@@ -201,7 +201,7 @@ func (r *Router) listAnew(ctx context.Context, tenant string) (*wire.Listing, *w
 			return nil, err
 		}
 		l := r.kept.put(tenant, wire.NewListing(agents), at)
-		r.notice(tenant, l)
+		r.notice(l)
 		return l, nil
 	})
 	switch {

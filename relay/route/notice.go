@@ -67,16 +67,21 @@ func (r *Router) lookForRefusals(now time.Time) {
 }
 
 // notice tells the links held here which of their addresses a listing shows to be
-// another's, where that has changed.
-func (r *Router) notice(tenant string, l *wire.Listing) {
-	for _, held := range r.Links.All() {
-		if held.Agent().Tenant != tenant {
+// another's, where that has changed. Of a replica's links those of other tenants, who
+// may be thousands, are not looked at.
+func (r *Router) notice(l *wire.Listing) {
+	for i := range l.Agents {
+		k := l.Agents[i].AgentKey
+		held := r.Links.Of(k)
+		if len(held) == 0 {
 			continue
 		}
-		n := l.Book().Refused(held.Agent().Agent, r.OwnHosts)
+		n := l.Book().Refused(k.Agent, r.OwnHosts)
 		if len(n.Refused) > 0 {
-			r.notices.at(tenant, time.Now().Add(noticeAgain))
+			r.notices.at(k.Tenant, time.Now().Add(noticeAgain))
 		}
-		held.Notice(n)
+		for _, one := range held {
+			one.Notice(n)
+		}
 	}
 }
