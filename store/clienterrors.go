@@ -94,6 +94,8 @@ func (s *Redis) mend(err error) string {
 		return "the user or the password in " + setting + " is wrong"
 	case redis.HasErrorPrefix(err, "NOAUTH"):
 		return "Redis wants a password: write it into " + setting + ", redis://user:password@host:port"
+	case errors.Is(err, errUnsharded) && s.config.PubSub == PubSubSharded && !redis.IsPermissionError(err):
+		return "sharded pub/sub came with Redis 7.0: upgrade all nodes, or set FARSCRAPE_REDIS_PUBSUB to auto"
 	case redis.HasErrorPrefix(err, "OOM"):
 		return "Redis is full: give it more maxmemory"
 	case answered && strings.Contains(err.Error(), "DB index is out of range"):

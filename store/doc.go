@@ -51,7 +51,9 @@
 //
 // # The bus in Redis
 //
-// Each replica subscribes to one channel, {prefix}inbox:{replica}. Pub/sub
+// Each replica subscribes to one channel, {prefix}inbox:{replica}. In a Cluster that
+// has sharded pub/sub it does so by either kind and says it, and is sent to by the
+// sharded one, whose messages stay at one node: see [PubSub]. Pub/sub
 // delivers at most once, and a dead subscription looks like a quiet one, so
 // envelopes are numbered, and a replica sends itself probes. Who was killed is
 // missed within two looks at Redis, by PUBSUB NUMSUB; who was stopped or cut off, when its
@@ -64,5 +66,6 @@
 // and the commands that deploy/README.md lists. INFO may be refused: then a server
 // that was replaced is told from the old one only by what it lacks, and nothing
 // warns of an eviction policy that would make agents vanish. So may PUBSUB NUMSUB: then
-// a killed replica, too, is missed only when its lease ends.
+// a killed replica, too, is missed only when its lease ends. And so may SSUBSCRIBE and
+// SPUBLISH: then a Cluster sends every message to all of its nodes.
 package store

@@ -22,10 +22,11 @@ const within = 20 * time.Second
 type replica struct {
 	*store.Redis
 	*storetest.Events
-	id     wire.ReplicaID
-	prefix string
-	counts *prometheus.Registry
-	stop   func() // as the end of the test does; may be called before
+	id      wire.ReplicaID
+	prefix  string
+	listens store.PubSub
+	counts  *prometheus.Registry
+	stop    func() // as the end of the test does; may be called before
 }
 
 // open makes a replica with an ID of its own. Without Grace there is none.
@@ -37,7 +38,7 @@ func open(t *testing.T, config store.RedisConfig) *replica {
 	if config.Grace == 0 {
 		config.Grace = -1
 	}
-	r := &replica{id: config.Replica, prefix: config.Prefix, counts: prometheus.NewRegistry()}
+	r := &replica{id: config.Replica, prefix: config.Prefix, listens: config.PubSub, counts: prometheus.NewRegistry()}
 	config.Registerer = r.counts
 	var err error
 	if r.Redis, err = store.NewRedis(config); err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ type inbox struct {
 	unheard   chan struct{} // capacity 1: Redis knows of no subscriber to it
 	unsent    chan error    // capacity 1: why the last probe was not published
 	roundTrip atomic.Int64  // time.Duration, smoothed
+	sharded   atomic.Bool   // it is heard by either pub/sub, and so do we send
 }
 
 func (i *inbox) init() {
@@ -62,16 +64,21 @@ func (i *inbox) measured(d time.Duration) {
 func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
 	in := incoming{from: make(peers), seals: checker{self: s.config.Replica, retire: s.timing.retire}}
 	bus := busState{redis: s, events: events}
+	sharded := s.triesSharded(nil)
 	for retry := (backoff{}); ctx.Err() == nil; {
 		was := bus.up
-		err := s.subscription(ctx, &in, &bus)
+		err := s.subscription(ctx, &in, &bus, sharded)
 		if ctx.Err() != nil {
 			break // the sender flushes
 		}
 		if bus.up && !was {
 			retry.reset()
 		}
-		bus.set(false, err)
+		if sharded = s.triesSharded(err); !sharded && errors.Is(err, errUnsharded) {
+			bus.goPlain(err)
+		} else {
+			bus.set(false, err)
+		}
 		s.clients.reload(ctx)
 		retry.wait(ctx)
 	}
@@ -84,6 +91,20 @@ type busState struct {
 	up     bool
 	said   bool // that it is up, or is not
 	why    lastDenial
+	plain  lastDenial // why it goes by plain pub/sub
+}
+
+// goPlain has the bus go by plain pub/sub from the next subscription on. It was
+// down for that only if this one stood for some time.
+func (b *busState) goPlain(why error) {
+	s := b.redis
+	s.inbox.sharded.Store(false)
+	if _, isNew := b.plain.news(why, s.config.Prefix); isNew {
+		s.log.Info("redis refuses sharded pub/sub: the Cluster sends each message to all of its nodes", s.attrs(why)...)
+	}
+	if b.up {
+		b.set(false, why)
+	}
 }
 
 func (b *busState) set(up bool, why error) {
@@ -98,8 +119,11 @@ func (b *busState) set(up bool, why error) {
 	b.up, b.said = up, true
 	s.metrics.droppedDown.Add(float64(s.sender.setUp(up)))
 	if up {
+		if s.inbox.sharded.Load() {
+			b.plain = lastDenial{}
+		}
 		s.metrics.up.Set(1)
-		s.log.Info("bus is up", "round_trip", s.RoundTrip())
+		s.log.Info("bus is up", "round_trip", s.RoundTrip(), "sharded", s.inbox.sharded.Load())
 	} else {
 		s.metrics.up.Set(0)
 		s.log.Warn("bus is down; agents at other replicas cannot be scraped", s.attrs(why)...)

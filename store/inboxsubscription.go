@@ -15,14 +15,16 @@ import (
 var (
 	errSilent  = errors.New("no probe came back")
 	errUnheard = errors.New("redis knows no subscriber to our inbox")
+	errMoved   = errors.New("the slot of our inbox has moved to another node")
 )
 
 // subscription runs one subscription until it fails, and returns why. While
-// probes come back the bus is up.
-func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState) error {
+// probes come back the bus is up. One that is sharded hears plain messages, too:
+// whoever does not know of it sends those, and to hear them costs nothing.
+func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState, sharded bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	sub := s.clients.bus.Subscribe(ctx)
-	r := &receiver{redis: s, sub: sub, incoming: in, events: bus.events, session: rand.Uint64(), probes: make(chan uint64, 16)}
+	r := &receiver{redis: s, sub: sub, incoming: in, events: bus.events, sharded: sharded, session: rand.Uint64(), probes: make(chan uint64, 16)}
 	failed := make(chan error, 1)
 	var reading sync.WaitGroup
 	reading.Go(func() { failed <- r.run(ctx) })
@@ -30,7 +32,7 @@ func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState) e
 	defer sub.Close() // ends a Receive
 	defer cancel()
 	s.inbox.clear()
-	p := &prober{redis: s, session: r.session, silence: time.NewTimer(s.timing.probeTimeout)}
+	p := &prober{redis: s, sharded: sharded, session: r.session, silence: time.NewTimer(s.timing.probeTimeout)}
 	defer p.silence.Stop()
 	return p.run(ctx, r.probes, failed, bus)
 }
@@ -38,7 +40,8 @@ func (s *Redis) subscription(ctx context.Context, in *incoming, bus *busState) e
 // A prober sends a subscription's probes, one at a time.
 type prober struct {
 	redis   *Redis
-	session uint64 // the stream of its probes
+	sharded bool   // its probes
+	session uint64 // their stream
 	silence *time.Timer
 
 	last    uint64    // probe
@@ -62,7 +65,10 @@ func (p *prober) run(ctx context.Context, probes <-chan uint64, failed <-chan er
 		case <-s.inbox.unheard:
 			return errUnheard
 		case p.unsent = <-s.inbox.unsent:
-			if redis.IsPermissionError(p.unsent) { // will not pass by itself
+			if p.sharded {
+				p.unsent = unsharded(p.unsent)
+			}
+			if refuses(p.unsent) { // will not pass by itself
 				return fmt.Errorf("publish: %w", p.unsent)
 			}
 		case <-p.silence.C:
@@ -108,8 +114,8 @@ func (p *prober) came(n uint64) {
 	}
 }
 
-// subscribed stands for the answer to SUBSCRIBE among the probes, which count
-// from 1.
+// subscribed stands for the answers to SUBSCRIBE and SSUBSCRIBE among the probes,
+// which count from 1.
 const subscribed = 0
 
 // A receiver reads one subscription.
@@ -118,6 +124,7 @@ type receiver struct {
 	redis   *Redis
 	sub     *redis.PubSub
 	events  wire.StoreEvents
+	sharded bool        // it is subscribed by either pub/sub
 	session uint64      // the stream of its probes
 	probes  chan uint64 // those that came back
 }
@@ -127,17 +134,34 @@ type receiver struct {
 // would leave the connection out of step.
 func (r *receiver) run(ctx context.Context) error {
 	s := r.redis
-	if err := r.sub.Subscribe(ctx, s.keys.inbox(s.config.Replica)); err != nil {
+	inbox := s.keys.inbox(s.config.Replica)
+	if err := r.sub.Subscribe(ctx, inbox); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
+	}
+	awaited := 1 // answers
+	if r.sharded {
+		if err := r.sub.SSubscribe(ctx, inbox); err != nil {
+			return fmt.Errorf("ssubscribe: %w", err)
+		}
+		awaited++
 	}
 	for {
 		got, err := r.sub.ReceiveTimeout(ctx, s.timing.probe+s.timing.probeTimeout)
-		if err != nil {
+		switch {
+		case err != nil && r.sharded && awaited == 1:
+			return fmt.Errorf("ssubscribe: %w", unsharded(err))
+		case err != nil:
 			return fmt.Errorf("receive: %w", err)
 		}
 		switch m := got.(type) {
 		case *redis.Subscription:
-			r.probe(subscribed)
+			if awaited == 0 { // go-redis would not subscribe anew
+				return errMoved
+			}
+			if awaited--; awaited == 0 {
+				s.inbox.sharded.Store(r.sharded)
+				r.probe(subscribed)
+			}
 		case *redis.Message:
 			r.message(ctx, []byte(m.Payload))
 		}

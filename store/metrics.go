@@ -17,6 +17,7 @@ type metrics struct {
 	malformed     prometheus.Counter
 	refused       *prometheus.CounterVec
 	unsealing     prometheus.Gauge
+	sharded       prometheus.Gauge
 	mismatched    prometheus.Gauge
 	droppedDown   prometheus.Counter
 	droppedFull   prometheus.Counter
@@ -74,6 +75,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Times that a replica was believed anew, since all of its envelopes were out of place: something else had written in its name.",
 		}),
 		refused: refused,
+		sharded: f.NewGauge(prometheus.GaugeOpts{
+			Name: "farscrape_relay_bus_sharded_replicas",
+			Help: "Other replicas that this one sends to by sharded pub/sub; to the rest it does by plain one.",
+		}),
 		unsealing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "farscrape_relay_bus_unsealed_replicas",
 			Help: "Other replicas alive that do not seal what they say on the bus: of an older version, or said to be there by somebody who may write to Redis.",

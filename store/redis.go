@@ -25,6 +25,7 @@ type RedisConfig struct {
 	TenantLimits TenantLimits          // what one tenant may take
 	Grace        time.Duration         // how long an emptied directory is uncertain; 0: the constant Grace, below 0: not at all
 	Keys         func() Keyring        // the relay's, now; nil: what it sends is not sealed
+	PubSub       PubSub                // which of Redis's the bus goes by
 	SealedOnly   bool                  // nothing unsealed is believed, not even while a replica is alive that cannot seal
 	Logger       *slog.Logger          // nil: none
 	Registerer   prometheus.Registerer // nil: no metrics

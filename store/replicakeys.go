@@ -13,9 +13,10 @@ import (
 // An about is what a replica says of itself to the others, in JSON. Members may be
 // added.
 type about struct {
-	Seals bool     `json:"seals"`           // seals what it sends, and checks what it receives
-	Keys  []string `json:"keys"`            // the IDs of its keys; the first signs
-	Lease leaseID  `json:"lease,omitempty"` // on which its links stand; 0: of an earlier version, they have leases of their own
+	Seals   bool     `json:"seals"`             // seals what it sends, and checks what it receives
+	Keys    []string `json:"keys"`              // the IDs of its keys; the first signs
+	Lease   leaseID  `json:"lease,omitempty"`   // on which its links stand; 0: of an earlier version, they have leases of their own
+	Sharded bool     `json:"sharded,omitempty"` // hears sharded pub/sub, and plain one, as all do
 }
 
 // maxKeys bounds the keys of another replica, and keySize is the length of their
@@ -30,7 +31,7 @@ const (
 const maxTold = 4
 
 func (s *Redis) about(lease leaseID) []byte {
-	a := about{Lease: lease}
+	a := about{Lease: lease, Sharded: s.inbox.sharded.Load()}
 	if s.config.Keys != nil {
 		a.Seals, a.Keys = true, s.config.Keys().KeyIDs()
 	}
@@ -69,7 +70,7 @@ func parseAbout(cmd *redis.Cmd, all *living) (kept bool, err error) {
 
 // says takes what a replica says. One that seals does so to its end.
 func (o *other) says(a about) {
-	o.about.Keys = a.Keys
+	o.about.Keys, o.about.Sharded = a.Keys, a.Sharded
 	if a.Seals && o.seals.IsZero() {
 		o.about.Seals, o.seals = true, time.Now()
 	}
@@ -97,7 +98,7 @@ func (r *roster) sealed(id wire.ReplicaID) {
 		o = new(other)
 		r.others[id] = o
 	}
-	o.says(about{Seals: true, Keys: o.about.Keys})
+	o.says(about{Seals: true, Keys: o.about.Keys, Sharded: o.about.Sharded})
 }
 
 // sealsFor says whether envelopes to a replica are to be sealed, and which keys it

@@ -65,6 +65,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	s.standing.note(now, steady)
 	gone := s.roster.note(s.config.Replica, now, steady)
 	s.warnOfKeys()
+	s.countSharded()
 	s.missGone(ctx, gone, events)
 }
 

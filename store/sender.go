@@ -176,8 +176,10 @@ type message struct {
 	to     wire.ReplicaID
 	stream uint64
 	chunk  chunk
-	// What is published: the chunk, and its seal if there is one.
+	// What is published: the chunk, and its seal if there is one, and the way it
+	// goes.
 	envelope []byte
+	sharded  bool
 }
 
 // take takes the next round's messages, numbered.

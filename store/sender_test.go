@@ -165,11 +165,14 @@ func (l *log) check(t *testing.T) (last, gaps int) {
 
 func (l *log) awaitBus(t *testing.T, n int) {
 	t.Helper()
-	storetest.WaitUntil(t, within, fmt.Sprintf("%d changes of the bus", n), func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.bus >= n
-	})
+	storetest.WaitUntil(t, within, fmt.Sprintf("%d changes of the bus", n), func() bool { return l.changes() >= n })
+}
+
+// changes are those of the bus.
+func (l *log) changes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bus
 }
 
 // A mutable is a replica whose words Redis may refuse to publish, but for those to

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -45,7 +44,7 @@ func (s *Redis) publishQueued(ctx context.Context, events wire.StoreEvents) {
 
 // publish sends one round and notes what became of each message.
 func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreEvents) {
-	s.seal(round)
+	s.stamp(round)
 	ctx, cancel := context.WithTimeout(ctx, 2*publishTimeout) // to write and to be answered
 	defer cancel()
 	cmds := make([]*redis.IntCmd, len(round))
@@ -69,8 +68,9 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 			}
 			continue
 		}
-		// On a Cluster the count is of one node's subscribers only.
-		unheard := s.clients.cluster == nil && cmds[i].Val() == 0
+		// On a Cluster the count is of one node's subscribers only: of all, if
+		// sharded.
+		unheard := (s.clients.cluster == nil || m.sharded) && cmds[i].Val() == 0
 		switch {
 		case m.kind == wire.EnvelopeFrames:
 			s.metrics.framesOut.Add(float64(countFrames(m.chunk.frames())))
@@ -84,14 +84,15 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 	}
 }
 
-// seal seals the messages to those replicas that know seals, and this one.
-func (s *Redis) seal(round []message) {
+// stamp seals the messages to those replicas that know seals, and this one, and
+// says which way each goes.
+func (s *Redis) stamp(round []message) {
 	if s.config.Keys != nil {
 		s.sender.sealer.use(s.config.Keys())
 	}
 	for i := range round {
 		m := &round[i]
-		m.envelope = m.chunk
+		m.envelope, m.sharded = m.chunk, s.sendsSharded(m.to)
 		if theirs, seals := s.sealsFor(m.to); seals {
 			m.envelope = s.sender.sealer.seal(m.chunk, m.to, theirs)
 		}
@@ -103,37 +104,13 @@ func (s *Redis) seal(round []message) {
 func (s *Redis) pipeline(ctx context.Context, client redis.UniversalClient, round []message, cmds []*redis.IntCmd) {
 	pipe := client.Pipeline()
 	for i, m := range round {
-		cmds[i] = pipe.Publish(ctx, s.keys.inbox(m.to), m.envelope)
-	}
-	exec(ctx, pipe)
-}
-
-// publishToCluster publishes each message at the node that its receiver, too,
-// subscribes at. go-redis would choose any node, and messages by two nodes may
-// overtake each other.
-func (s *Redis) publishToCluster(ctx context.Context, round []message, cmds []*redis.IntCmd) {
-	places := make(map[*redis.Client][]int)
-	for i, m := range round {
-		node, err := s.clients.cluster.MasterForKey(ctx, s.keys.inbox(m.to))
-		if err == nil {
-			places[node] = append(places[node], i)
+		if channel := s.keys.inbox(m.to); m.sharded {
+			cmds[i] = pipe.SPublish(ctx, channel, m.envelope)
+		} else {
+			cmds[i] = pipe.Publish(ctx, channel, m.envelope)
 		}
 	}
-	var nodes sync.WaitGroup
-	for node, at := range places {
-		nodes.Go(func() {
-			part := make([]message, len(at))
-			for j, i := range at {
-				part[j] = round[i]
-			}
-			sent := make([]*redis.IntCmd, len(at))
-			s.pipeline(ctx, node, part, sent)
-			for j, i := range at {
-				cmds[i] = sent[j]
-			}
-		})
-	}
-	nodes.Wait()
+	exec(ctx, pipe)
 }
 
 // countFrames counts the frames of a message.

@@ -75,3 +75,36 @@ func (c *RedisCluster) Owner(key string) int {
 	}
 	return owner
 }
+
+// Promote has the first master's replica take its place while both live.
+func (c *RedisCluster) Promote() {
+	c.Replica.tb.Helper()
+	c.Replica.Do("CLUSTER", "FAILOVER")
+	WaitUntil(c.Replica.tb, startWithin, "the replica is a master", func() bool {
+		return strings.Contains(c.Replica.Do("INFO", "replication"), "role:master")
+	})
+}
+
+// MoveSlot moves the slot of a key, or a channel, with all that is in it, from one
+// master to another, as redis-cli does.
+func (c *RedisCluster) MoveSlot(key string, from, to *RedisServer) {
+	from.tb.Helper()
+	slot := from.Do("CLUSTER", "KEYSLOT", key)
+	source, target := from.Do("CLUSTER", "MYID"), to.Do("CLUSTER", "MYID")
+	to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+	for {
+		keys := strings.Fields(strings.Trim(from.Do("CLUSTER", "GETKEYSINSLOT", slot, 100), "[]"))
+		if len(keys) == 0 {
+			break
+		}
+		migrate := []any{"MIGRATE", "127.0.0.1", to.Port(), "", 0, 5000, "KEYS"}
+		for _, k := range keys {
+			migrate = append(migrate, k)
+		}
+		from.Do(migrate...)
+	}
+	for _, n := range []*RedisServer{to, from} {
+		n.Do("CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
+}
