@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type config struct {
 	RedisCert    string `env:"REDIS_TLS_CERT_FILE" help:"the relay's own certificate for Redis, PEM"`
 	RedisKey     string `env:"REDIS_TLS_KEY_FILE" help:"and its key"`
 	RedisPrefix  string `env:"REDIS_PREFIX" envDefault:"farscrape:" help:"before every key and channel in Redis"`
+	RedisPubSub  string `env:"REDIS_PUBSUB" envDefault:"auto" help:"auto: on a Cluster of Redis 7.0 or later what replicas say to each other stays with the node that the receiver listens at, by sharded pub/sub; elsewhere it goes by plain one, which a Cluster sends to every node. sharded: where Redis refuses that, the bus stays down. plain: never sharded"`
 	BusSeal      string `env:"BUS_SEAL" envDefault:"auto" help:"auto: what comes from other replicas must be sealed with a key of KEY, but while one is alive that is too old for it. always: it must be sealed whatever Redis says of older ones"`
 
 	Key      string `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
@@ -90,6 +92,8 @@ func (c *config) checkAuth() error {
 		return fmt.Errorf("FARSCRAPE_EDGE_AUTH=%s: must be token or none", c.EdgeAuth)
 	case c.EdgeAuth == "none" && c.EdgeListen == "":
 		return errors.New("FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches")
+	case !slices.Contains([]store.PubSub{store.PubSubAuto, store.PubSubSharded, store.PubSubPlain}, store.PubSub(c.RedisPubSub)):
+		return fmt.Errorf("FARSCRAPE_REDIS_PUBSUB=%s: must be auto, sharded or plain", c.RedisPubSub)
 	case c.BusSeal != "auto" && c.BusSeal != "always":
 		return fmt.Errorf("FARSCRAPE_BUS_SEAL=%s: must be auto or always", c.BusSeal)
 	case c.RedisURL != "" && c.RedisURLFile != "":

@@ -30,14 +30,19 @@ func TestNoErrorTellsASecretOfAURL(t *testing.T) {
 	}
 }
 
-func TestBusSealIsAutoOrAlways(t *testing.T) {
-	for value, good := range map[string]bool{"": true, "auto": true, "always": true, "never": false} {
-		var environ []string
-		if value != "" {
-			environ = append(environ, "FARSCRAPE_BUS_SEAL="+value)
-		}
-		if _, err := loadConfig(environ); (err == nil) != good {
-			t.Errorf("%q: %v", value, err)
+func TestTheBusIsAskedForByName(t *testing.T) {
+	for setting, values := range map[string]map[string]bool{
+		"FARSCRAPE_BUS_SEAL":     {"": true, "auto": true, "always": true, "never": false},
+		"FARSCRAPE_REDIS_PUBSUB": {"": true, "auto": true, "sharded": true, "plain": true, "both": false},
+	} {
+		for value, good := range values {
+			var environ []string
+			if value != "" {
+				environ = append(environ, setting+"="+value)
+			}
+			if _, err := loadConfig(environ); (err == nil) != good || err != nil && !strings.Contains(err.Error(), setting+"="+value) {
+				t.Errorf("%s=%s: %v", setting, value, err)
+			}
 		}
 	}
 }

@@ -153,7 +153,7 @@ func newRedis(c *config, r *replica) (*store.Redis, error) {
 	redis, err := store.NewRedis(store.RedisConfig{
 		URL: string(url), URLSetting: c.redisSetting(), TLS: conf, CAFile: c.RedisCA, Prefix: c.RedisPrefix, Replica: r.id,
 		Keep: c.SDKeep, Grace: cmp.Or(c.SDGrace, -1), // which is none; its 0 is a default
-		Keys: func() store.Keyring { return r.keys.Current() }, SealedOnly: c.BusSeal == "always",
+		Keys: func() store.Keyring { return r.keys.Current() }, SealedOnly: c.BusSeal == "always", PubSub: store.PubSub(c.RedisPubSub),
 		TenantLimits: c.tenantLimits(), Logger: r.log, Registerer: r.metrics,
 	})
 	switch {
