@@ -31,8 +31,8 @@ status is 1 if a figure was missed or an answer was wrong.
          more, and only that counts: a machine that is busy with other things
          misses, too. Both rows are printed
   -before a folder with another build of farscrape-relay and farscrape-agent, or a
-         revision of this repository, which is built: what rolled-relays-first
-         and rolled-agents-first start on, roll to this build and back. The file
+         revision of this repository, which is built: what the rolled ones
+         start on, roll to this build and back. The file
          scripts/faults/before names the landing before this one, so
          scripts/faults.sh -before "$(cat scripts/faults/before)" rolled-relays-first
 

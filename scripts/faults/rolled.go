@@ -14,9 +14,12 @@ func rolledFaults() []fault {
 	relaysFirst := func(t *trial) { t.rollThereAndBack((*trial).rollReplicas, (*trial).rollAgents) }
 	agentsFirst := func(t *trial) { t.rollThereAndBack((*trial).rollAgents, (*trial).rollReplicas) }
 	mixed := plan{before: true, agents: sharedAgents()}
+	sharding := mixed // while they change from plain pub/sub to sharded
+	sharding.cluster = true
 	return []fault{
 		{name: "rolled-relays-first", figure: "0 failed", short: true, inject: relaysFirst, judge: noneFailed, plan: mixed},
 		{name: "rolled-agents-first", figure: "0 failed", inject: agentsFirst, judge: noneFailed, plan: mixed},
+		{name: "rolled-on-cluster", figure: "0 failed", inject: relaysFirst, judge: noneFailed, plan: sharding},
 	}
 }
 
