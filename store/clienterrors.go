@@ -46,7 +46,7 @@ func denied(err error, prefix string) (d denial) {
 }
 
 // scriptRights are the commands that the scripts call.
-const scriptRights = "+hget +hset +hdel +hgetall +del +exists +pexpire +get +set +time +zadd +zscore"
+const scriptRights = "+hget +hset +hdel +hgetall +del +exists +pexpire +get +set +time +zadd +zscore +xadd +xtrim"
 
 var lackedCommand = regexp.MustCompile(`run the '([^']+)' command`)
 

@@ -35,6 +35,7 @@ func TestRefusalsAreTold(t *testing.T) {
 		"keys":      {append(all, "resetkeys"), []string{"NOPERM", `needs=~p:*`}},
 		"scripts":   {append(all, "-evalsha"), []string{"NOPERM", "needs=+evalsha"}},
 		"hset":      {append(all, "-hset"), []string{"the list of replicas", "needs=", "+hset"}},
+		"events":    {append(all, "-xadd"), []string{"redis does not take events", "needs=", "+xadd"}},
 		"disabled":  {append(all, "off"), []string{"redis refuses;", "WRONGPASS", "mend=the user or the password in FARSCRAPE_REDIS_URL is wrong"}},
 		"unknown":   {nil, []string{"redis refuses;", "WRONGPASS", "mend=the user or the password in FARSCRAPE_REDIS_URL is wrong"}},
 	} {
@@ -46,6 +47,7 @@ func TestRefusalsAreTold(t *testing.T) {
 			var out syncBuffer
 			u := &url.URL{Scheme: "redis", User: url.UserPassword(name, "p"), Host: server.Addr()}
 			r := run(t, open(t, store.RedisConfig{URL: u.String(), Prefix: "p:", Logger: slog.New(slog.NewTextHandler(&out, nil))}))
+			r.Record(storetest.NewEvent("t", "a", 1))
 			storetest.WaitUntil(t, within, "it is told", func() bool {
 				for line := range strings.Lines(strings.ReplaceAll(out.String(), `"`, "")) {
 					told := true
@@ -168,6 +170,7 @@ func rights() []any {
 	return []any{
 		"+@connection", "+evalsha", "+eval", "+zrange", "+zrem", "+subscribe", "+publish", "+pubsub|numsub",
 		"+hget", "+hset", "+hdel", "+hgetall", "+del", "+exists", "+pexpire", "+get", "+set", "+time", "+zadd", "+zscore",
+		"+xadd", "+xtrim", "+xrange", "+xrevrange",
 	}
 }
 
@@ -210,6 +213,11 @@ func TestACL(t *testing.T) {
 		return err == nil && !a.Connected()
 	})
 	if err := r.Forget(t.Context(), l.AgentKey); err != nil {
+		t.Error(err)
+	}
+	r.Record(storetest.NewEvent("t", "a", 1))
+	r.awaitEvents(t, "t", "1")
+	if _, err := r.EventsAfter(t.Context(), "t", wire.EventID{}, 1); err != nil {
 		t.Error(err)
 	}
 

@@ -49,6 +49,12 @@
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.
 //
+// # The journals in Redis
+//
+// {prefix}events:{tenant} is a stream of what has happened to the tenant's agents: each
+// entry has one field, "event", a [wire.Event] in JSON with how old it was then. It is
+// cut at a number of events and at a day. Nothing else depends on it.
+//
 // # The bus in Redis
 //
 // Each replica subscribes to one channel, {prefix}inbox:{replica}. In a Cluster that

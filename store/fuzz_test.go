@@ -59,3 +59,26 @@ func FuzzNudge(f *testing.F) {
 		}
 	})
 }
+
+func FuzzJournalEntry(f *testing.F) {
+	e := storetest.NewEvent("t", "a", 1)
+	f.Add(uint64(1500), string(marshalEvent(&e)))
+	f.Add(uint64(1<<63), `{"kind":"later","tenant":"t","agent":"a","age_ms":1,"id":"9-9","time":"2000-01-01T00:00:00Z"}`)
+	f.Fuzz(func(t *testing.T, millis uint64, text string) {
+		id := wire.EventID{Millis: millis}
+		e, err := unmarshalEvent("t", id, text)
+		if err != nil {
+			return
+		}
+		if e.ID != id || e.Tenant != "t" || e.Check() != nil || e.Time.UnixMilli() > int64(millis) {
+			t.Errorf("%q is %+v", text, e)
+		}
+		if _, err := json.Marshal(e); err != nil {
+			t.Error(err)
+		}
+		again, err := unmarshalEvent("t", id, string(marshalEvent(&e)))
+		if again.Time = e.Time; err != nil && time.Since(e.Time) < maxEventAge || err == nil && again != e {
+			t.Errorf("%+v is written and read as %+v, %v", e, again, err)
+		}
+	})
+}

@@ -28,6 +28,8 @@ type Memory struct {
 	certain time.Time     // when Grace is over
 	lost    chan struct{} // capacity 1: there is something in displaced
 
+	journals memoryJournals
+
 	mu        sync.Mutex
 	agents    map[wire.AgentKey]*record
 	links     map[wire.LinkID]wire.AgentKey
@@ -58,12 +60,13 @@ func NewMemory(config MemoryConfig) *Memory {
 	storeInfo(config.Registerer, "memory")
 	config.TenantLimits = config.TenantLimits.orDefault()
 	return &Memory{
-		config:  config,
-		certain: time.Now().Add(config.Grace),
-		lost:    make(chan struct{}, 1),
-		agents:  make(map[wire.AgentKey]*record),
-		links:   make(map[wire.LinkID]wire.AgentKey),
-		tenants: make(map[string]*tenantAccount),
+		config:   config,
+		certain:  time.Now().Add(config.Grace),
+		lost:     make(chan struct{}, 1),
+		agents:   make(map[wire.AgentKey]*record),
+		links:    make(map[wire.LinkID]wire.AgentKey),
+		tenants:  make(map[string]*tenantAccount),
+		journals: memoryJournals{metrics: newJournalMetrics(config.Registerer)},
 	}
 }
 
@@ -253,6 +256,7 @@ func (m *Memory) Run(ctx context.Context, events wire.StoreEvents) error {
 			return nil
 		case <-sweep.C:
 			m.sweep()
+			m.journals.expire(time.Now())
 		case <-m.lost:
 			for _, d := range m.takeDisplaced() {
 				events.Lost(d.link, d.why)

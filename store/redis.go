@@ -59,6 +59,7 @@ type Redis struct {
 	crowded    chan string // tenants that are full
 	sender     sender
 	inbox      inbox
+	journal    journal
 }
 
 // timing are the periods, which tests shorten.
@@ -160,6 +161,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	s.sender.init()
 	s.sender.sealer.self = config.Replica
 	s.inbox.init()
+	s.journal.init(config.Registerer)
 	return s, nil
 }
 
@@ -172,6 +174,7 @@ func (k keys) agent(key wire.AgentKey) string {
 
 func (k keys) index(tenant string) string     { return k.prefix + "index:" + tenant }
 func (k keys) usage(tenant string) string     { return k.prefix + "usage:" + tenant }
+func (k keys) events(tenant string) string    { return k.prefix + "events:" + tenant }
 func (k keys) replicas() string               { return k.prefix + "replicas" }
 func (k keys) about() string                  { return k.prefix + "replicas:about" }
 func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }
@@ -191,6 +194,7 @@ func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
 	all.Go(func() { s.runListings(ctx) })
 	all.Go(func() { s.runSender(ctx, events) })
 	all.Go(func() { s.runInbox(ctx, events) })
+	all.Go(func() { s.runJournal(ctx) })
 	all.Wait()
 	s.removeSelf()
 	s.clients.close()

@@ -16,6 +16,7 @@ var scriptFiles embed.FS
 type scripts struct {
 	hold, claim, audit, release, bury, lookup, forget, restore *redis.Script // of an agent's record
 	index, unindex, generation, alive, about, account          *redis.Script
+	journal                                                    *redis.Script // of a tenant's events
 }
 
 func loadScripts() *scripts {
@@ -46,6 +47,7 @@ func loadScripts() *scripts {
 		alive:      ofLiving("alive"),
 		about:      ofLiving("about"),
 		account:    alone("account"),
+		journal:    alone("journal"),
 	}
 }
 

@@ -23,6 +23,9 @@ type Store interface {
 	Links() int
 	Send(to wire.ReplicaID, f wire.Frame) error
 	RoundTrip() time.Duration
+	Record(wire.Event)
+	EventsAfter(ctx context.Context, tenant string, after wire.EventID, most int) (wire.EventPage, error)
+	EventsBefore(ctx context.Context, tenant string, before wire.EventID, most int) (wire.EventPage, error)
 	Run(context.Context, wire.StoreEvents) error
 }
 
@@ -72,6 +75,8 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"a tenant's targets take no more than they may", time.Hour, testTenantBytes},
 		{"an agent takes no more by many links", time.Hour, testAgentBytes},
 		{"only a departed agent can be forgotten", time.Hour, testForget},
+		{"events are read in their order, from either end", time.Hour, testEvents},
+		{"a journal keeps so many events", time.Hour, testEventsBounded},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.test(t, start(t, open(t, c.keep))) })
