@@ -15,11 +15,12 @@
 // that opens a link, and no Redis: it declares the directory and the bus that it
 // needs as interfaces. Below it the arrows run one way:
 //
-//	relay     → attempt, route, link, loglimit, token, wire
+//	relay     → attempt, route, link, loglimit, recorder, token, wire
 //	attempt   → share, wire
 //	route     → link, flight, share, wire
 //	link      → loglimit, share, token, wire
 //	loglimit  → share
+//	recorder  → share, wire
 //	share     → wire
 //	token     → wire
 //	flight    →

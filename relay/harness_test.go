@@ -82,7 +82,7 @@ func (c *cluster) start(ctx context.Context, running *sync.WaitGroup, change []f
 	r := &replica{cluster: c, dials: make(chan net.Conn)}
 	r.bus = &busEnd{cluster: c, from: id}
 	conf := relay.Config{
-		Replica: id, Directory: counted{c.directory, c}, Bus: r.bus, Keys: c.keys,
+		Replica: id, Directory: counted{c.directory, c}, Bus: r.bus, Journal: c.directory, Keys: c.keys,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: prometheus.NewRegistry(),
 	}
 	for _, f := range change {

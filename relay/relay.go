@@ -15,6 +15,7 @@ import (
 	"github.com/farscrape/farscrape/relay/attempt"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/loglimit"
+	"github.com/farscrape/farscrape/relay/recorder"
 	"github.com/farscrape/farscrape/relay/route"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -39,12 +40,16 @@ type bus interface {
 	RoundTrip() time.Duration
 }
 
+// A journal keeps what has happened to tenants' agents. It does not wait.
+type journal interface{ Record(wire.Event) }
+
 // Config is what a Relay is made of. All fields are required but those that
 // name a default.
 type Config struct {
 	Replica   wire.ReplicaID
 	Directory directory
 	Bus       bus
+	Journal   journal
 	Keys      *token.Keys // check the agents' tokens
 
 	OwnHosts          wire.Hosts        // no agent may be called so, or declare an address there
@@ -68,6 +73,7 @@ type Relay struct {
 	end      context.CancelFunc
 	errands  errands
 	lines    *loglimit.Limiter
+	recorder *recorder.Recorder
 	links    *link.Links
 	routes   *route.Router
 	attempts *attempt.Attempts
@@ -104,11 +110,15 @@ func New(c Config) *Relay {
 		Name: "farscrape_relay_log_lines_left_out_total",
 		Help: "Lines of the log that agents caused beyond their share, and that were left out.",
 	}))
+	r.recorder = recorder.New(c.Replica, c.Journal, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
+		Name: "farscrape_relay_events_left_out_total",
+		Help: "Events that agents caused beyond their share, and that were left out of their tenants' journals.",
+	}))
 	r.links = link.New(r.base, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge,
-		Draining: r.Draining, Go: r.errands.run, Changed: r.changed,
+		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.routes = route.New(r.base, route.Config{

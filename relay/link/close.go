@@ -55,6 +55,7 @@ func (l *Link) unlink() {
 			l.links.Directory.Release(l.id, cause.String())
 		}
 		l.links.Changed(l.key, nil)
+		l.recordClosed(cause)
 	}
 	l.failStreams()
 	<-l.hungUp
@@ -71,6 +72,7 @@ func (l *Link) outdone(why error) {
 	}
 	l.log.Warn("another process holds the agent's name, and this one's link ends", "err", why, "mend", mend,
 		"token_id", l.claims.ID, "remote_addr", l.remoteAddr)
+	l.record(wire.EventConflict, cause.String(), mend)
 	l.close(cause)
 }
 
@@ -81,6 +83,7 @@ func (l *Link) closeFor(err error) {
 	switch {
 	case errors.As(err, &refused):
 		l.log.Warn("agent refused", "err", refused)
+		l.recordNotTaken(refused.error)
 		l.closeSaying(wire.CauseRefused, refused.Error())
 	case errors.Is(err, errNoPlace): // that closed it
 	case errors.Is(err, errUnheard):

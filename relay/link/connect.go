@@ -152,6 +152,7 @@ func (t *Links) refuse(w http.ResponseWriter, req *http.Request, c token.Claims,
 	if f.within > 0 {
 		level = slog.LevelDebug // in the order of things
 	}
+	t.recordRefusal(req, c, f)
 	t.Lines.Of(who).With(shown(req, c)...).Log(req.Context(), level, "agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
 	h := w.Header()
 	h.Set(wire.HeaderError, f.reason.String())

@@ -171,10 +171,12 @@ func (l *Link) declare(payload []byte) (whole, changed bool, err error) {
 
 // retarget takes a changed target list while the link is up.
 func (l *Link) retarget(payload []byte) error {
+	before := l.targets
 	_, changed, err := l.declare(payload)
 	if err == nil && changed {
 		l.links.Directory.Update(l.id, l.targets)
 		l.links.Changed(l.key, l.targets)
+		l.recordTargets(before)
 		l.log.Info("targets changed", "targets", len(l.targets))
 	}
 	return err

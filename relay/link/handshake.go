@@ -80,6 +80,7 @@ func (l *Link) register() error {
 	}
 	l.links.Changed(l.key, l.targets)
 	l.welcome(epoch, err == nil)
+	l.recordLinked(err == nil)
 	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
 		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token_id", l.claims.ID)
 	return nil
@@ -90,7 +91,9 @@ func (l *Link) register() error {
 func (l *Link) welcome(epoch uint64, registered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.advanceLocked(serving) && !registered {
+	if l.advanceLocked(serving) {
+		l.linked = true
+	} else if !registered {
 		return
 	}
 	l.epoch = epoch

@@ -123,6 +123,7 @@ func (l *Link) DrainOnce(cause string) bool {
 		return false
 	}
 	l.beat.drained = true
+	l.record(wire.EventRotated, cause, "")
 	l.Drain(cause, 0)
 	return true
 }

@@ -51,6 +51,7 @@ type Link struct {
 	streams  map[wire.AttemptKey]*stream
 	watch    watch
 	phase    phase
+	linked   bool       // it was welcomed
 	released bool       // the directory was told that it leaves
 	cause    wire.Cause // why, once closed
 	noticed  string     // the NOTICE that was sent last

@@ -42,6 +42,7 @@ type Config struct {
 	Draining func() bool
 	Go       func(f func()) bool
 	Changed  func(k wire.AgentKey, declared []wire.Target)
+	Record   func(e wire.Event, token string) // tells the tenant's journal; token: the ID of the agent's
 
 	Logger     *slog.Logger
 	Lines      *loglimit.Limiter // for what agents cause
@@ -105,6 +106,7 @@ func (t *Links) Lost(id wire.LinkID, why error) {
 	}
 	if errors.As(why, new(*wire.LimitError)) {
 		l.log.Warn("the directory does not take the agent's targets", "err", why)
+		l.recordNotTaken(why)
 		l.closeSaying(wire.CauseRefused, why.Error())
 		return
 	}

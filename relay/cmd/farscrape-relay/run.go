@@ -115,12 +115,12 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		if err != nil {
 			return nil, err
 		}
-		r.store, core.Directory, core.Bus = redis, redis, redis
+		r.store, core.Directory, core.Bus, core.Journal = redis, redis, redis, redis
 		r.heard = make(chan struct{})
 		core.StoreUp = r.heard
 	} else {
 		memory := store.NewMemory(store.MemoryConfig{Replica: r.id, Keep: c.SDKeep, Grace: c.SDGrace, TenantLimits: c.tenantLimits(), Registerer: r.metrics})
-		r.store, core.Directory, core.Bus = memory, memory, memory
+		r.store, core.Directory, core.Bus, core.Journal = memory, memory, memory, memory
 		log.Info("embedded store: exactly one replica; set FARSCRAPE_REDIS_URL to run more")
 	}
 	r.relay = relay.New(core)
