@@ -53,6 +53,7 @@ type scraper interface {
 // Config is what an Edge is made from.
 type Config struct {
 	Scraper scraper     // required
+	Journal journal     // required
 	Keys    *token.Keys // required unless NoAuth
 	// NoAuth lets anybody scrape the default tenant.
 	NoAuth bool
@@ -87,6 +88,7 @@ type Edge struct {
 	directory directoryDescs
 	quiet     *quiet
 	scrapers  *scrapers
+	watches   *watches  // of events
 	lists     lists     // of discovery
 	room      pageRoom  // of pages
 	repeats   sync.Once // was told
@@ -106,7 +108,8 @@ func New(c Config) *Edge {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers()}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers(), watches: newWatches()}
+	e.metrics.countStreams(c.Registerer, e.watches.count)
 	if c.PublicURL != nil {
 		e.OwnHosts = c.OwnHosts.With(c.PublicURL.Host)
 		e.prefix = strings.TrimSuffix(c.PublicURL.EscapedPath(), "/")

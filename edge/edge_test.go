@@ -136,6 +136,7 @@ const testKey = "the-key-of-the-tests-of-the-edge-0123456789"
 // A bench is an edge on a real server, and tokens for it.
 type bench struct {
 	*fake
+	journal  *fakeJournal
 	edge     *Edge
 	addr     string
 	scraper  string // a token of tenant default
@@ -152,14 +153,14 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{fake: &fake{}, registry: prometheus.NewRegistry()}
+	b := &bench{fake: &fake{}, journal: newFakeJournal(), registry: prometheus.NewRegistry()}
 	now := time.Now()
 	b.scraper = mint(t, ring, token.Claims{Role: token.Scraper, Name: "p"}, now)
 	b.narrow = mint(t, ring, token.Claims{Role: token.Scraper, Name: "p", Tenant: "blue", Agents: "edge-*"}, now)
 	b.agent = mint(t, ring, token.Claims{Role: token.Agent, Name: "edge-1"}, now)
 	b.expired = mint(t, ring, token.Claims{Role: token.Scraper, Name: "p", Expires: now.Add(-time.Hour)}, now.Add(-2*time.Hour))
 	c := Config{
-		Scraper: b.fake, Keys: token.NewKeys(ring), Registerer: b.registry,
+		Scraper: b.fake, Journal: b.journal, Keys: token.NewKeys(ring), Registerer: b.registry,
 		Logger: slog.New(slog.NewTextHandler(suiteLog{}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	for _, f := range change {

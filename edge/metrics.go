@@ -71,6 +71,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
+// countStreams counts the streams of events that are open.
+func (m *metrics) countStreams(r prometheus.Registerer, streams func() float64) {
+	promauto.With(r).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "farscrape_relay_event_streams",
+		Help: "Streams of events that are open.",
+	}, streams)
+}
+
 func (m *metrics) done(route string, reason wire.Reason, asked bool, took time.Duration) {
 	m.scrapes.WithLabelValues(route, reason.String()).Inc()
 	if asked {

@@ -35,6 +35,7 @@ func (e *Edge) routes() http.Handler {
 	r.Get("/clients", e.page(e.serveClients))
 	r.Get("/api/v1/agents", e.page(e.serveAgents))
 	r.Delete("/api/v1/agents/{agent}", e.page(e.forgetAgent))
+	r.Get(eventsPath, e.page(e.serveEvents))
 	r.Get("/metrics/agents", e.exposition(e.serveAgentMetrics))
 	if e.OwnMetrics != nil && !e.NoAuth {
 		r.Get("/metrics", e.exposition(func(w http.ResponseWriter, r *http.Request, _ caller) *wire.Error {
@@ -47,8 +48,12 @@ func (e *Edge) routes() http.Handler {
 
 // servePage serves one of our own endpoints.
 func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
-	defer cancel()
+	ctx := r.Context()
+	if e.ownPath(r) != eventsPath || !follows(r) { // a stream has no end
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, pageTimeout)
+		defer cancel()
+	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * pageTimeout))
 	route := chi.NewRouteContext()
 	route.RoutePath = e.ownPath(r)

@@ -59,7 +59,7 @@ func TestScrapersAreToldWhatIsWrongWithTheirToken(t *testing.T) {
 				}
 			})
 		}
-		for _, page := range []string{"/sd", "/clients", "/api/v1/agents", "/metrics/agents"} {
+		for _, page := range []string{"/sd", "/clients", "/api/v1/agents", "/api/v1/events", "/metrics/agents"} {
 			for name, tok := range map[string]string{"another tenant": other, "other agents": core} {
 				got := get(t, s.edge().URL(page), "Authorization", "Bearer "+tok)
 				if got.StatusCode != 200 || strings.Contains(string(got.body), "edge-1") {

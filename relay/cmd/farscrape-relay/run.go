@@ -24,10 +24,12 @@ import (
 	"github.com/farscrape/farscrape/store"
 )
 
-// A runner is what the command needs of either store beyond what relay.New asks
-// of it.
+// A runner is what the command, and the edge, need of either store beyond what
+// relay.New asks of it.
 type runner interface {
 	Run(ctx context.Context, events wire.StoreEvents) error
+	EventsAfter(ctx context.Context, tenant string, after wire.EventID, most int) (wire.EventPage, error)
+	EventsBefore(ctx context.Context, tenant string, before wire.EventID, most int) (wire.EventPage, error)
 }
 
 // run builds a replica from its environment and runs it until ctx ends and it
@@ -133,7 +135,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		connect = http.HandlerFunc(r.relay.Connect)
 	}
 	r.edge = edge.New(edge.Config{
-		Scraper: r.relay, Connect: connect, Keys: keys, NoAuth: c.EdgeAuth == "none",
+		Scraper: r.relay, Journal: r.store, Connect: connect, Keys: keys, NoAuth: c.EdgeAuth == "none",
 		PublicURL: public, OwnHosts: core.OwnHosts, OriginForm: c.originForm(), TrustedProxies: c.TrustedProxies,
 		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
 		OwnMetrics: own, Logger: log, Registerer: r.metrics,

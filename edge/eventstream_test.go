@@ -1,0 +1,326 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A block is what stands between two empty lines of a stream.
+type block struct{ id, event, data, comment, retry string }
+
+// A reader reads a stream of events as a browser does.
+type reader struct {
+	t      *testing.T
+	resp   *http.Response
+	lines  *bufio.Scanner
+	cancel context.CancelFunc
+	lastID string
+}
+
+// follow opens a stream, going on after lastID unless that is empty.
+func follow(t *testing.T, client *http.Client, base, token, query, lastID string) *reader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", base+"/api/v1/events"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Accept", "text/event-stream")
+	if lastID != "" {
+		req.Header.Set("Last-Event-ID", lastID)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{t: t, resp: resp, lines: bufio.NewScanner(resp.Body), cancel: cancel, lastID: lastID}
+	t.Cleanup(r.cut)
+	return r
+}
+
+// cut breaks the connection.
+func (r *reader) cut() {
+	r.cancel()
+	_ = r.resp.Body.Close()
+}
+
+// next reads a block; false at the end of the stream.
+func (r *reader) next() (b block, ok bool) {
+	for r.lines.Scan() {
+		line := r.lines.Text()
+		if line == "" {
+			return b, true
+		}
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimPrefix(value, " ")
+		switch name {
+		case "id":
+			b.id, r.lastID = value, value
+		case "event":
+			b.event = value
+		case "data":
+			b.data = value
+		case "retry":
+			b.retry = value
+		case "":
+			b.comment = value
+		default:
+			r.t.Errorf("the stream has a line %q", line)
+		}
+	}
+	return b, false
+}
+
+// numbers reads so many events, and tells their numbers; reset is one.
+func (r *reader) numbers(n int) string {
+	r.t.Helper()
+	var all []string
+	for len(all) < n {
+		b, ok := r.next()
+		if !ok {
+			r.t.Fatalf("the stream has ended after %q: %v", all, r.lines.Err())
+		}
+		var e wire.Event
+		switch {
+		case b.data == "":
+		case b.event != "":
+			all = append(all, b.event)
+		case json.Unmarshal([]byte(b.data), &e) != nil || e.ID.String() != b.id:
+			r.t.Fatalf("%+v", b)
+		default:
+			all = append(all, e.Detail)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// placed reads until the stream has said where it begins.
+func (r *reader) placed() {
+	r.t.Helper()
+	for {
+		b, ok := r.next()
+		if !ok {
+			r.t.Fatal("the stream has ended")
+		}
+		if b.id != "" {
+			return
+		}
+	}
+}
+
+func TestEventsAreStreamed(t *testing.T) {
+	b := newBench(t)
+	base := "http://" + b.addr
+	b.journal.happen("default", "edge-1", wire.EventLinked, 0)
+	all := follow(t, b.client, base, b.scraper, "", "")
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} {
+		if got := all.resp.Header.Get(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if first, _ := all.next(); first.retry != "2000" {
+		t.Errorf("it begins with %+v", first)
+	}
+	all.placed()
+	some := follow(t, b.client, base, b.scraper, "?agent=edge-*&kind=closed", "")
+	some.placed()
+	foreign := follow(t, b.client, base, b.narrow, "", "")
+	foreign.placed()
+	b.journal.happen("default", "edge-1", wire.EventClosed, 1)
+	b.journal.happen("blue", "core-1", wire.EventClosed, -1)
+	b.journal.happen("default", "core-1", wire.EventClosed, 2)
+	b.journal.happen("default", "edge-2", wire.EventLinked, 3)
+	b.journal.happen("blue", "edge-1", wire.EventClosed, -2)
+	b.journal.happen("default", "edge-2", wire.EventClosed, 4)
+	if got := all.numbers(4); got != "1 2 3 4" {
+		t.Errorf("all: %s", got)
+	}
+	if got := some.numbers(2); got != "1 4" {
+		t.Errorf("some: %s", got)
+	}
+	if got := foreign.numbers(1); got != "-2" {
+		t.Errorf("another tenant's: %s", got)
+	}
+}
+
+// Whoever was cut goes on where it was, and is told if that is not kept any more.
+func TestAStreamOfEventsGoesOn(t *testing.T) {
+	b := newBench(t)
+	base := "http://" + b.addr
+	r := follow(t, b.client, base, b.scraper, "", "")
+	r.placed() // though nothing has happened
+	r.cut()
+	for i := range 250 {
+		b.journal.happen("default", "edge-1", wire.EventLinked, i)
+	}
+	r = follow(t, b.client, base, b.scraper, "", r.lastID)
+	if got := r.numbers(2); got != "0 1" {
+		t.Errorf("%s", got)
+	}
+	r.cut()
+	r = follow(t, b.client, base, b.scraper, "?after=9-9", r.lastID) // a browser's own URL stays
+	if got := r.numbers(248); !strings.HasPrefix(got, "2 3 ") || !strings.HasSuffix(got, " 248 249") {
+		t.Errorf("%s", got)
+	}
+	r = follow(t, b.client, base, b.scraper, "?after=1-0", "")
+	if got := r.numbers(3); got != "reset 0 1" {
+		t.Errorf("%s", got)
+	}
+}
+
+// pipeBench makes an edge whose connections are in memory, so that time can be faked.
+func pipeBench(t *testing.T) (b *bench, dial func() net.Conn) {
+	t.Helper()
+	ring, err := token.ParseKeys([]byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = &bench{fake: &fake{}, journal: newFakeJournal()}
+	b.scraper = mint(t, ring, token.Claims{Role: token.Scraper, Name: "p", Expires: time.Now().Add(time.Hour)}, time.Now())
+	b.narrow = mint(t, ring, token.Claims{Role: token.Scraper, Name: "q"}, time.Now())
+	b.edge = New(Config{Scraper: b.fake, Journal: b.journal, Keys: token.NewKeys(ring), Logger: slog.New(slog.NewTextHandler(suiteLog{}, nil))})
+	l := &pipes{make(chan net.Conn), make(chan struct{})}
+	dial = func() net.Conn {
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		return ours
+	}
+	srv := Server(b.edge.Handler())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(l) }()
+	b.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return dial(), nil }}}
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	return b, dial
+}
+
+func TestAStreamOfEventsEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(b *bench)
+		within time.Duration
+	}{
+		"with its token":   {func(*bench) {}, time.Hour + 2*time.Second},
+		"with the replica": {func(b *bench) { b.draining = true }, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _ := pipeBench(t)
+				start := time.Now()
+				r := follow(t, b.client, "http://relay", b.scraper, "", "")
+				r.placed()
+				synctest.Wait()
+				c.end(b)
+				beats := 0
+				for {
+					if _, ok := r.next(); !ok {
+						break
+					}
+					beats++
+				}
+				if r.lines.Err() != nil || time.Since(start) > c.within {
+					t.Errorf("it has ended with %v after %v", r.lines.Err(), time.Since(start))
+				}
+				if quiet := time.Since(start).Seconds() / 15; float64(beats) < quiet-2 || float64(beats) > quiet+1 {
+					t.Errorf("%d comments", beats)
+				}
+			})
+		})
+	}
+}
+
+// Who does not read is cut, and leaves nothing behind.
+func TestASlowReaderOfEventsIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, dial := pipeBench(t)
+		conn := dial()
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "GET /api/v1/events?after=0-0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", b.narrow); err != nil {
+			t.Fatal(err)
+		}
+		first := make([]byte, 10)
+		if _, err := io.ReadFull(conn, first); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1000 {
+			b.journal.happen("default", "edge-1", wire.EventLinked, i)
+		}
+		synctest.Wait()
+		if n := b.edge.watches.count(); n != 1 {
+			t.Errorf("%v streams", n)
+		}
+		time.Sleep(streamWrite + 2*time.Second)
+		synctest.Wait()
+		if n := b.edge.watches.count(); n != 0 || len(b.edge.watches.tenants) != 0 {
+			t.Errorf("%v streams are left, of %d tenants", n, len(b.edge.watches.tenants))
+		}
+	})
+}
+
+// A stream outlives the journal's absence, and says so.
+func TestAStreamOfEventsOutlivesRedis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := pipeBench(t)
+		b.journal.away.Store(true)
+		r := follow(t, b.client, "http://relay", b.narrow, "", "")
+		for _, want := range []string{"", "bus_unavailable: redis is away", "", ""} {
+			if got, _ := r.next(); got.comment != want || got.id != "" {
+				t.Errorf("%+v, want %q", got, want)
+			}
+		}
+		b.journal.happen("default", "edge-1", wire.EventLinked, 0) // before it is known from where on
+		b.journal.away.Store(false)
+		r.placed()
+		if got, _ := r.next(); got.comment != "the journal is back" {
+			t.Errorf("%+v", got)
+		}
+		b.journal.away.Store(true)
+		b.journal.happen("default", "edge-1", wire.EventLinked, 1)
+		if got, _ := r.next(); !strings.HasPrefix(got.comment, "bus_unavailable") {
+			t.Errorf("%+v", got)
+		}
+		b.journal.away.Store(false)
+		if got := r.numbers(1); got != "1" {
+			t.Errorf("%s", got)
+		}
+	})
+}
+
+// However many follow a tenant's journal, it is looked at once a second; and they are
+// no more than so many of a token.
+func TestStreamsOfEventsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := pipeBench(t)
+		for range streamsEach {
+			follow(t, b.client, "http://relay", b.narrow, "", "").placed()
+		}
+		before := b.journal.looks.Load()
+		time.Sleep(14 * time.Second)
+		if n := b.journal.looks.Load() - before; n < 13 || n > 16 {
+			t.Errorf("%d looks in 14 s", n)
+		}
+		refused := follow(t, b.client, "http://relay", b.narrow, "", "")
+		if refused.resp.StatusCode != 503 || refused.resp.Header.Get(wire.HeaderError) != "overloaded" {
+			t.Errorf("one more: %s", refused.resp.Status)
+		}
+		other := follow(t, b.client, "http://relay", b.scraper, "", "")
+		other.placed()
+		other.cut()
+		synctest.Wait()
+		if n := b.edge.watches.count(); n != streamsEach {
+			t.Errorf("%v streams", n)
+		}
+	})
+}

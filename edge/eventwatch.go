@@ -1,0 +1,92 @@
+package edge
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/flight"
+	"github.com/farscrape/farscrape/relay/share"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// What bounds the streams of events: all of them, those of one credential, and those
+// of one tenant by two thirds of all.
+const (
+	maxStreams  = 256
+	streamsEach = 8
+)
+
+// watches are the tenants whose journals streams follow here. Each is looked at once a
+// second, for all streams together, and by nobody once the last has ended.
+type watches struct {
+	places  *share.Pool
+	flights flight.Group[wire.EventID]
+
+	mu      sync.Mutex // guards what follows
+	tenants map[string]*watch
+}
+
+// A watch is what was last seen of a tenant's journal.
+type watch struct {
+	streams int
+	looked  time.Time
+	newest  wire.EventID
+	err     error
+}
+
+func newWatches() *watches {
+	return &watches{places: share.New(maxStreams, streamsEach), tenants: make(map[string]*watch)}
+}
+
+// enter gives a stream its place, until leave is called.
+func (t *watches) enter(r *http.Request, who caller) (leave func(), failure *wire.Error) {
+	holder := share.Member{Tenant: who.tenant, Name: who.shown.id}
+	if holder.Name == "" { // nobody needs a token
+		holder.Name, _, _ = net.SplitHostPort(r.RemoteAddr)
+	}
+	if !t.places.Take(holder, 1) {
+		return nil, wire.Errorf(wire.Overloaded, "too many streams of events: this token, or its tenant, has as many as it may")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.tenants[who.tenant]
+	if w == nil {
+		w = new(watch)
+		t.tenants[who.tenant] = w
+	}
+	w.streams++
+	return func() {
+		t.places.Give(holder, 1)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if w.streams--; w.streams == 0 {
+			delete(t.tenants, who.tenant)
+		}
+	}, nil
+}
+
+// count is how many streams there are.
+func (t *watches) count() float64 { return t.places.Taken() }
+
+// newest is the ID of a tenant's newest event, as of less than a look ago. The tenant
+// has a stream.
+func (t *watches) newest(ctx context.Context, j journal, tenant string) (wire.EventID, error) {
+	t.mu.Lock()
+	w := t.tenants[tenant]
+	newest, err, fresh := w.newest, w.err, time.Since(w.looked) < streamLook*9/10
+	t.mu.Unlock()
+	if fresh {
+		return newest, err
+	}
+	return t.flights.Do(ctx, context.WithoutCancel(ctx), tenant, func(ctx context.Context) (wire.EventID, error) {
+		began := time.Now()
+		page, err := j.EventsBefore(ctx, tenant, wire.EventID{}, 1)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		w.looked, w.newest, w.err = began, page.End, err
+		return page.End, err
+	})
+}
