@@ -14,18 +14,18 @@ type watch struct {
 	at    time.Duration // by the replica's clock; 0: not set
 }
 
-// watchLocked has the streams looked at, now being now, unless they are sooner.
-func (l *Link) watchLocked(now, at time.Duration) {
+// watchLocked has the streams looked at by then. Both times are the replica's clock's.
+func (l *Link) watchLocked(now, then time.Duration) {
 	w := &l.watch
 	switch {
-	case w.at > 0 && w.at <= at:
+	case w.at > 0 && w.at <= then:
 		return // that look sees to the rest
 	case w.timer == nil:
-		w.timer = time.AfterFunc(at-now, l.lookAtStreams)
+		w.timer = time.AfterFunc(then-now, l.lookAtStreams)
 	default:
-		w.timer.Reset(at - now)
+		w.timer.Reset(then - now)
 	}
-	w.at = at
+	w.at = then
 }
 
 func (w *watch) stopLocked() {
@@ -81,8 +81,9 @@ func (l *Link) lookAtStreams() {
 	}
 }
 
-// lookAt is when to look at a stream next. An agent that ends none of thousands is
-// not worth a look at all of them for each: those that are due together wait.
+// lookAt is when to look at a stream next. What is overdue is looked for no more often
+// than what is silent: else an agent that ends none of its streams would have all of
+// them looked at for each.
 func (g *stream) lookAt(now time.Duration) time.Duration {
 	if !g.heard {
 		return g.silent
