@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,8 +183,16 @@ func TestAStreamOfEventsGoesOn(t *testing.T) {
 	}
 }
 
+// A drainable replica drains when a test says so.
+type drainable struct {
+	*fake
+	drains atomic.Bool
+}
+
+func (d *drainable) Draining() bool { return d.drains.Load() }
+
 // pipeBench makes an edge whose connections are in memory, so that time can be faked.
-func pipeBench(t *testing.T) (b *bench, dial func() net.Conn) {
+func pipeBench(t *testing.T) (b *bench, dial func() net.Conn, drain func()) {
 	t.Helper()
 	ring, err := token.ParseKeys([]byte(testKey))
 	if err != nil {
@@ -192,7 +201,8 @@ func pipeBench(t *testing.T) (b *bench, dial func() net.Conn) {
 	b = &bench{fake: &fake{}, journal: newFakeJournal()}
 	b.scraper = mint(t, ring, token.Claims{Role: token.Scraper, Name: "p", Expires: time.Now().Add(time.Hour)}, time.Now())
 	b.narrow = mint(t, ring, token.Claims{Role: token.Scraper, Name: "q"}, time.Now())
-	b.edge = New(Config{Scraper: b.fake, Journal: b.journal, Keys: token.NewKeys(ring), Logger: slog.New(slog.NewTextHandler(suiteLog{}, nil))})
+	replica := &drainable{fake: b.fake}
+	b.edge = New(Config{Scraper: replica, Journal: b.journal, Keys: token.NewKeys(ring), Logger: slog.New(slog.NewTextHandler(suiteLog{}, nil))})
 	l := &pipes{make(chan net.Conn), make(chan struct{})}
 	dial = func() net.Conn {
 		ours, theirs := net.Pipe()
@@ -204,25 +214,25 @@ func pipeBench(t *testing.T) (b *bench, dial func() net.Conn) {
 	go func() { defer close(done); _ = srv.Serve(l) }()
 	b.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return dial(), nil }}}
 	t.Cleanup(func() { _ = srv.Close(); <-done })
-	return b, dial
+	return b, dial, func() { replica.drains.Store(true) }
 }
 
 func TestAStreamOfEventsEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		end    func(b *bench)
+		end    func(drain func())
 		within time.Duration
 	}{
-		"with its token":   {func(*bench) {}, time.Hour + 2*time.Second},
-		"with the replica": {func(b *bench) { b.draining = true }, 2 * time.Second},
+		"with its token":   {func(func()) {}, time.Hour + 2*time.Second},
+		"with the replica": {func(drain func()) { drain() }, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, _ := pipeBench(t)
+				b, _, drain := pipeBench(t)
 				start := time.Now()
 				r := follow(t, b.client, "http://relay", b.scraper, "", "")
 				r.placed()
 				synctest.Wait()
-				c.end(b)
+				c.end(drain)
 				beats := 0
 				for {
 					if _, ok := r.next(); !ok {
@@ -244,7 +254,7 @@ func TestAStreamOfEventsEnds(t *testing.T) {
 // Who does not read is cut, and leaves nothing behind.
 func TestASlowReaderOfEventsIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, dial := pipeBench(t)
+		b, dial, _ := pipeBench(t)
 		conn := dial()
 		defer conn.Close()
 		if _, err := fmt.Fprintf(conn, "GET /api/v1/events?after=0-0 HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", b.narrow); err != nil {
@@ -272,7 +282,7 @@ func TestASlowReaderOfEventsIsCut(t *testing.T) {
 // A stream outlives the journal's absence, and says so.
 func TestAStreamOfEventsOutlivesRedis(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _ := pipeBench(t)
+		b, _, _ := pipeBench(t)
 		b.journal.away.Store(true)
 		r := follow(t, b.client, "http://relay", b.narrow, "", "")
 		for _, want := range []string{"", "bus_unavailable: redis is away", "", ""} {
@@ -302,7 +312,7 @@ func TestAStreamOfEventsOutlivesRedis(t *testing.T) {
 // no more than so many of a token.
 func TestStreamsOfEventsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _ := pipeBench(t)
+		b, _, _ := pipeBench(t)
 		for range streamsEach {
 			follow(t, b.client, "http://relay", b.narrow, "", "").placed()
 		}

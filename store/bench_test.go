@@ -50,6 +50,34 @@ func BenchmarkRecord(b *testing.B) {
 	})
 }
 
+// What it takes to write an event of a link that closed, in a pipeline of many, and
+// what it takes in Redis:
+//
+//	go test -run - -bench Events -benchtime 200x ./store
+func BenchmarkEvents(b *testing.B) {
+	server := storetest.StartRedis(b)
+	s, err := NewRedis(RedisConfig{URL: server.URL(), Replica: wire.NewID[wire.ReplicaID]()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.clients.close()
+	part := journalPart{tenant: "t"}
+	for i := range journalCall {
+		part.events = append(part.events, storetest.NewEvent("t", fmt.Sprintf("edge-%d.example.com", i), i))
+	}
+	for b.Loop() {
+		if !s.writeParts(b.Context(), []journalPart{part}) {
+			b.Fatal("not written")
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*journalCall), "ns/event")
+	var kept, bytes float64
+	if _, err := fmt.Sscan(server.Do("XLEN", "events:t")+" "+server.Do("MEMORY", "USAGE", "events:t"), &kept, &bytes); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(bytes/kept, "B/event")
+}
+
 // A benchKey is a Keyring of one key.
 type benchKey string
 
