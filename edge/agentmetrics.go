@@ -93,8 +93,8 @@ func (c directoryCollector) Collect(ch chan<- prometheus.Metric) {
 			connected = 1
 		}
 		gauge(c.connected, connected)
-		if !a.LastSeen.IsZero() {
-			gauge(c.lastSeen, float64(a.LastSeen.UnixMilli())/1000)
+		if seen := a.Seen(time.Now()); !seen.IsZero() {
+			gauge(c.lastSeen, float64(seen.UnixMilli())/1000)
 		}
 		if !lease.TokenExpiry.IsZero() {
 			gauge(c.expiry, float64(lease.TokenExpiry.Unix()))

@@ -112,7 +112,7 @@ func viewsOf(agents []wire.Agent) []agentView {
 		a, lease := &agents[i], newest(&agents[i])
 		views[i] = agentView{
 			Agent: a.Agent, Tenant: a.Tenant, Connected: a.Connected(),
-			LastSeen: a.LastSeen, LastCloseCause: a.LastClose,
+			LastSeen: a.Seen(time.Now()), LastCloseCause: a.LastClose,
 			RemoteAddr: lease.RemoteAddr, Version: lease.Version, TokenExpiry: lease.TokenExpiry,
 			Replicas: make([]wire.ReplicaID, len(a.Links)), Targets: sortedTargets(a),
 		}

@@ -28,8 +28,8 @@ func TestAgentsPage(t *testing.T) {
 	}
 	o := b.get(t, "/api/v1/agents")
 	const want = `{"agents":[` +
-		`{"agent":"edge-1","tenant":"default","connected":true,"last_seen":"2026-11-20T12:00:00.5Z","remote_addr":"192.0.2.7:50000","version":"1.2.3","token_expiry":"2027-01-02T03:04:05Z","replicas":["r1","r2"],"targets":[{"name":"node","scheme":"http","port":9100,"path":"/metrics"}]},` +
-		`{"agent":"edge-2","tenant":"default","connected":false,"last_seen":"2026-11-20T12:00:00.5Z","last_close_cause":"timeout","remote_addr":"192.0.2.7:50000","version":"1.2.3","token_expiry":"2027-01-02T03:04:05Z","replicas":[],"targets":[]}]}` + "\n"
+		`{"agent":"edge-1","tenant":"default","connected":true,"last_seen":"2126-11-20T12:00:00.5Z","remote_addr":"192.0.2.7:50000","version":"1.2.3","token_expiry":"2027-01-02T03:04:05Z","replicas":["r1","r2"],"targets":[{"name":"node","scheme":"http","port":9100,"path":"/metrics"}]},` +
+		`{"agent":"edge-2","tenant":"default","connected":false,"last_seen":"2126-11-20T12:00:00.5Z","last_close_cause":"timeout","remote_addr":"192.0.2.7:50000","version":"1.2.3","token_expiry":"2027-01-02T03:04:05Z","replicas":[],"targets":[]}]}` + "\n"
 	if o.body != want {
 		t.Errorf("%s\nwant\n%s", o.body, want)
 	}
@@ -72,7 +72,7 @@ farscrape_directory_agent_info{agent="edge-1",tenant="default",version="1.2.3"} 
 farscrape_directory_agent_info{agent="edge-2",tenant="default",version="?"} 1
 # HELP farscrape_directory_agent_last_seen_timestamp_seconds When the agent was last known to be linked.
 # TYPE farscrape_directory_agent_last_seen_timestamp_seconds gauge
-farscrape_directory_agent_last_seen_timestamp_seconds{agent="edge-1",tenant="default"} 1.7951760005e+09
+farscrape_directory_agent_last_seen_timestamp_seconds{agent="edge-1",tenant="default"} 4.9508496005e+09
 # HELP farscrape_directory_agent_token_expiry_timestamp_seconds When the agent's token expires; absent if never.
 # TYPE farscrape_directory_agent_token_expiry_timestamp_seconds gauge
 farscrape_directory_agent_token_expiry_timestamp_seconds{agent="edge-1",tenant="default"} 1.798859045e+09

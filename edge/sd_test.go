@@ -22,7 +22,7 @@ func agentOf(tenant, name string, targets []wire.Target, replicas ...wire.Replic
 	key := wire.AgentKey{Tenant: tenant, Agent: name}
 	lease := wire.Lease{AgentKey: key, Version: "1.2.3", RemoteAddr: "192.0.2.7:50000", Targets: targets,
 		Instance: "00000000000000aa", TokenExpiry: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
-	a := wire.Agent{AgentKey: key, Last: lease, LastSeen: time.Date(2026, 11, 20, 12, 0, 0, 5e8, time.UTC)}
+	a := wire.Agent{AgentKey: key, Last: lease, LastSeen: time.Date(2126, 11, 20, 12, 0, 0, 5e8, time.UTC)} // not before this test, or it would be now
 	for _, r := range replicas {
 		lease.Replica = r
 		a.Links = append(a.Links, lease)

@@ -133,7 +133,7 @@ func TestAListingIsMadeOnceForAll(t *testing.T) {
 		synctest.Wait()
 		open()
 		all.Wait()
-		time.Sleep(time.Second)
+		time.Sleep(300 * time.Millisecond)
 		_, _ = r.Listing(t.Context(), wire.DefaultTenant)
 		if n := d.lists.Load(); n != 1 {
 			t.Errorf("the directory was asked for %d lists", n)

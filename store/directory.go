@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -78,54 +77,6 @@ func (s *Redis) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	return agents, nil
 }
 
-// list fetches what is there. With ErrUncertain that may not be all.
-func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
-	names, err := s.clients.directory.ZRange(ctx, s.keys.index(tenant), 0, -1).Result()
-	if redis.HasErrorPrefix(err, "WRONGTYPE") && runCall(ctx, s.clients.directory, s.indexCall(tenant, nil)).Val() == int64(0) {
-		s.indexWasNone(ctx, tenant)
-	}
-	if err != nil {
-		return nil, err
-	}
-	began := time.Now()
-	agents := make([]wire.Agent, 0, len(names))
-	var without []any // names that have no record
-	for chunk := range slices.Chunk(names, listChunk) {
-		read := s.readRecords(ctx, tenant, chunk)
-		for i := range read {
-			r := &read[i]
-			s.complain(r.flaws)
-			switch {
-			case r.err != nil:
-				return nil, r.err
-			case r.agent == nil && len(r.flaws) > 0:
-			case r.agent == nil:
-				without = append(without, chunk[i])
-			default:
-				agents = append(agents, *r.agent)
-			}
-		}
-		s.bury(ctx, read)
-	}
-	slices.SortFunc(agents, byName)
-	if err := s.observe(ctx); err != nil { // after, or it could be emptied in between
-		return nil, err
-	}
-	if err := s.health.uncertain(); err != nil {
-		return agents, err
-	}
-	s.listings.put(tenant, agents)
-	s.leases.rewriteMissing(tenant, agents, began)
-	if len(without) > 0 {
-		args := append([]any{unindexAfter.Milliseconds()}, without...)
-		out, _ := runCall(ctx, s.clients.directory, call{script: s.scripts.unindex, key: s.keys.index(tenant), args: args}).Slice() // tidying
-		if len(out) > 0 {
-			_ = runCall(ctx, s.clients.directory, s.unaccountCall(tenant, out)).Err()
-		}
-	}
-	return agents, nil
-}
-
 // readRecords reads the agents' records. Where links stand on leases of which nothing
 // is known, it asks, and reads those again.
 func (s *Redis) readRecords(ctx context.Context, tenant string, names []string) []reading {
@@ -176,8 +127,9 @@ func (s *Redis) fetch(ctx context.Context, tenant string, names []string) []read
 
 // bury notes in records since when links are no more whose replica has gone without
 // a word. It is best effort: the next who lists them does it again.
-func (s *Redis) bury(ctx context.Context, read []reading) {
+func (s *Redis) bury(ctx context.Context, tenant string, read []reading) {
 	var calls []call
+	var names []any
 	for i := range read {
 		r := &read[i]
 		if len(r.ended) == 0 || r.agent == nil {
@@ -188,9 +140,10 @@ func (s *Redis) bury(ctx context.Context, read []reading) {
 			args = append(args, int64(id), time.Since(since).Milliseconds())
 		}
 		calls = append(calls, call{script: s.scripts.bury, key: s.keys.agent(r.agent.AgentKey), args: args})
+		names = append(names, r.agent.Agent)
 	}
 	if len(calls) > 0 {
-		runCalls(ctx, s.clients.directory, calls)
+		runCalls(ctx, s.clients.directory, append(calls, s.indexCall(tenant, names)))
 	}
 }
 
@@ -223,7 +176,7 @@ func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
 	if !gone {
 		return wire.ErrConnected
 	}
-	_ = runCall(ctx, s.clients.directory, s.unaccountCall(key.Tenant, []any{key.Agent})).Err() // else with the next listing
+	runCalls(ctx, s.clients.directory, []call{s.indexCall(key.Tenant, []any{key.Agent}), s.unaccountCall(key.Tenant, []any{key.Agent})}) // else with the next whole listing
 	s.listings.forgetAgent(key)
 	return nil
 }

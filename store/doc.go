@@ -37,9 +37,11 @@
 // being full, or is away, the leases that stood go on, for an hour at most: whoever
 // has gone meanwhile is found out by the first scrape.
 //
-// {prefix}index:{tenant} is the set of a tenant's agents. It lies in another
-// slot, so it cannot change in the same script: it may name an agent too many,
-// whose record is gone, and is completed with each audit.
+// {prefix}index:{tenant} is the set of a tenant's agents, and has with each when its
+// record last changed: whoever has listed a tenant before reads only what has changed
+// since, and reads it whole when a lease has ended, Redis was disturbed, or half an hour
+// has passed. It lies in another slot, so it cannot change in the same script: it may
+// name an agent too many, whose record is gone, and is completed with each audit.
 //
 // {prefix}usage:{tenant} counts what its listed agents take, for [TenantLimits]: a
 // new link, and one with more targets, asks there first. It is completed with each

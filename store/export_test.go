@@ -8,8 +8,8 @@ import (
 
 // A Pace is the periods that tests shorten. Those that are 0 stay as they are.
 type Pace struct {
-	Lease, Audit, Renew, Look, Rejoin, Refresh, Standstill, Registering time.Duration
-	Forget, Stale, Retire, KeepList                                     time.Duration
+	Lease, Audit, Renew, Look, Rejoin, Refresh, Standstill, Registering, Listed, Settle, Whole time.Duration
+	Forget, Stale, Retire, KeepList                                                            time.Duration
 }
 
 // SetPace is to be called before Run.
@@ -20,7 +20,7 @@ func (s *Redis) SetPace(p Pace) {
 		is time.Duration
 	}{
 		{&t.lease, p.Lease}, {&t.audit, p.Audit}, {&t.renew, p.Renew}, {&t.look, p.Look}, {&t.rejoin, p.Rejoin}, {&t.refresh, p.Refresh},
-		{&t.standstill, p.Standstill}, {&t.registering, p.Registering},
+		{&t.standstill, p.Standstill}, {&t.listed, p.Listed}, {&t.settle, p.Settle}, {&t.whole, p.Whole}, {&t.registering, p.Registering},
 		{&t.forget, p.Forget}, {&t.stale, p.Stale}, {&t.retire, p.Retire}, {&t.keepList, p.KeepList},
 	} {
 		if d.is != 0 {

@@ -146,6 +146,12 @@ func (h *health) sinceDisturbed() time.Duration {
 	return time.Since(h.disturbed)
 }
 
+func (h *health) lastDisturbed() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.disturbed
+}
+
 // tellInfo reports whether it is still to be said that INFO is forbidden, and has
 // been.
 func (h *health) tellInfo() bool {

@@ -156,6 +156,9 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 			succeeded++
 		}
 	}
+	for tenant := range p.indexes {
+		s.listings.touch(tenant)
+	}
 	s.leases.setAway(succeeded == 0)
 	return whole && succeeded == len(batch)
 }
@@ -176,14 +179,18 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
 	for i := range batch {
 		t := &batch[i]
 		p.calls = append(p.calls, t.call)
-		if tenant := t.lease.Tenant; t.step != stepRelease {
-			names[tenant] = append(names[tenant], t.lease.Agent)
+		tenant := t.lease.Tenant
+		names[tenant] = append(names[tenant], t.lease.Agent)
+		if t.step != stepRelease {
 			sizes[tenant] = append(sizes[tenant], t.lease.Agent, t.size.targets, t.size.bytes)
 		}
 	}
 	for tenant, agents := range names {
 		p.indexes[tenant] = len(p.calls)
-		p.calls = append(p.calls, s.indexCall(tenant, agents), s.accountCall(tenant, TenantLimits{}, sizes[tenant]))
+		p.calls = append(p.calls, s.indexCall(tenant, agents))
+		if len(sizes[tenant]) > 0 {
+			p.calls = append(p.calls, s.accountCall(tenant, TenantLimits{}, sizes[tenant]))
+		}
 	}
 	for i := range batch {
 		if t := &batch[i]; t.step == stepHold {
@@ -197,14 +204,17 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
 // applyTask takes what all of a task's calls answered: its own, that of its
 // tenant's index, and that of its claims. Its error says that one did not.
 func (s *Redis) applyTask(ctx context.Context, t *task, p leasePipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
+	indexed := cmds[p.indexes[t.lease.Tenant]].Err()
+	if t.step == stepRelease && indexed != nil { // others would not learn of it
+		s.leases.failed(t, indexed)
+		return indexed
+	}
 	if err := s.apply(ctx, t, cmds[i], events); err != nil {
 		return err
 	}
-	if t.step != stepRelease {
-		if err := cmds[p.indexes[t.lease.Tenant]].Err(); err != nil {
-			s.leases.failed(t, err)
-			return err
-		}
+	if indexed != nil {
+		s.leases.failed(t, indexed)
+		return indexed
 	}
 	if at, ok := p.claims[i]; ok {
 		return s.applyClaims(t, cmds[at])

@@ -17,8 +17,8 @@ const (
 	maxListedBytes  = 96 << 20
 )
 
-// listings remembers whole listings, so that an emptied Redis takes nothing
-// from discovery.
+// listings keeps whole listings up to date, and an emptied Redis takes nothing from
+// discovery.
 type listings struct {
 	mostAgents, mostBytes int
 
@@ -33,6 +33,7 @@ type listing struct {
 	bytes  int
 	whole  bool      // agents is a listing, not the wait for one
 	asked  time.Time // when somebody last wanted it
+	sync   synced
 }
 
 func (l *listings) init() {
@@ -50,9 +51,10 @@ func (l *listings) ask(tenant string) {
 	l.tenant[tenant].asked = time.Now()
 }
 
-// put remembers a whole listing, and forgets the largest if they take too much,
-// of equal ones that least asked for.
-func (l *listings) put(tenant string, agents []wire.Agent) {
+// put keeps a whole listing, unless there is a younger one, and forgets the largest if
+// they take too much, of equal ones that least asked for. The agents are not changed
+// any more.
+func (l *listings) put(tenant string, agents []wire.Agent, sync synced) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tenant[tenant]
@@ -60,8 +62,13 @@ func (l *listings) put(tenant string, agents []wire.Agent) {
 		t = &listing{asked: time.Now()}
 		l.tenant[tenant] = t
 	}
-	l.set(t, slices.Clone(agents))
-	t.whole = true
+	if t.sync.at.After(sync.at) {
+		return
+	}
+	if !t.whole || len(agents) != len(t.agents) || len(agents) > 0 && &agents[0] != &t.agents[0] {
+		l.set(t, agents)
+	}
+	t.whole, t.sync = true, sync
 	for (l.agents > l.mostAgents || l.bytes > l.mostBytes) && len(l.tenant) > 0 {
 		largest := ""
 		for name, t := range l.tenant {
@@ -123,6 +130,26 @@ func targetWeight(t *wire.Target) int {
 func (l *listings) forgetTenant(tenant string) {
 	l.set(l.tenant[tenant], nil)
 	delete(l.tenant, tenant)
+}
+
+// followed returns the tenant's listing, and how far it has followed the changes.
+func (l *listings) followed(tenant string) ([]wire.Agent, synced) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.tenant[tenant]; t != nil && t.whole {
+		return t.agents, t.sync
+	}
+	return nil, synced{}
+}
+
+// touch has a tenant's listing brought up to date before it is next answered with: this
+// replica has changed something.
+func (l *listings) touch(tenant string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.tenant[tenant]; t != nil && t.whole {
+		t.sync.at = time.Unix(0, 0)
+	}
 }
 
 // get returns the tenant's last whole listing.

@@ -81,7 +81,8 @@ type reader struct {
 
 // A reading is what a record was read as.
 type reading struct {
-	agent *wire.Agent // nil if there is none
+	agent *wire.Agent   // nil if there is none
+	age   time.Duration // for how long it has not been linked
 	flaws []flaw
 	err   error
 
@@ -168,7 +169,8 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 	} else if a.LastClose = cutText(fields["close"], maxCause); a.LastClose == "" {
 		a.LastClose = wire.CauseLost.String() // its replica went without a word
 	}
-	a.LastSeen = time.UnixMilli(max(min(seen, now), 0))
+	seen = max(min(seen, now), 0)
+	a.LastSeen, read.age = time.UnixMilli(seen), time.Duration(now-seen)*time.Millisecond
 	read.agent = a
 	return read
 }

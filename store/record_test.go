@@ -68,6 +68,7 @@ func TestWhatIsNoRecordIsLeftOutAndMended(t *testing.T) {
 	key := owner.agentKey(live.AgentKey)
 	t.Run("something else under the key", func(t *testing.T) {
 		server.Do("SET", key, "x")
+		storetest.WaitUntil(t, within, "its owner has written it anew", func() bool { return server.Do("TYPE", key) == "hash" })
 		whole()
 	})
 	t.Run("a list of targets that nobody may declare", func(t *testing.T) {

@@ -81,6 +81,11 @@ type timing struct {
 	// refresh is how often listings are fetched that were asked for within
 	// asked, so as to have them when Redis is emptied.
 	refresh, asked time.Duration
+	// listed is how old a listing may be that is answered with as it is, settle how
+	// long a change may be noted before it can be read: on a Cluster an agent's record
+	// and its place in the index lie on different nodes. whole is how often a listing
+	// is read whole all the same: what was not noted as a change must come out, too.
+	listed, settle, whole time.Duration
 	// standstill is for how long leases stand that nobody could count.
 	standstill time.Duration
 	// registering is how long an agent may be counted before it is listed.
@@ -146,6 +151,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			look: 500 * time.Millisecond, rejoin: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
+			listed: 500 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
 			keepList: time.Minute, flush: time.Second,

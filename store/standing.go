@@ -19,6 +19,7 @@ type standing struct {
 	stands  map[leaseID]time.Time // when it was last counted
 	ended   map[leaseID]time.Time // since when; since it was last counted, as far as it was
 	recent  []leaseID             // the last few that ended
+	endings int                   // how many have
 }
 
 // maxEnded bounds the leases whose end is remembered, and maxRecent those that each
@@ -73,6 +74,7 @@ func (s *standing) end(id leaseID, at time.Time) {
 		}
 	}
 	s.ended[id] = at
+	s.endings++
 	if s.recent = append(s.recent, id); len(s.recent) > maxRecent {
 		s.recent = slices.Clone(s.recent[1:])
 	}

@@ -11,9 +11,12 @@ import (
 )
 
 const (
-	// freshListing is how long a tenant's listing holds. It bounds how soon
-	// discovery shows a new agent, and how soon a new address is found in proxy
-	// mode: nobody else would notice that one has moved to another target.
+	// freshShown is how long a tenant's listing holds for discovery: with what a
+	// directory takes to bring it up to date, what has changed is shown within 1 s.
+	freshShown = 400 * time.Millisecond
+	// freshListing is how long it holds for proxy mode. It bounds how soon a new
+	// address is found there: nobody else would notice that one has moved to another
+	// target.
 	freshListing = 2 * time.Second
 	// staleListing is how old a listing may be for a scrape in proxy mode to be
 	// routed by it while the next one is fetched: warm scrapes wait for none.
@@ -70,12 +73,12 @@ func (c *listings) get(tenant string, now time.Time) (*wire.Listing, time.Durati
 }
 
 // fresh returns the tenant's listing if it is good enough for discovery: not older
-// than freshListing, nor than what this replica knows to have changed.
+// than freshShown, nor than what this replica knows to have changed.
 func (c *listings) fresh(tenant string, now time.Time) *wire.Listing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.tenants[tenant]
-	if k == nil || now.Sub(k.at) >= freshListing || !k.at.After(c.changed[tenant]) {
+	if k == nil || now.Sub(k.at) >= freshShown || !k.at.After(c.changed[tenant]) {
 		return nil
 	}
 	k.used = now
@@ -117,6 +120,19 @@ func (c *listings) put(tenant string, l *wire.Listing, at time.Time) *wire.Listi
 		c.dropOldest(tenant)
 	}
 	return l
+}
+
+// again returns the tenant's listing if it is of the very same agents: so it was good
+// at that time.
+func (c *listings) again(tenant string, agents []wire.Agent, at time.Time) *wire.Listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.tenants[tenant]
+	if k == nil || len(agents) == 0 || len(agents) != len(k.Agents) || &agents[0] != &k.Agents[0] {
+		return nil
+	}
+	k.at, k.used = at, at
+	return k.Listing
 }
 
 // dropOldest drops the oldest listing but one. c.mu is held.
@@ -166,14 +182,14 @@ func (c *listings) expire(now time.Time) {
 		}
 	}
 	for tenant, at := range c.changed {
-		if now.Sub(at) > freshListing { // no listing from before is fresh any longer
+		if now.Sub(at) > freshShown { // no listing from before is fresh any longer
 			delete(c.changed, tenant)
 		}
 	}
 }
 
 // Listing lists a tenant's agents, linked and departed, as they were no longer
-// than freshListing ago, or since links held here have changed, or fails; it never
+// than freshShown ago, or since links held here have changed, or fails; it never
 // leaves any out.
 func (r *Router) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
 	if l := r.kept.fresh(tenant, time.Now()); l != nil {
@@ -199,6 +215,9 @@ func (r *Router) listAnew(ctx context.Context, tenant string) (*wire.Listing, *w
 		agents, err := r.Directory.List(ctx, tenant)
 		if err != nil {
 			return nil, err
+		}
+		if l := r.kept.again(tenant, agents, at); l != nil {
+			return l, nil
 		}
 		l := r.kept.put(tenant, wire.NewListing(agents), at)
 		r.notice(l)

@@ -44,7 +44,8 @@ type Agent struct {
 	Links []Lease
 	// Last is the newest lease there was; it describes an agent that departed.
 	Last Lease
-	// LastSeen is when its last link was alive: now, while it has one.
+	// LastSeen is when its last link was alive. While it has one that is later, see
+	// Seen.
 	LastSeen time.Time
 	// LastClose is the cause its last link closed for, empty while it has one.
 	LastClose string
@@ -82,6 +83,17 @@ func (a *Agent) mayClaim(address string) bool {
 
 // Connected reports whether any link of the agent is live.
 func (a *Agent) Connected() bool { return len(a.Links) > 0 }
+
+// seenWithin is how exact Seen is: what shows it is the same for so long.
+const seenWithin = 5 * time.Second
+
+// Seen is when the agent was last alive, as of now.
+func (a *Agent) Seen(now time.Time) time.Time {
+	if seen := now.Truncate(seenWithin); a.Connected() && seen.After(a.LastSeen) {
+		return seen
+	}
+	return a.LastSeen
+}
 
 // Targets are the agent's targets: those of its live instances, where of two
 // that declare the same name the lower epoch counts; else the last known ones.
