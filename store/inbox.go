@@ -66,7 +66,7 @@ func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
 	bus := busState{redis: s, events: events}
 	sharded := s.triesSharded(nil)
 	for retry := (backoff{}); ctx.Err() == nil; {
-		was := bus.up
+		was, node := bus.up, s.inboxNode(ctx)
 		err := s.subscription(ctx, &in, &bus, sharded)
 		if ctx.Err() != nil {
 			break // the sender flushes
@@ -79,8 +79,12 @@ func (s *Redis) runInbox(ctx context.Context, events wire.StoreEvents) {
 		} else {
 			bus.set(false, err)
 		}
-		s.clients.reload(ctx)
-		retry.wait(ctx)
+		if errors.Is(err, errMoved) {
+			s.findMoved(ctx, node)
+		} else {
+			s.clients.reload(ctx)
+			retry.wait(ctx)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/redis/go-redis/v9"
@@ -64,6 +66,43 @@ func (s *Redis) sendsSharded(to wire.ReplicaID) bool {
 	defer r.mu.Unlock()
 	o := r.others[to]
 	return o != nil && o.about.Sharded
+}
+
+// findMovedWithin bounds the search for where our inbox has moved to: nodes tell each
+// other within a second, and a slot may have come back.
+const findMovedWithin = time.Second
+
+// findMoved waits until go-redis knows another node for our inbox than the one it had
+// before it moved. That one would take us again, if it is now the replica
+// of the other: a message comes to it by way of the master, and not at all until the
+// master knows of it.
+func (s *Redis) findMoved(ctx context.Context, before string) {
+	if s.clients.cluster == nil {
+		return // one node of a Cluster, by its own address
+	}
+	ctx, cancel := context.WithTimeout(ctx, findMovedWithin)
+	defer cancel()
+	known := func() bool { return ctx.Err() != nil || s.inboxNode(ctx) != before }
+	for retry := (backoff{}); !known(); {
+		// go-redis's one call that looks for the nodes anew and waits for them.
+		_ = s.clients.cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
+		if !known() {
+			retry.wait(ctx)
+		}
+	}
+}
+
+// inboxNode is the node that has our inbox's slot, as far as go-redis knows; of one
+// server it is none.
+func (s *Redis) inboxNode(ctx context.Context) (address string) {
+	if s.clients.cluster == nil {
+		return ""
+	}
+	node, err := s.clients.cluster.MasterForKey(ctx, s.keys.inbox(s.config.Replica))
+	if err != nil {
+		return ""
+	}
+	return node.Options().Addr
 }
 
 // countSharded counts the others that are sent to the sharded way.

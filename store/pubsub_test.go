@@ -1,17 +1,12 @@
 package store_test
 
 import (
-	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store"
 	"github.com/farscrape/farscrape/store/storetest"
-	"github.com/redis/go-redis/v9"
 )
 
 func TestShardedPubSub(t *testing.T) {
@@ -25,7 +20,6 @@ func TestShardedPubSub(t *testing.T) {
 		{"each says how it listens", testPubSubsMix},
 		{"from plain to sharded and back", testPubSubRolls},
 		{"what has moved is followed", testMovedIsFollowed},
-		{"nobody hears", testNobodyHearsSharded},
 		{"it is refused", testShardedIsRefused},
 		{"a slot moves, and a master dies", testSlotMoves},
 	} {
@@ -185,14 +179,16 @@ func testPubSubRolls(t *testing.T, cluster *storetest.RedisCluster) {
 			}
 			return true
 		}
-		for after := 0; after < 10; { // all know how the new one listens
+		after := 0
+		storetest.WaitUntil(t, within, "all know how the new one listens, and go on", func() bool {
 			for _, f := range pairs {
 				f.on(t)
 			}
 			if known() {
 				after++
 			}
-		}
+			return after == 10
+		})
 		for _, f := range pairs {
 			f.check(t)
 		}
@@ -206,31 +202,4 @@ func testPubSubRolls(t *testing.T, cluster *storetest.RedisCluster) {
 		}
 	}
 	stopAll(fleet)
-}
-
-// testNobodyHearsSharded: the one master knows whether somebody does, as plain
-// pub/sub never does in a Cluster.
-func testNobodyHearsSharded(t *testing.T, cluster *storetest.RedisCluster) {
-	r := replicas(t, 1, as(t, cluster, "nobody:", io.Discard, "+@all", "-pubsub"))[0] // which tells nothing, then
-	o, err := redis.ParseClusterURL(cluster.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	tap := redis.NewClusterClient(o)
-	defer tap.Close()
-	gone, expiry := wire.NewID[wire.ReplicaID](), time.Now().Add(time.Minute).UnixMilli()
-	for key, entry := range map[string]string{
-		"nobody:replicas":       fmt.Sprint(expiry, " 0"),
-		"nobody:replicas:about": fmt.Sprint(expiry, ` {"seals":true,"keys":["`, keyA, `"],"sharded":true}`),
-	} {
-		if err := tap.HSet(t.Context(), key, string(gone), entry).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	storetest.WaitUntil(t, within, "it is said to listen", func() bool { return r.count(t, "bus_sharded_replicas") == 1 })
-	if err := r.Send(gone, frame(1)); err != nil {
-		t.Fatal(err)
-	}
-	r.Await(t, within, storetest.UnheardOf(gone))
-	r.stop()
 }

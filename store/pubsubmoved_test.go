@@ -3,6 +3,7 @@ package store_test
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,18 +26,10 @@ func testSlotMoves(t *testing.T, cluster *storetest.RedisCluster) {
 	run(t, to, l.events(t, from.id))
 	l.awaitBus(t, 1)
 	storetest.WaitUntil(t, within, "it is known how it listens", func() bool { return from.count(t, "bus_sharded_replicas") == 1 })
-	next := 0
-	send := func() {
-		for range 20 {
-			if from.Send(to.id, frame(next)) == nil {
-				next++
-			}
-		}
-	}
+	sent := stream(t, from, to.id)
 	flow := func() { // until what is sent from now on is heard
-		begin := next
+		begin := int(sent.Load())
 		storetest.WaitUntil(t, within, "frames flow", func() bool {
-			send()
 			last, _ := l.check(t)
 			return last > begin+1000
 		})
@@ -47,30 +40,58 @@ func testSlotMoves(t *testing.T, cluster *storetest.RedisCluster) {
 	for _, step := range []struct {
 		what   string
 		change func()
-		within time.Duration // is the bus back
+		at     *storetest.RedisServer // it listens then
+		within time.Duration          // is the bus back
 	}{
-		{"the slot moves", func() { cluster.MoveSlot(to.inbox(), first, second) }, time.Second},
-		{"it moves on", func() { cluster.MoveSlot(to.inbox(), second, third) }, time.Second},
-		{"and back", func() { cluster.MoveSlot(to.inbox(), third, first) }, time.Second},
-		{"another is made the master", cluster.Promote, 2 * time.Second},
-		{"and dies", cluster.Replica.Kill, within},
+		{"the slot moves", func() { cluster.MoveSlot(to.inbox(), first, second) }, second, time.Second},
+		{"it moves on", func() { cluster.MoveSlot(to.inbox(), second, third) }, third, time.Second},
+		{"and back", func() { cluster.MoveSlot(to.inbox(), third, first) }, first, time.Second},
+		{"another is made the master", cluster.Promote, cluster.Replica, 2 * time.Second},
+		{"and dies", cluster.Replica.Kill, first, within},
 	} {
-		before, began := next, time.Now()
-		changed := make(chan struct{})
-		go func() { step.change(); close(changed) }()
+		before, began := int(sent.Load()), time.Now()
+		step.change()
 		changes += 2
-		storetest.WaitUntil(t, within, step.what+", and the bus is back", func() bool {
-			send()
-			return l.changes() >= changes
-		})
-		<-changed
+		l.awaitBus(t, changes)
 		back := time.Since(began)
+		if !listens(step.at, to.inbox()) {
+			t.Errorf("%s: it does not listen there", step.what)
+		}
 		flow()
-		t.Logf("%s: the bus is back after %v, %d of %d frames are lost", step.what, back, l.missing(before), next-before)
+		t.Logf("%s: the bus is back after %v, %d of %d frames are lost", step.what, back, l.missing(before), int(sent.Load())-before)
 		if back > step.within {
 			t.Errorf("%s: the bus is back after %v", step.what, back)
 		}
 	}
+}
+
+// listens reports whether somebody listens to an inbox at a node by sharded pub/sub.
+func listens(node *storetest.RedisServer, inbox string) bool {
+	return strings.HasSuffix(node.Do("PUBSUB", "SHARDNUMSUB", inbox), " 1]")
+}
+
+// stream has a replica send numbered frames until the test ends, some 4,000/s, and
+// says how many it has sent.
+func stream(t *testing.T, from *replica, to wire.ReplicaID) *atomic.Int64 {
+	var sent atomic.Int64
+	done, tick := make(chan struct{}), time.NewTicker(5*time.Millisecond)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-t.Context().Done():
+				return
+			case <-tick.C:
+			}
+			for range 20 {
+				if from.Send(to, frame(int(sent.Load()))) == nil {
+					sent.Add(1)
+				}
+			}
+		}
+	}()
+	t.Cleanup(func() { tick.Stop(); <-done })
+	return &sent
 }
 
 // missing is how many numbers were not heard from one on.
@@ -99,7 +120,7 @@ func testMovedIsFollowed(t *testing.T, cluster *storetest.RedisCluster) {
 	owner := cluster.Owner(f.to.inbox())
 	cluster.MoveSlot(f.to.inbox(), cluster.Masters[owner], cluster.Masters[(owner+1)%3])
 	storetest.WaitUntil(t, within, "it listens at the other master", func() bool {
-		return strings.HasSuffix(cluster.Masters[(owner+1)%3].Do("PUBSUB", "SHARDNUMSUB", f.to.inbox()), " 1]")
+		return listens(cluster.Masters[(owner+1)%3], f.to.inbox())
 	})
 	f.on(t)
 	f.check(t)

@@ -68,9 +68,13 @@ func (s *Redis) publish(ctx context.Context, round []message, events wire.StoreE
 			}
 			continue
 		}
-		// On a Cluster the count is of one node's subscribers only: of all, if
-		// sharded.
-		unheard := (s.clients.cluster == nil || m.sharded) && cmds[i].Val() == 0
+		// On a Cluster the count is of one node's subscribers only. If the message is
+		// sharded, its receiver should be one: else one of the two has not heard of a
+		// fail-over. What the old master's replica takes still arrives.
+		unheard := cmds[i].Val() == 0 && (s.clients.cluster == nil || m.sharded && m.kind == wire.EnvelopeProbe)
+		if cmds[i].Val() == 0 && m.sharded {
+			s.clients.reload(ctx)
+		}
 		switch {
 		case m.kind == wire.EnvelopeFrames:
 			s.metrics.framesOut.Add(float64(countFrames(m.chunk.frames())))
