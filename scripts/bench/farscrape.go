@@ -16,8 +16,8 @@ type ours struct {
 }
 
 // startReplica starts one of the system that is being started.
-func (b *bench) startReplica(name string) *rig.Replica {
-	r := b.StartReplica(name)
+func (b *bench) startReplica(name string, env ...string) *rig.Replica {
+	r := b.StartReplica(name, env...)
 	r.AwaitReady()
 	return r
 }

@@ -8,27 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/farscrape/farscrape/scripts/rig"
 )
-
-// spare is how many descriptors this program and a relay need beside links'.
-const spare = 500
-
-// afford is the number of links that -links asks for, or as many as descriptors
-// allow: both ends of each are on this machine, an end a process.
-func (b *bench) afford() int {
-	var limit unix.Rlimit
-	b.Must(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	limit.Cur = limit.Max
-	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
-	if most := int(min(limit.Cur, 1<<30)) - spare; b.links > most {
-		b.say("descriptors allow %d links", most)
-		return most
-	}
-	return b.links
-}
 
 // A gathering is a replica on a Redis with a crowd of links.
 type gathering struct {
@@ -37,8 +18,6 @@ type gathering struct {
 	crowd *rig.Crowd
 	n     int
 }
-
-func (b *bench) crowdBody(string) []byte { return []byte("up 1\n") }
 
 // state is what a replica and its Redis have used so far.
 type state struct {
@@ -65,13 +44,13 @@ func (b *bench) look(g *gathering) state {
 
 func (b *bench) gather() *gathering {
 	addr, _ := b.startRedis("redis")
-	g := &gathering{redis: addr, n: b.afford()}
-	g.Replica = b.startReplica("relay")
+	g := &gathering{redis: addr, n: b.afford(1)}
+	g.Replica = b.startReplica("relay", placesFor(g.n))
 	return g
 }
 
 func (b *bench) fill(g *gathering, n int) {
-	g.crowd = b.StartCrowd(n, g.Addr, b.Mint("-agent", "crowd-*"), b.crowdBody)
+	g.crowd = b.StartCrowd(n, g.Addr, b.crowdTokens("crowd", n), crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 }
 
@@ -124,7 +103,7 @@ func (b *bench) storm() int {
 	s := &system{name: "storm", ways: b.toAgents(g.Replica, 1)}
 	b.answers(s, p)
 	calm := b.loadFor(5*time.Second, 1, s.ways(p), p)
-	g.crowd = b.StartCrowd(g.n, front, b.Mint("-agent", "crowd-*"), b.crowdBody)
+	g.crowd = b.StartCrowd(g.n, front, b.crowdTokens("crowd", g.n), crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
 	dials, putOff := g.crowd.Dials.Load(), g.crowd.PutOff.Load()

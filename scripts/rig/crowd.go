@@ -27,7 +27,7 @@ type Crowd struct {
 	PutOff atomic.Int64 // dials that were to be made again later
 
 	url     string
-	token   string
+	tokens  []string
 	client  *http.Client
 	body    func(agent string) []byte
 	running sync.WaitGroup
@@ -37,15 +37,15 @@ type Crowd struct {
 func CrowdName(i int) string { return fmt.Sprintf("crowd-%d", i) }
 
 // StartCrowd starts n agents, which dial the relay or balancer at addr a little
-// apart with one token for all. Body is what an agent's target answers: no more
+// apart, with the tokens in turn. Body is what an agent's target answers: no more
 // than fits any first credit.
-func (r *Rig) StartCrowd(n int, addr, token string, body func(agent string) []byte) *Crowd {
-	c := &Crowd{Size: n, url: "ws://" + addr + wire.ConnectPath, token: token, body: body,
+func (r *Rig) StartCrowd(n int, addr string, tokens []string, body func(agent string) []byte) *Crowd {
+	c := &Crowd{Size: n, url: "ws://" + addr + wire.ConnectPath, tokens: tokens, body: body,
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	ctx, stop := context.WithCancel(r.Ctx)
 	r.Cleanup(func() { stop(); c.running.Wait() })
 	for i := range n {
-		a := &crowdAgent{Crowd: c, name: CrowdName(i), instance: wire.NewID[wire.InstanceID]()}
+		a := &crowdAgent{Crowd: c, name: CrowdName(i), token: tokens[i%len(tokens)], instance: wire.NewID[wire.InstanceID]()}
 		c.running.Go(func() { a.run(ctx, time.Duration(i)*time.Millisecond) })
 	}
 	return c
@@ -57,6 +57,7 @@ func (c *Crowd) Whole() bool { return c.Linked.Load() == int64(c.Size) }
 type crowdAgent struct {
 	*Crowd
 	name     string
+	token    string
 	instance wire.InstanceID
 	epoch    uint64
 	conn     *websocket.Conn
