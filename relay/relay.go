@@ -110,7 +110,7 @@ func New(c Config) *Relay {
 		Name: "farscrape_relay_log_lines_left_out_total",
 		Help: "Lines of the log that agents caused beyond their share, and that were left out.",
 	}))
-	r.recorder = recorder.New(c.Replica, c.Journal, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
+	r.recorder = recorder.New(c.Replica, c.Journal, c.Directory, promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
 		Name: "farscrape_relay_events_left_out_total",
 		Help: "Events that agents caused beyond their share, and that were left out of their tenants' journals.",
 	}))

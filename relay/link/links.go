@@ -42,7 +42,7 @@ type Config struct {
 	Draining func() bool
 	Go       func(f func()) bool
 	Changed  func(k wire.AgentKey, declared []wire.Target)
-	Record   func(e wire.Event, token string) // tells the tenant's journal; token: the ID of the agent's
+	Record   func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
 
 	Logger     *slog.Logger
 	Lines      *loglimit.Limiter // for what agents cause

@@ -17,7 +17,16 @@ func (l *Link) record(kind wire.EventKind, cause, detail string) {
 	if l.hello != nil {
 		e.Instance = l.hello.Instance
 	}
-	l.links.Record(e, l.claims.ID)
+	l.links.Record(e, holderOf(l.claims))
+}
+
+// holderOf is whose share of the journal an event takes: the token's, or if that is for
+// one name the agent's own, however often another is minted for it.
+func holderOf(c token.Claims) string {
+	if c.IsGlob() {
+		return "*" + c.ID
+	}
+	return c.Name
 }
 
 // recordLinked tells of a link that was welcomed, and not closed before.
@@ -93,5 +102,5 @@ func (t *Links) recordRefusal(req *http.Request, c token.Claims, f *refusal) {
 	case c.IsGlob():
 		return // of no agent in particular
 	}
-	t.Record(wire.Event{Kind: wire.EventRefused, AgentKey: wire.AgentKey{Tenant: c.Tenant, Agent: name}, Cause: f.reason.String(), Detail: detail}, c.ID)
+	t.Record(wire.Event{Kind: wire.EventRefused, AgentKey: wire.AgentKey{Tenant: c.Tenant, Agent: name}, Cause: f.reason.String(), Detail: detail}, holderOf(c))
 }

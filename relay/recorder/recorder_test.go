@@ -29,9 +29,21 @@ func (k *kept) of(tenant string, kind wire.EventKind) (n int) {
 	return n
 }
 
+// A fleet has so many replicas.
+type fleet int
+
+func (f fleet) Replicas() int { return int(f) }
+
 func newRecorder() (*recorder.Recorder, *kept, prometheus.Counter) {
-	k, left := new(kept), prometheus.NewCounter(prometheus.CounterOpts{Name: "left_out"})
-	return recorder.New("0123456789abcdef", k, left), k, left
+	k := new(kept)
+	r, left := recorderInto(k, 1)
+	return r, k, left
+}
+
+// recorderInto is of one of so many replicas, which have the same journals.
+func recorderInto(k *kept, replicas int) (*recorder.Recorder, prometheus.Counter) {
+	left := prometheus.NewCounter(prometheus.CounterOpts{Name: "left_out"})
+	return recorder.New("0123456789abcdef", k, fleet(replicas), left), left
 }
 
 func event(tenant, agent string, kind wire.EventKind) wire.Event {
@@ -58,25 +70,8 @@ func TestAFleetComesBack(t *testing.T) {
 	}
 }
 
-// The agents of one token, whatever they are called, have half, and leave room for
-// all others.
-func TestATokenHasHalf(t *testing.T) {
-	r, k, _ := newRecorder()
-	for i := range 100_000 {
-		r.Record(event("t", fmt.Sprint("x", i), wire.EventLinked), "pattern")
-	}
-	if n := k.of("t", wire.EventLinked); n < 8_000 || n > 8_200 {
-		t.Errorf("one token has %d", n)
-	}
-	r.Record(event("t", "neighbour", wire.EventTargets), "its own")
-	r.Record(event("u", "stranger", wire.EventTargets), "another")
-	if k.of("t", wire.EventTargets) != 1 || k.of("u", wire.EventTargets) != 1 {
-		t.Error("others find no room")
-	}
-}
-
 // An agent has so many of each kind, and so many more in time; the journal says how
-// many there were besides, of a few agents of a tenant.
+// many there were besides, of a few tokens of a tenant.
 func TestAnAgentsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, k, left := newRecorder()
@@ -114,7 +109,7 @@ func TestAnAgentsShare(t *testing.T) {
 		}
 		pass(r, 10*time.Minute)
 		if n := k.of("u", wire.EventLeftOut); n != 64 {
-			t.Errorf("%d agents of a tenant are told of", n)
+			t.Errorf("%d tokens of a tenant are told of", n)
 		}
 	})
 }
