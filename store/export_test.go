@@ -36,6 +36,9 @@ func (s *Redis) Remember(agents, listings, targetLists int) {
 	s.listings.mostAgents, s.listings.mostBytes, s.lists.most = agents, listings, targetLists
 }
 
+// MayWait bounds the releases that wait for Redis. It is to be called before Run.
+func (s *Redis) MayWait(releases int) { s.leases.mostReleased = releases }
+
 // UseDirectory puts the directory on another Redis than the bus. It is to be called
 // before Run.
 func (s *Redis) UseDirectory(client redis.UniversalClient) {

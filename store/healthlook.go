@@ -72,7 +72,10 @@ func (s *Redis) observe(ctx context.Context) error {
 	if news.emptied || news.replaced {
 		kick(s.health.lacking)
 	}
-	if news.back || news.emptied || news.replaced {
+	switch {
+	case news.emptied, news.replaced, news.back && len(seen.runIDs) == 0:
+		s.renounce()
+	case news.back:
 		s.leases.rewrite()
 	}
 	if news.back || news.replaced {

@@ -100,6 +100,14 @@ func (s *Redis) stand(ctx context.Context) error {
 	return s.recount(ctx)
 }
 
+// renounce takes another lease, and registers all links on that: Redis may have links
+// again that were released, or displaced, since what it has was written, and nobody
+// would take them out.
+func (s *Redis) renounce() {
+	s.lease.lost(s.lease.current())
+	s.leases.rewrite()
+}
+
 // renew renews the lease, and returns who else holds one. One that has ended while
 // this replica was stopped, or cut off, is not taken up again: others have seen its
 // links end. Then all of them are written anew, on another.

@@ -139,6 +139,31 @@ func TestNoLinkIsWrittenWithoutALease(t *testing.T) {
 	storetest.WaitUntil(t, within, "both are linked", func() bool { return r.linked(t, l)() && r.linked(t, before)() })
 }
 
+// Releases that are too many to wait for Redis take effect all the same.
+func TestReleasesThatCannotWaitAreMadeGoodFor(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	r := open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour})
+	r.MayWait(1)
+	run(t, r)
+	other := replicas(t, 1, store.RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
+	stays := r.register(t, "t", "stays")
+	var gone []wire.Lease
+	for i := range 3 {
+		gone = append(gone, r.register(t, "t", fmt.Sprint("a", i)))
+	}
+	server.Pause()
+	t.Cleanup(server.Resume)
+	for _, l := range gone {
+		r.Release(l.Link, wire.CauseDrained.String())
+	}
+	server.Resume()
+	for _, l := range gone {
+		storetest.WaitUntil(t, within, l.Agent+" is not linked", func() bool { return len(other.links(t, l.AgentKey)) == 0 })
+	}
+	storetest.WaitUntil(t, within, "the other is", other.linked(t, stays))
+}
+
 // What a dead replica's agents leave goes, as if they had said goodbye.
 func TestAgentsOfADeadReplicaAreKeptForTheirTime(t *testing.T) {
 	t.Parallel()

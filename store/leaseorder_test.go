@@ -208,24 +208,26 @@ func (c *chaos) settle() {
 		c.joinOne()
 	}
 	for _, m := range c.all {
-		storetest.WaitUntil(c.T, within, fmt.Sprintf("%s sees what all believe, after %q", m.id, c.said), func() bool {
-			want := map[wire.LinkID]bool{}
+		var want, got []string
+		for until := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+			want, got = nil, nil
 			for _, h := range c.believed() {
-				want[h.lease.Link] = true
+				want = append(want, fmt.Sprint(h.lease.Agent, " ", h.lease.Link, " at ", h.by.id))
 			}
 			agents, err := m.List(c.Context(), "t")
-			if err != nil {
-				return false
-			}
-			n := 0
 			for i := range agents {
 				for _, l := range agents[i].Links {
-					if n++; !want[l.Link] {
-						return false
-					}
+					got = append(got, fmt.Sprint(l.Agent, " ", l.Link, " at ", l.Replica))
 				}
 			}
-			return n == len(want)
-		})
+			slices.Sort(want)
+			slices.Sort(got)
+			if err == nil && slices.Equal(want, got) {
+				break
+			}
+			if time.Now().After(until) {
+				c.Fatalf("%s lists %q, %v, and replicas believe to hold %q, after %q", m.id, got, err, want, c.said)
+			}
+		}
 	}
 }

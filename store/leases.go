@@ -21,7 +21,10 @@ type leases struct {
 	held     map[wire.LinkID]*held
 	queue    []wire.LinkID // links with a step to do, each once
 	released int           // of held, those that only wait to be released
+	untold   bool          // more were released than may wait
 	away     bool          // no call of the last round succeeded
+
+	mostReleased int
 }
 
 // links is how many leases are held.
@@ -67,14 +70,15 @@ type outcome struct {
 	err   error
 }
 
-// maxReleased bounds the releases that wait for Redis to come back. The leases
-// of any more expire by themselves, but without their cause.
+// maxReleased bounds the releases that wait for Redis to come back. Any more are not
+// told, and this replica takes another lease: so they end without their cause.
 const maxReleased = 16 << 10
 
 func (l *leases) init() {
 	l.kick = make(chan struct{}, 1)
 	l.closed = make(chan struct{})
 	l.held = make(map[wire.LinkID]*held)
+	l.mostReleased = maxReleased
 }
 
 // Register takes a link's lease and returns the epoch of its instance: a new
@@ -147,13 +151,24 @@ func (s *Redis) Release(link wire.LinkID, cause string) {
 		return
 	}
 	l.answer(h, outcome{err: errReleased})
-	if !h.sent || l.released >= maxReleased {
+	if !h.sent || l.released >= l.mostReleased {
+		l.untold = l.untold || h.sent
 		l.forget(link)
 		return
 	}
 	h.cause, h.lease.Targets = cause, nil
 	l.released++
 	l.push(h, stepRelease)
+}
+
+// takeUntold reports whether links were released, since it was last asked, of which
+// the directory will not be told.
+func (l *leases) takeUntold() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	untold := l.untold
+	l.untold = false
+	return untold
 }
 
 var errReleased = errors.New("register: the lease was released meanwhile")

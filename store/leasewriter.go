@@ -35,6 +35,9 @@ func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 			}
 			s.leases.audit(time.Now(), every)
 		}
+		if s.leases.takeUntold() {
+			s.renounce()
+		}
 		if s.writeQueued(ctx, events) && s.writeNudges(ctx) {
 			s.noteWrite(ctx, writeLeases, nil)
 			retry.reset()
