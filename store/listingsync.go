@@ -13,7 +13,7 @@ import (
 
 // A listing is read whole once, and then kept up to date from changes: a tenant's
 // index has with each agent when its record last changed, by Redis's clock. So a
-// directory in which nothing changes is listed for two commands, and for none if that
+// directory in which nothing changes is listed for one command, and for none if that
 // was a moment ago.
 
 // A synced is how far a listing has followed the changes.
@@ -56,18 +56,17 @@ func (s *synced) upTo(score float64, now time.Time, settle time.Duration) {
 	}
 }
 
-// from is the time after which changes are to be read: for ZRANGE, exclusive once what
-// came then has settled.
-func (s *synced) from(now time.Time, settle time.Duration) string {
+// from is the time of the first change to be read, that time included, for ZRANGE.
+func (s *synced) from() string {
 	if len(s.changes) == 0 {
 		return "-inf"
 	}
-	first := s.changes[0]
-	score := strconv.FormatFloat(first.score, 'f', -1, 64)
-	if now.Sub(first.read) > settle {
-		return "(" + score
-	}
-	return score
+	return strconv.FormatFloat(s.changes[0].score, 'f', -1, 64)
+}
+
+// has reports whether a change was read, and had settled then.
+func (s *synced) has(score float64, now time.Time, settle time.Duration) bool {
+	return len(s.changes) > 0 && score <= s.changes[0].score && now.Sub(s.changes[0].read) > settle
 }
 
 // fade notes until when an agent's record is there.
@@ -110,16 +109,16 @@ func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 // follow reads what has changed of a listing. Where that cannot be told, it is not ok.
 func (s *Redis) follow(ctx context.Context, tenant string, agents []wire.Agent, sync synced) (now []wire.Agent, ok bool) {
 	began := time.Now()
-	pipe := s.clients.directory.Pipeline()
-	changed := pipe.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.keys.index(tenant), Start: sync.from(began, s.timing.settle), Stop: "+inf", ByScore: true})
-	size := pipe.ZCard(ctx, s.keys.index(tenant))
-	if _, err := pipe.Exec(ctx); err != nil || int(size.Val()) < len(agents) {
-		return nil, false
+	changed, err := s.clients.directory.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.keys.index(tenant), Start: sync.from(), Stop: "+inf", ByScore: true}).Result()
+	if err != nil || len(changed) == 0 && len(agents) > 0 {
+		return nil, false // what changed last is there, unless the index was lost
 	}
-	names := sync.faded(began)
-	for _, z := range changed.Val() {
+	names, before := sync.faded(began), sync
+	for _, z := range changed {
 		name, _ := z.Member.(string)
-		names = append(names, name)
+		if !before.has(z.Score, began, s.timing.settle) {
+			names = append(names, name)
+		}
 		sync.upTo(z.Score, began, s.timing.settle)
 	}
 	sync.at = began
@@ -127,6 +126,8 @@ func (s *Redis) follow(ctx context.Context, tenant string, agents []wire.Agent, 
 		s.listings.put(tenant, agents, sync)
 		return agents, true
 	}
+	slices.Sort(names)
+	names = slices.Compact(names) // one may have changed that should have gone
 	sync.fading = maps.Clone(sync.fading)
 	read, err := s.readAgents(ctx, tenant, names, &sync)
 	if err != nil {

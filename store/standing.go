@@ -13,9 +13,8 @@ import (
 // script can read them beside an agent's record, so whoever reads a record says.
 type standing struct {
 	mu      sync.Mutex
-	begun   uint64 // counts
-	noted   uint64 // the youngest of them that is noted
-	counted time.Time
+	begun   uint64                // counts
+	noted   uint64                // the youngest of them that is noted
 	stands  map[leaseID]time.Time // when it was last counted
 	ended   map[leaseID]time.Time // since when; since it was last counted, as far as it was
 	recent  []leaseID             // the last few that ended
@@ -51,7 +50,7 @@ func (s *standing) note(all living, steady bool) {
 	if all.number < s.noted {
 		return
 	}
-	s.noted, s.counted = all.number, now
+	s.noted = all.number
 	for _, about := range all.about {
 		if about.Lease.isLease() {
 			s.stands[about.Lease] = now
