@@ -88,7 +88,8 @@ type Edge struct {
 	directory directoryDescs
 	quiet     *quiet
 	scrapers  *scrapers
-	watches   *watches  // of events
+	watches   *watches // of events
+	reads     *eventReads
 	lists     lists     // of discovery
 	room      pageRoom  // of pages
 	repeats   sync.Once // was told
@@ -108,7 +109,7 @@ func New(c Config) *Edge {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers(), watches: newWatches()}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers(), watches: newWatches(), reads: newEventReads(c.Journal)}
 	e.metrics.countStreams(c.Registerer, e.watches.count)
 	if c.PublicURL != nil {
 		e.OwnHosts = c.OwnHosts.With(c.PublicURL.Host)

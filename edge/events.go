@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"path"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -113,8 +115,11 @@ func (e *Edge) serveEvents(w http.ResponseWriter, r *http.Request, who caller) *
 		if q.goesOn {
 			read = e.eventsAfter
 		}
-		list, err := read(r.Context(), who, q)
-		if err != nil {
+		list, err := read(r.Context(), readerOf(r, who), who, q)
+		switch {
+		case errors.Is(err, errReadEnough):
+			return err
+		case err != nil:
 			return wire.Errorf(wire.BusUnavailable, "%v", err)
 		}
 		encoder := json.NewEncoder(b)
@@ -131,10 +136,10 @@ type eventList struct {
 }
 
 // eventsAfter reads on from an event.
-func (e *Edge) eventsAfter(ctx context.Context, who caller, q eventQuery) (eventList, error) {
+func (e *Edge) eventsAfter(ctx context.Context, reader share.Member, who caller, q eventQuery) (eventList, error) {
 	list := eventList{Events: []wire.Event{}, Next: q.after}
 	for more := true; more; {
-		page, err := e.Journal.EventsAfter(ctx, who.tenant, list.Next, journalPage)
+		page, err := e.reads.after(ctx, reader, list.Next, journalPage)
 		if err != nil {
 			return list, err
 		}
@@ -155,11 +160,11 @@ func (e *Edge) eventsAfter(ctx context.Context, who caller, q eventQuery) (event
 }
 
 // recentEvents reads back from the end.
-func (e *Edge) recentEvents(ctx context.Context, who caller, q eventQuery) (eventList, error) {
+func (e *Edge) recentEvents(ctx context.Context, reader share.Member, who caller, q eventQuery) (eventList, error) {
 	list := eventList{Events: []wire.Event{}}
 	var before wire.EventID
 	for more := true; more && len(list.Events) < q.limit; {
-		page, err := e.Journal.EventsBefore(ctx, who.tenant, before, journalPage)
+		page, err := e.reads.before(ctx, reader, before, journalPage)
 		if err != nil {
 			return list, err
 		}

@@ -20,6 +20,7 @@ type fakeJournal struct {
 	*store.Memory
 	away  atomic.Bool
 	looks atomic.Int64 // for the newest event
+	read  atomic.Int64 // events, but by looks
 }
 
 func newFakeJournal() *fakeJournal {
@@ -32,7 +33,9 @@ func (j *fakeJournal) EventsAfter(ctx context.Context, tenant string, after wire
 	if j.away.Load() {
 		return wire.EventPage{}, errAway
 	}
-	return j.Memory.EventsAfter(ctx, tenant, after, most)
+	page, err := j.Memory.EventsAfter(ctx, tenant, after, most)
+	j.read.Add(int64(len(page.Events)))
+	return page, err
 }
 
 func (j *fakeJournal) EventsBefore(ctx context.Context, tenant string, before wire.EventID, most int) (wire.EventPage, error) {
@@ -42,7 +45,11 @@ func (j *fakeJournal) EventsBefore(ctx context.Context, tenant string, before wi
 	if j.away.Load() {
 		return wire.EventPage{}, errAway
 	}
-	return j.Memory.EventsBefore(ctx, tenant, before, most)
+	page, err := j.Memory.EventsBefore(ctx, tenant, before, most)
+	if most > 1 {
+		j.read.Add(int64(len(page.Events)))
+	}
+	return page, err
 }
 
 // happen puts a numbered event into a tenant's journal.

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -28,11 +30,12 @@ const (
 // An eventStream sends one reader what happens, as server-sent events: an ID and JSON
 // each, and an event "reset" where some may be missing.
 type eventStream struct {
-	edge *Edge
-	w    http.ResponseWriter
-	r    *http.Request
-	who  caller
-	q    eventQuery
+	edge   *Edge
+	w      http.ResponseWriter
+	r      *http.Request
+	who    caller
+	reader share.Member
+	q      eventQuery
 
 	at     wire.EventID // the last that the reader has, or is not to have
 	placed bool         // at is known
@@ -52,7 +55,8 @@ func (e *Edge) streamEvents(w http.ResponseWriter, r *http.Request, who caller, 
 			return failure
 		}
 	}
-	leave, failure := e.watches.enter(r, who)
+	reader := readerOf(r, who)
+	leave, failure := e.watches.enter(reader)
 	if failure != nil {
 		return failure
 	}
@@ -63,7 +67,7 @@ func (e *Edge) streamEvents(w http.ResponseWriter, r *http.Request, who caller, 
 	} {
 		w.Header().Set(name, value)
 	}
-	s := &eventStream{edge: e, w: w, r: r, who: who, q: q, at: q.after, placed: q.goesOn}
+	s := &eventStream{edge: e, w: w, r: r, who: who, reader: reader, q: q, at: q.after, placed: q.goesOn}
 	fmt.Fprintf(&s.out, "retry: %d\n\n", streamRetry.Milliseconds())
 	s.run(r.Context())
 	s.allowWrite() // of its end
@@ -95,9 +99,9 @@ func (s *eventStream) look(ctx context.Context) error {
 		s.at, s.placed = newest, true
 		fmt.Fprintf(&s.out, "id: %s\n\n", s.at) // of nothing: where to go on from
 	}
-	for more := err == nil && newest != s.at; more && err == nil; {
+	for more := err == nil && newest != s.at; more && !s.over(); {
 		var page wire.EventPage
-		if page, err = s.edge.Journal.EventsAfter(ctx, s.who.tenant, s.at, streamPage); err != nil {
+		if page, err = s.edge.reads.after(ctx, s.reader, s.at, streamPage); err != nil {
 			break
 		}
 		s.put(page)
@@ -105,6 +109,9 @@ func (s *eventStream) look(ctx context.Context) error {
 		if err := s.flush(); err != nil {
 			return err
 		}
+	}
+	if errors.Is(err, errReadEnough) {
+		err = nil // the next look goes on
 	}
 	s.tell(err)
 	if s.out.Len() == 0 && time.Since(s.spoke) >= streamBeat {

@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -42,28 +40,24 @@ func newWatches() *watches {
 }
 
 // enter gives a stream its place, until leave is called.
-func (t *watches) enter(r *http.Request, who caller) (leave func(), failure *wire.Error) {
-	holder := share.Member{Tenant: who.tenant, Name: who.shown.id}
-	if holder.Name == "" { // nobody needs a token
-		holder.Name, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
-	if !t.places.Take(holder, 1) {
+func (t *watches) enter(reader share.Member) (leave func(), failure *wire.Error) {
+	if !t.places.Take(reader, 1) {
 		return nil, wire.Errorf(wire.Overloaded, "too many streams of events: this token, or its tenant, has as many as it may")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	w := t.tenants[who.tenant]
+	w := t.tenants[reader.Tenant]
 	if w == nil {
 		w = new(watch)
-		t.tenants[who.tenant] = w
+		t.tenants[reader.Tenant] = w
 	}
 	w.streams++
 	return func() {
-		t.places.Give(holder, 1)
+		t.places.Give(reader, 1)
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if w.streams--; w.streams == 0 {
-			delete(t.tenants, who.tenant)
+			delete(t.tenants, reader.Tenant)
 		}
 	}, nil
 }
