@@ -49,8 +49,41 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%v replicas do not seal", n)
 		}
 	})
+	t.Run("journals", func(t *testing.T) { testClusterJournals(t, cluster) })
 	t.Run("kill", func(t *testing.T) { testClusterKill(t, cluster) })
 	t.Run("failover", func(t *testing.T) { testClusterFailover(t, cluster) })
+}
+
+// testClusterJournals has a journal at each of three masters. What was recorded in one
+// go at one replica is told in its order at another.
+func testClusterJournals(t *testing.T, cluster *storetest.RedisCluster) {
+	all := replicas(t, 2, store.RedisConfig{URL: cluster.URL(), Prefix: "journals:", Keep: time.Hour})
+	const events = 600 // more than a call appends
+	tenants := make(map[int]string)
+	for i := 0; len(tenants) < len(cluster.Masters); i++ {
+		tenant := fmt.Sprint("t", i)
+		tenants[cluster.Owner("journals:events:"+tenant)] = tenant
+	}
+	for i := range events {
+		for _, tenant := range tenants {
+			all[0].Record(storetest.NewEvent(tenant, "a", i))
+		}
+	}
+	for _, tenant := range tenants {
+		all[1].awaitEvents(t, tenant, fmt.Sprint(events-1))
+		page, err := all[1].EventsAfter(t.Context(), tenant, wire.EventID{}, 2*events)
+		if err != nil || len(page.Events) != events {
+			t.Fatalf("%d events of %s, %v", len(page.Events), tenant, err)
+		}
+		for i, e := range page.Events {
+			if e.Tenant != tenant || e.Detail != fmt.Sprint(i) {
+				t.Fatalf("event %d is %+v", i, e)
+			}
+		}
+	}
+	if lost := all[0].count(t, "events_lost_total"); lost != 0 {
+		t.Errorf("%v were lost", lost)
+	}
 }
 
 // testClusterFailover kills the master that has an inbox and some of the
