@@ -70,12 +70,14 @@ func (t *watches) count() float64 { return t.places.Taken() }
 func (t *watches) newest(ctx context.Context, j journal, tenant string) (wire.EventID, error) {
 	t.mu.Lock()
 	w := t.tenants[tenant]
-	newest, err, fresh := w.newest, w.err, time.Since(w.looked) < streamLook*9/10
 	t.mu.Unlock()
-	if fresh {
+	if newest, fresh, err := t.seen(w); fresh {
 		return newest, err
 	}
 	return t.flights.Do(ctx, context.WithoutCancel(ctx), tenant, func(ctx context.Context) (wire.EventID, error) {
+		if newest, fresh, err := t.seen(w); fresh { // another has landed meanwhile
+			return newest, err
+		}
 		began := time.Now()
 		page, err := j.EventsBefore(ctx, tenant, wire.EventID{}, 1)
 		t.mu.Lock()
@@ -83,4 +85,11 @@ func (t *watches) newest(ctx context.Context, j journal, tenant string) (wire.Ev
 		w.looked, w.newest, w.err = began, page.End, err
 		return page.End, err
 	})
+}
+
+// seen is what the last look has found, and whether it will do.
+func (t *watches) seen(w *watch) (newest wire.EventID, fresh bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return w.newest, time.Since(w.looked) < streamLook*9/10, w.err
 }
