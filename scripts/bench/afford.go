@@ -13,28 +13,29 @@ const (
 	// spare is how many descriptors, and ports, are needed beside links'.
 	spare = 500
 	// linkMemory is what both ends of a link and Redis take of this machine, in
-	// bytes, sockets included, with as much again for garbage.
-	linkMemory = 200 << 10
+	// bytes, sockets included: 64 kB of 30,000 links at rest, and as much again
+	// while they are made.
+	linkMemory = 128 << 10
 )
 
-// afford is the number of links that -links asks for, or as many as the machine
+// afford is the number of links that are asked for, or as many as the machine
 // allows: both ends of each are here, an end a process. Each replica has a crowd of
 // its own.
-func (b *bench) afford(replicas int) int {
+func (b *bench) afford(replicas, links int) int {
 	most, why := b.descriptors()-spare, "descriptors"
 	for _, limit := range []struct {
 		links int
 		why   string
-	}{{b.ports() - spare, "ports"}, {b.memory() / 2 / linkMemory / replicas, "memory"}} {
+	}{{b.ports() - spare, "ports"}, {b.memory() / linkMemory / replicas, "memory"}} {
 		if limit.links < most {
 			most, why = limit.links, limit.why
 		}
 	}
-	if most *= replicas; b.links == 0 || b.links > most {
+	if most *= replicas; links > most {
 		b.say("%s: %d links at most", why, most)
 		return most
 	}
-	return b.links
+	return links
 }
 
 // descriptors is how many a process of this run may have from now on: for root as

@@ -94,7 +94,7 @@ func (b *bench) startListedAgent(i int, relay string) {
 type listing struct {
 	took    time.Duration
 	bytes   int
-	targets int
+	targets int // -1: it did not list any
 }
 
 func (b *bench) list(addr, query, token string) (l listing) {
@@ -107,5 +107,9 @@ func (b *bench) list(addr, query, token string) (l listing) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	b.Must(err)
-	return listing{time.Since(began), len(body), strings.Count(string(body), `"targets":`)}
+	l = listing{time.Since(began), len(body), strings.Count(string(body), `"targets":`)}
+	if resp.StatusCode != http.StatusOK {
+		l.targets = -1
+	}
+	return l
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,48 +13,56 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-// A gathering is a replica on a Redis with a crowd of links.
+// A gathering is replicas on a Redis with a crowd of links, dealt out evenly.
 type gathering struct {
-	*rig.Replica
-	redis string
-	crowd *rig.Crowd
-	n     int
+	replicas []*rig.Replica
+	redis    string
+	n        int
 }
 
-// state is what a replica and its Redis have used so far.
+// state is what the replicas and their Redis have used so far.
 type state struct {
 	memory     int     // resident, bytes
 	heap       float64 // in use after a collection, bytes
 	stacks     float64 // the same
 	goroutines float64
-	cpu        time.Duration
+	cpu        time.Duration // of the replicas
+	redisCPU   time.Duration
 	commands   float64
 	stored     float64 // in Redis's memory, bytes
 	at         time.Time
 }
 
 func (b *bench) look(g *gathering) state {
-	resident := g.Memory("VmRSS")
-	g.CollectGarbage()
-	return state{
-		memory: resident, goroutines: rig.Metric(g.Ops, "go_goroutines"), cpu: g.CPU(),
-		heap: rig.Metric(g.Ops, "go_memstats_heap_inuse_bytes"), stacks: rig.Metric(g.Ops, "go_memstats_stack_inuse_bytes"),
+	s := state{redisCPU: b.redisCPU(g.redis),
 		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"),
 		stored:   infoNumber(b.redisInfo(g.redis, "memory"), "used_memory"), at: time.Now(),
 	}
+	for _, r := range g.replicas {
+		s.cpu += r.CPU()
+		s.memory += r.Memory("VmRSS")
+		r.CollectGarbage()
+		s.goroutines += rig.Metric(r.Ops, "go_goroutines")
+		s.heap += rig.Metric(r.Ops, "go_memstats_heap_inuse_bytes")
+		s.stacks += rig.Metric(r.Ops, "go_memstats_stack_inuse_bytes")
+	}
+	return s
 }
 
-func (b *bench) gather() *gathering {
+func (b *bench) gather(replicas, links int) *gathering {
 	addr, _ := b.startRedis("redis")
-	g := &gathering{redis: addr, n: b.afford(1)}
-	g.Replica = b.startReplica("relay", placesFor(g.n))
+	g := &gathering{redis: addr, replicas: make([]*rig.Replica, replicas), n: b.afford(replicas, links)}
+	for i := range g.replicas {
+		g.replicas[i] = b.startReplica(fmt.Sprintf("relay-%d", i), placesFor(g.share(i)))
+	}
 	return g
 }
 
-func (b *bench) fill(g *gathering, n int) {
-	g.crowd = b.StartCrowd(n, g.Addr, b.crowdTokens("crowd", n), crowdBody)
-	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
-}
+// share is how many of the links are replica i's.
+func (g *gathering) share(i int) int { return (g.n + i) / len(g.replicas) }
+
+// idleLinks is how many links idle and storm have unless -links says it.
+const idleLinks = 5000
 
 // idleFor is how long idle links are watched: several heartbeats and renewals.
 const idleFor = 30 * time.Second
@@ -60,30 +70,37 @@ const idleFor = 30 * time.Second
 // idle measures what links cost that do nothing. The replica runs for a while
 // without any first, so that what it needs anyhow is not laid to them.
 func (b *bench) idle() int {
-	g := b.gather()
+	g := b.gather(1, cmp.Or(b.links, idleLinks))
 	b.Wait(5 * time.Second)
 	empty := b.look(g)
-	b.fill(g, g.n)
+	crowd := b.StartCrowd(g.n, g.replicas[0].Addr, b.crowdTokens("crowd", g.n), crowdBody)
+	b.Until(2*time.Minute, "the crowd is linked", crowd.Whole)
 	b.Wait(15 * time.Second) // the handshakes' garbage is collected
 	before := b.look(g)
 	b.Wait(idleFor)
 	after := b.look(g)
 	if b.profile != "" {
 		b.Must(os.MkdirAll(b.profile, 0o755))
-		fetchFile("http://"+g.Ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
+		fetchFile("http://"+g.replicas[0].Ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
 	}
+	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, after.at.Sub(before.at).Seconds())
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	printRest(w, g, empty, before, after)
+	_ = w.Flush()
+	return 0
+}
+
+// printRest prints what links at rest cost: memory by how it was without any, the
+// rest between two looks.
+func printRest(w io.Writer, g *gathering, empty, before, after state) {
 	seconds := after.at.Sub(before.at).Seconds()
 	perLink := func(x float64) float64 { return x / float64(g.n) }
-	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, seconds)
-	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "memory of a link\t%.1f kB in use: %.1f of heap, %.1f of stacks; %.1f kB resident, with garbage\n",
 		perLink(after.heap+after.stacks-empty.heap-empty.stacks)/1e3, perLink(after.heap-empty.heap)/1e3, perLink(after.stacks-empty.stacks)/1e3, perLink(float64(after.memory-empty.memory))/1e3)
 	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
 	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(after.cpu-before.cpu).Seconds()/seconds)
-	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds))
+	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link; %.2f %% of a core\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds), 100*(after.redisCPU-before.redisCPU).Seconds()/seconds)
 	fmt.Fprintf(w, "Redis's memory\t%.2f kB of an agent of one link and one target\n", perLink(after.stored-empty.stored)/1e3)
-	_ = w.Flush()
-	return 0
 }
 
 // storm cuts all links at once, and measures how they come back and how the
@@ -91,29 +108,30 @@ func (b *bench) idle() int {
 func (b *bench) storm() int {
 	p, err := newPayload("20kB", true)
 	b.Must(err)
-	g := b.gather()
+	g := b.gather(1, cmp.Or(b.links, idleLinks))
+	far := g.replicas[0]
 	target := b.startTarget([]*payload{p})
 	// The links that are lost go through an nginx, which is stopped; the agent
 	// that is scraped has its own way.
 	front := rig.FreePort()
-	hop := b.startHop("front", g.Addr, front, "")
+	hop := b.startHop("front", far.Addr, front, "")
 	near := b.startReplica("near")
 	b.startAgents("storm", 1, near.URL(""), target)
 	b.linked(near, 1)
-	s := &system{name: "storm", ways: b.toAgents(g.Replica, 1)}
+	s := &system{name: "storm", ways: b.toAgents(far, 1)}
 	b.answers(s, p)
 	calm := b.loadFor(5*time.Second, 1, s.ways(p), p)
-	g.crowd = b.StartCrowd(g.n, front, b.crowdTokens("crowd", g.n), crowdBody)
-	b.Until(2*time.Minute, "the crowd is linked", g.crowd.Whole)
+	crowd := b.StartCrowd(g.n, front, b.crowdTokens("crowd", g.n), crowdBody)
+	b.Until(2*time.Minute, "the crowd is linked", crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
-	dials, putOff := g.crowd.Dials.Load(), g.crowd.PutOff.Load()
+	dials, putOff := crowd.Dials.Load(), crowd.PutOff.Load()
 	hop.Stop()
 	hop.Run()
 	began := time.Now()
-	b.Until(10*time.Second, "the links are lost", func() bool { return g.crowd.Linked.Load() < int64(g.n) })
+	b.Until(10*time.Second, "the links are lost", func() bool { return crowd.Linked.Load() < int64(g.n) })
 	back := make(chan time.Duration, 1)
 	go func() {
-		for !g.crowd.Whole() && b.Ctx.Err() == nil && time.Since(began) < 2*time.Minute {
+		for !crowd.Whole() && b.Ctx.Err() == nil && time.Since(began) < 2*time.Minute {
 			time.Sleep(10 * time.Millisecond)
 		}
 		back <- time.Since(began)
@@ -123,7 +141,7 @@ func (b *bench) storm() int {
 	fmt.Fprintf(b.out, "\n%d links lost at once, on %d processors with everything else\n", g.n, runtime.NumCPU())
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "all back\tafter %.2f s: %.0f handshakes/s, of %d dials %d were put off\n", took.Seconds(), float64(g.n)/took.Seconds(),
-		g.crowd.Dials.Load()-dials, g.crowd.PutOff.Load()-putOff)
+		crowd.Dials.Load()-dials, crowd.PutOff.Load()-putOff)
 	for _, f := range []struct {
 		when string
 		*figures

@@ -16,7 +16,7 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery] [FLAGS]
+const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery|scale] [FLAGS]
 
 Runs systems in turn within one run (A B C B C A …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
@@ -31,6 +31,9 @@ program, are not counted. Every body is compared with what the target sent.
            scrapes through other links fare meanwhile
   discovery
            /sd of 50,000 targets: cold, warm, fetched anew, and memory
+  scale    -links links to -replicas replicas on one Redis: what they cost at
+           rest, how they come back when all replicas are killed, what one
+           replica knows of another's agents, and how soon
 
   -systems a,b   direct (no hop), nginx (two hops), nethttp (one hop of a Go
                  program that does nothing else: what its HTTP server and client
@@ -48,7 +51,9 @@ program, are not counted. Every body is compared with what the target sent.
   -scrapers n    at once, default 16
   -rounds n      default 3
   -for d         how long a system is measured in a round, default 3s
-  -links n       for idle and storm, default 5000
+  -links n       for idle and storm, default 5000; for scale, default what
+                 descriptors, ports and memory allow
+  -replicas n    for scale, default 3
   -profile dir   writes CPU and allocation profiles of our own processes there
   -keep          leaves the logs of all processes, and says where
 `
@@ -63,7 +68,8 @@ type options struct {
 	scrapers int
 	rounds   int
 	length   time.Duration
-	links    int
+	links    int // 0: as many as fit
+	replicas int
 	profile  string
 }
 
@@ -73,6 +79,8 @@ func main() {
 		switch args[0] {
 		case crowdOfAgents:
 			os.Exit(runAgents(args[1:]))
+		case crowdOfLinks:
+			os.Exit(runCrowd(args[1:]))
 		case oneHop:
 			os.Exit(runHop(args[1:]))
 		}
@@ -103,7 +111,8 @@ func (o *options) declare(flags *flag.FlagSet) {
 	flags.IntVar(&o.scrapers, "scrapers", 16, "")
 	flags.IntVar(&o.rounds, "rounds", 3, "")
 	flags.DurationVar(&o.length, "for", 3*time.Second, "")
-	flags.IntVar(&o.links, "links", 5000, "")
+	flags.IntVar(&o.links, "links", 0, "")
+	flags.IntVar(&o.replicas, "replicas", 3, "")
 	flags.StringVar(&o.profile, "profile", "", "")
 }
 
@@ -113,12 +122,15 @@ func (o *options) choose(args []string) (rig.Run, error) {
 	if len(args) > 0 {
 		what = args[0]
 	}
-	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery}[what]
+	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery, "scale": (*bench).scale}[what]
 	switch {
 	case measure == nil || len(args) > 1:
 		return nil, fmt.Errorf("what is %q?", what)
-	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 1 || o.length <= 0:
+	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 0 || o.replicas < 1 || o.length <= 0:
 		return nil, errors.New("numbers must be above 0")
+	}
+	if what == "scale" && o.replicas < 2 {
+		return nil, errors.New("scale looks from one replica at another's agents: two at least")
 	}
 	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
 		b := &bench{options: *o, out: stdout, progress: stderr,

@@ -20,6 +20,7 @@ type round struct {
 	cpu       time.Duration     // of its processes, a scrape
 	memory    int               // their peaks together, bytes
 	publishes float64           // a scrape; of the bus
+	redis     time.Duration     // its processor time, a scrape; of the bus
 	lookups   float64           // of the directory, a scrape; of the bus
 	own       map[string]effort // of our own processes, by name, a scrape
 }
@@ -35,10 +36,11 @@ func (b *bench) measure(s *system, p *payload, scrapers int) round {
 		process.ResetPeak()
 	}
 	profiled := b.startProfiles(s, p)
-	cpu, publishes, lookups, own := s.cpu(), b.publishes(s), s.lookups(), s.efforts()
+	cpu, redis, publishes, lookups, own := s.cpu(), b.redisCPU(s.redis), b.publishes(s), s.lookups(), s.efforts()
 	r := round{figures: b.loadFor(b.length, scrapers, ways, p), own: make(map[string]effort)}
 	n := float64(max(r.scrapes, 1))
 	r.cpu = time.Duration(float64(s.cpu()-cpu) / n)
+	r.redis = time.Duration(float64(b.redisCPU(s.redis)-redis) / n)
 	r.publishes, r.lookups = (b.publishes(s)-publishes)/n, (s.lookups()-lookups)/n
 	for name, after := range s.efforts() {
 		before := own[name]

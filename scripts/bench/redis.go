@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -27,6 +28,15 @@ func (b *bench) redisInfo(addr, section string) string {
 	info, err := client.Info(b.Ctx, section).Result()
 	b.Must(err)
 	return info
+}
+
+// redisCPU is the processor time that a Redis has used; 0 where there is none.
+func (b *bench) redisCPU(addr string) time.Duration {
+	if addr == "" {
+		return 0
+	}
+	info := b.redisInfo(addr, "cpu")
+	return time.Duration((infoNumber(info, "used_cpu_sys") + infoNumber(info, "used_cpu_user")) * float64(time.Second))
 }
 
 // redisCalls is how often a command was called, by INFO commandstats.

@@ -51,7 +51,8 @@ func (c *contest) perScrape(s *system) string {
 	if s.redis != "" {
 		publishes, _ := c.median(s.name, func(r *round) float64 { return r.publishes })
 		lookups, _ := c.median(s.name, func(r *round) float64 { return r.lookups })
-		all = append(all, fmt.Sprintf("%.2f PUBLISH", publishes), fmt.Sprintf("%.4f look-ups", lookups))
+		effort, _ := c.median(s.name, func(r *round) float64 { return milliseconds(r.redis) })
+		all = append(all, fmt.Sprintf("Redis %.3f ms %.2f PUBLISH", effort, publishes), fmt.Sprintf("%.4f look-ups", lookups))
 	}
 	return strings.Join(all, ", ")
 }
