@@ -73,7 +73,7 @@ func TestAListingCostsWhatHasChanged(t *testing.T) {
 func TestAListingFollowsOthersChanges(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
-	keep := time.Second
+	keep := 5 * time.Second // long enough to be seen
 	here, there := follower(t, server, keep), replicas(t, 1, store.RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
 	here.register(t, "t", "here")
 	want := func(want ...string) {
