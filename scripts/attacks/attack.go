@@ -54,8 +54,8 @@ func by(side string, all ...[]attack) []attack {
 // attacks are all of them, in the order in which they are carried out.
 func attacks() []attack {
 	return slices.Concat(
-		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks()),
-		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), floodAttacks(), crowdAttacks(), nameAttacks()),
+		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks(), replayAttacks()),
+		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks()),
 		by("target", targetAttacks()),
 		by("relay", relayAttacks()),
 		by("redis", redisAttacks()),
