@@ -37,7 +37,7 @@ type Crowd struct {
 func CrowdName(i int) string { return fmt.Sprintf("crowd-%d", i) }
 
 // StartCrowd starts n agents, which dial the relay or balancer at addr a little
-// apart, with the tokens in turn. Body is what an agent's target answers: no more
+// apart: as many in a row with each token. Body is what an agent's target answers: no more
 // than fits any first credit.
 func (r *Rig) StartCrowd(n int, addr string, tokens []string, body func(agent string) []byte) *Crowd {
 	c := &Crowd{Size: n, url: "ws://" + addr + wire.ConnectPath, tokens: tokens, body: body,
@@ -45,7 +45,7 @@ func (r *Rig) StartCrowd(n int, addr string, tokens []string, body func(agent st
 	ctx, stop := context.WithCancel(r.Ctx)
 	r.Cleanup(func() { stop(); c.running.Wait() })
 	for i := range n {
-		a := &crowdAgent{Crowd: c, name: CrowdName(i), token: tokens[i%len(tokens)], instance: wire.NewID[wire.InstanceID]()}
+		a := &crowdAgent{Crowd: c, name: CrowdName(i), token: tokens[i*len(tokens)/n], instance: wire.NewID[wire.InstanceID]()}
 		c.running.Go(func() { a.run(ctx, time.Duration(i)*time.Millisecond) })
 	}
 	return c
