@@ -68,7 +68,7 @@ func (s *Redis) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	s.listings.ask(tenant)
 	if errors.Is(err, ErrUncertain) {
 		if before, ok := s.listings.get(tenant); ok {
-			return merge(before, agents, s.health.sinceDisturbed() < s.timing.lease), nil
+			return merge(before, agents, s.health.lastDisturbed(), s.timing.lease), nil
 		}
 	}
 	if err != nil {
@@ -149,13 +149,15 @@ func (s *Redis) bury(ctx context.Context, tenant string, read []reading) {
 
 // merge brings a listing from before Redis was disturbed up to date with what is
 // back in it. For the time of a lease, the links from before may be live.
-func merge(before, now []wire.Agent, mayLive bool) []wire.Agent {
+func merge(before, now []wire.Agent, disturbed time.Time, lease time.Duration) []wire.Agent {
+	mayLive := time.Since(disturbed) < lease
 	merged := slices.Clone(now)
 	for _, a := range before {
 		if _, back := slices.BinarySearchFunc(now, a, byName); back {
 			continue
 		}
 		if !mayLive && a.Connected() {
+			a.LastSeen = a.Seen(disturbed)
 			a.Links, a.LastClose = nil, wire.CauseLost.String()
 		}
 		merged = append(merged, a)

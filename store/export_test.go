@@ -36,6 +36,9 @@ func (s *Redis) Remember(agents, listings, targetLists int) {
 	s.listings.mostAgents, s.listings.mostBytes, s.lists.most = agents, listings, targetLists
 }
 
+// LeaseID is the ID of its lease.
+func (s *Redis) LeaseID() int64 { return int64(s.lease.current()) }
+
 // MayWait bounds the releases that wait for Redis. It is to be called before Run.
 func (s *Redis) MayWait(releases int) { s.leases.mostReleased = releases }
 

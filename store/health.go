@@ -13,7 +13,7 @@ type health struct {
 
 	mu          sync.Mutex
 	generations []string // last seen, "" before; on a Cluster several, to be on all of its nodes
-	runIDs      []string // that were seen last, where any were
+	runIDs      []string // that were seen, in the order of when last
 	infoDenied  bool     // an ACL forbids INFO
 	infoTold    bool     // and that was said
 	looks       uint64   // begun
@@ -39,6 +39,10 @@ func (h *health) init(cluster bool) {
 	h.generations = make([]string, n)
 	h.away = true
 }
+
+// maxRunIDs bounds the servers that are remembered: twice the nodes of the largest
+// Cluster that Redis's makers advise.
+const maxRunIDs = 2000
 
 // news is what a sighting has changed.
 type news struct {
@@ -82,7 +86,9 @@ func (h *health) note(seen sighting, timing timing) (n news) {
 	if len(seen.runIDs) > 0 {
 		isNew := func(id string) bool { return !slices.Contains(h.runIDs, id) }
 		n.replaced = len(h.runIDs) > 0 && slices.ContainsFunc(seen.runIDs, isNew)
-		h.runIDs = seen.runIDs
+		gone := slices.DeleteFunc(h.runIDs, func(id string) bool { return slices.Contains(seen.runIDs, id) })
+		h.runIDs = append(gone, seen.runIDs...)
+		h.runIDs = h.runIDs[max(len(h.runIDs)-maxRunIDs, 0):]
 	}
 	if n.emptied || n.replaced || n.back && again {
 		h.disturbed = now

@@ -17,11 +17,11 @@ func (s *Redis) runHealth(ctx context.Context, events wire.StoreEvents) {
 	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
 	for {
-		if err := s.observe(ctx); err == nil {
+		if err := s.observe(ctx); s.health.isAway() {
+			s.noteWrite(ctx, writeReplica, err)
+		} else { // a part of a Cluster may be away
 			s.countReplicas(ctx, events)
 			s.takeNudges(ctx)
-		} else {
-			s.noteWrite(ctx, writeReplica, err)
 		}
 		select {
 		case <-ctx.Done():

@@ -32,6 +32,8 @@ func (l leaseID) isLease() bool { return l >= minLease && l < maxLease }
 type ownLease struct {
 	mu      sync.Mutex
 	id      leaseID
+	former  leaseID   // was renounced, and not all links stand on id yet; 0: they do
+	queued  bool      // all of them are to be written on id
 	held    bool      // Redis has it
 	since   time.Time // when the first of the calls began that have renewed it without a break
 	renewed time.Time // when the last of them did
@@ -44,13 +46,13 @@ func (l *ownLease) current() leaseID {
 }
 
 // held and for how long it was renewed without a break are what a call says of it.
-func (l *ownLease) claim() (id leaseID, held bool, unbroken time.Duration) {
+func (l *ownLease) claim() (id, former leaseID, held bool, unbroken time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.held {
-		return l.id, false, 0
+		return l.id, l.former, false, 0
 	}
-	return l.id, true, l.renewed.Sub(l.since)
+	return l.id, l.former, true, l.renewed.Sub(l.since)
 }
 
 // took notes that Redis has the lease, as of a call that began then.
@@ -77,8 +79,54 @@ func (l *ownLease) lost(id leaseID) bool {
 	if id != l.id {
 		return false
 	}
-	l.id, l.held = newLease(), false
+	l.id, l.former, l.held = newLease(), 0, false
 	return true
+}
+
+// renounce draws another lease in the place of one that stands until all links are
+// registered on the new one.
+func (l *ownLease) renounce() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held {
+		l.id, l.former, l.held, l.queued = newLease(), l.id, false, false
+	}
+}
+
+// leave notes that all links are to be written on the new lease.
+func (l *ownLease) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queued = true
+}
+
+// leaving is the former lease if no link stands on it once all that is queued is
+// written, else 0. Left notes that this is so.
+func (l *ownLease) leaving() leaseID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.queued {
+		return 0
+	}
+	return l.former
+}
+
+func (l *ownLease) left(former leaseID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if former == l.former {
+		l.former = 0
+	}
+}
+
+// untaken notes that nobody knows whether Redis has taken the lease. It is not taken
+// again: others may have seen it and dropped it by then.
+func (l *ownLease) untaken(id leaseID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id == l.id && !l.held {
+		l.id = newLease()
+	}
 }
 
 // standsFor reports whether the lease was renewed within that time.
@@ -97,15 +145,20 @@ func (s *Redis) stand(ctx context.Context) error {
 	if s.lease.standsFor(s.timing.lease) {
 		return nil
 	}
-	return s.recount(ctx)
+	err := s.recount(ctx)
+	if s.lease.standsFor(s.timing.lease) {
+		return nil
+	}
+	return err
 }
 
 // renounce takes another lease, and registers all links on that: Redis may have links
 // again that were released, or displaced, since what it has was written, and nobody
 // would take them out.
 func (s *Redis) renounce() {
-	s.lease.lost(s.lease.current())
+	s.lease.renounce()
 	s.leases.rewrite()
+	s.lease.leave()
 }
 
 // renew renews the lease, and returns who else holds one. One that has ended while
@@ -126,25 +179,27 @@ func (s *Redis) renewOnce(ctx context.Context) (all living, err error) {
 	defer cancel()
 	all.number = s.standing.begin()
 	began := time.Now()
-	id, held, unbroken := s.lease.claim()
+	id, former, held, unbroken := s.lease.claim()
 	self, lasts := string(s.config.Replica), s.timing.lease.Milliseconds()
 	answers := runCalls(ctx, s.clients.directory, []call{
 		{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lasts, s.leases.links()}},
 		{script: s.scripts.about, key: s.keys.about(), args: []any{
-			self, lasts, s.about(id), int64(id), held, unbroken.Milliseconds(), s.timing.rejoin.Milliseconds(),
+			self, lasts, s.about(id, former), int64(id), held, unbroken.Milliseconds(), s.timing.rejoin.Milliseconds(),
 		}},
 	})
-	if err := parseLiving(answers[0], &all); err != nil {
-		return all, err
-	}
-	kept, err := parseAbout(answers[1], &all)
-	if errors.Is(err, errLeaseLost) && !s.lease.lost(id) {
+	switch kept, err := parseAbout(answers[1], &all); {
+	case errors.Is(err, errLeaseLost) && !s.lease.lost(id):
 		return s.renewOnce(ctx) // another call has found that out
-	}
-	if err == nil {
+	case errors.Is(err, errLeaseLost):
+		return all, err
+	case err != nil:
+		s.lease.untaken(id)
+		return all, err
+	default:
 		s.lease.took(id, began, kept)
 	}
-	return all, err
+	s.standing.note(all, s.steady())
+	return all, parseLiving(answers[0], &all)
 }
 
 // parseLiving reads alive.lua's reply.

@@ -139,6 +139,44 @@ func TestNoLinkIsWrittenWithoutALease(t *testing.T) {
 	storetest.WaitUntil(t, within, "both are linked", func() bool { return r.linked(t, l)() && r.linked(t, before)() })
 }
 
+// Who was believed to be gone, and is counted, is not.
+func TestALeaseThatIsCountedAgainStands(t *testing.T) {
+	t.Parallel()
+	const lease = 800 * time.Millisecond
+	server := storetest.StartRedis(t)
+	other := newMutable(t, server, brief(lease))
+	late := open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour})
+	late.SetPace(brief(lease))
+	// Its first call was made, and its answer lost.
+	entry := fmt.Sprintf(`%d {"lease":%d}`, time.Now().Add(lease).UnixMilli(), late.LeaseID())
+	server.Do("HSET", "replicas:about", string(late.id), entry)
+	storetest.WaitUntil(t, within, "it is dropped", func() bool { return server.Do("HEXISTS", "replicas:about", string(late.id)) == "0" })
+	for range 3 {
+		other.Alone(t.Context()) // counts
+	}
+	run(t, late)
+	late.awaitDirectory(t)
+	l := late.register(t, "t", "a")
+	storetest.WaitUntil(t, within, "it is linked", other.linked(t, l))
+}
+
+// The answer to whoever displaces a link may be lost: who asks again is told again.
+func TestADisplacedLinkIsToldAgain(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	deaf := newMutable(t, server, store.Pace{Look: time.Hour}) // it does not look for nudges
+	old := deaf.register(t, "t", "a")
+	other := newMutable(t, server, store.Pace{})
+	other.mute()
+	young := other.register(t, "t", "a")
+	nudges := deaf.prefix + "nudges:" + string(deaf.id)
+	told := func() bool { return server.Do("HEXISTS", nudges, string(old.Link)) == "1" }
+	storetest.WaitUntil(t, within, "it is told", told)
+	server.Do("DEL", nudges)
+	other.Update(young.Link, young.Targets)
+	storetest.WaitUntil(t, within, "it is told again", told)
+}
+
 // Releases that are too many to wait for Redis take effect all the same.
 func TestReleasesThatCannotWaitAreMadeGoodFor(t *testing.T) {
 	t.Parallel()

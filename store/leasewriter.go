@@ -24,21 +24,28 @@ func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 	defer close(s.leases.closed)
 	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
+	mixed := false
 	for retry := (backoff{}); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-s.leases.kick:
 		case <-tick.C:
-			every := s.timing.audit
-			if s.roster.mixed() {
+			was, every := mixed, s.timing.audit
+			mixed = s.roster.mixed()
+			switch {
+			case mixed:
 				every = s.timing.renew
+			case was:
+				every = 0 // what they kept for a shorter time
 			}
 			s.leases.audit(time.Now(), every)
 		}
 		if s.leases.takeUntold() {
 			s.renounce()
 		}
+		former := s.lease.leaving()
 		if s.writeQueued(ctx, events) && s.writeNudges(ctx) {
+			s.lease.left(former)
 			s.noteWrite(ctx, writeLeases, nil)
 			retry.reset()
 		} else {
@@ -153,14 +160,14 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 			s.indexWasNone(ctx, tenant)
 		}
 	}
+	for tenant := range p.indexes {
+		s.listings.touch(tenant)
+	}
 	succeeded := 0
 	for i := range batch {
 		if s.applyTask(ctx, &batch[i], p, i, cmds, events) == nil {
 			succeeded++
 		}
-	}
-	for tenant := range p.indexes {
-		s.listings.touch(tenant)
 	}
 	s.leases.setAway(succeeded == 0)
 	return whole && succeeded == len(batch)
@@ -231,4 +238,4 @@ func (s *Redis) indexCall(tenant string, agents []any) call {
 }
 
 // indexKeep is how long what is kept of a tenant outlives its last change.
-func (s *Redis) indexKeep() time.Duration { return 2*s.config.Keep + time.Hour }
+func (s *Redis) indexKeep() time.Duration { return s.timing.stay + 2*s.config.Keep + time.Hour }

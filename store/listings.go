@@ -34,6 +34,8 @@ type listing struct {
 	whole  bool      // agents is a listing, not the wait for one
 	asked  time.Time // when somebody last wanted it
 	sync   synced
+	// touched is when this replica last changed something of it.
+	touched time.Time
 }
 
 func (l *listings) init() {
@@ -132,14 +134,15 @@ func (l *listings) forgetTenant(tenant string) {
 	delete(l.tenant, tenant)
 }
 
-// followed returns the tenant's listing, and how far it has followed the changes.
-func (l *listings) followed(tenant string) ([]wire.Agent, synced) {
+// followed returns the tenant's listing, how far it has followed the changes, and when
+// it was touched.
+func (l *listings) followed(tenant string) (agents []wire.Agent, sync synced, touched time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t := l.tenant[tenant]; t != nil && t.whole {
-		return t.agents, t.sync
+		return t.agents, t.sync, t.touched
 	}
-	return nil, synced{}
+	return nil, synced{}, touched
 }
 
 // touch has a tenant's listing brought up to date before it is next answered with: this
@@ -147,8 +150,8 @@ func (l *listings) followed(tenant string) ([]wire.Agent, synced) {
 func (l *listings) touch(tenant string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := l.tenant[tenant]; t != nil && t.whole {
-		t.sync.at = time.Unix(0, 0)
+	if t := l.tenant[tenant]; t != nil {
+		t.touched = time.Now()
 	}
 }
 

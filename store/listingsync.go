@@ -21,7 +21,7 @@ type synced struct {
 	at    time.Time // when it was last brought up to date; zero: it never was
 	whole time.Time // when it was last read whole
 	since occasions // what makes all that was read doubtful, as of then
-	doubt bool      // whether links in it stand is not known
+	doubt bool      // whether links in it stand is not known, or changes without a word
 
 	changes []changesTo          // in order, but for the first those that may not have settled
 	fading  map[string]time.Time // agents that have departed, and when their records go
@@ -46,10 +46,10 @@ func (s *Redis) occasions() occasions {
 	return occasions{s.health.lastDisturbed(), s.standing.endings}
 }
 
-// upTo notes a change that was read, the last of them.
+// upTo notes the last change that was read now.
 func (s *synced) upTo(score float64, now time.Time, settle time.Duration) {
 	if n := len(s.changes); n == 0 || score > s.changes[n-1].score {
-		s.changes = append(slices.Clone(s.changes), changesTo{score, now})
+		s.changes = append(slices.Clip(s.changes), changesTo{score, now})
 	}
 	for len(s.changes) > 1 && now.Sub(s.changes[1].read) > settle {
 		s.changes = s.changes[1:]
@@ -95,8 +95,8 @@ func (s *Redis) mayFollow(t *synced, now occasions) bool {
 // list brings a tenant's listing up to date. With ErrUncertain that may not be all.
 func (s *Redis) list(ctx context.Context, tenant string) ([]wire.Agent, error) {
 	now := s.occasions()
-	if agents, sync := s.listings.followed(tenant); s.mayFollow(&sync, now) && s.health.uncertain() == nil {
-		if time.Since(sync.at) < s.timing.listed {
+	if agents, sync, touched := s.listings.followed(tenant); s.mayFollow(&sync, now) && s.health.uncertain() == nil {
+		if time.Since(sync.at) < s.timing.listed && sync.at.After(touched) {
 			return agents, nil
 		}
 		if agents, ok := s.follow(ctx, tenant, agents, sync); ok {
@@ -119,7 +119,9 @@ func (s *Redis) follow(ctx context.Context, tenant string, agents []wire.Agent, 
 		if !before.has(z.Score, began, s.timing.settle) {
 			names = append(names, name)
 		}
-		sync.upTo(z.Score, began, s.timing.settle)
+	}
+	if n := len(changed); n > 0 {
+		sync.upTo(changed[n-1].Score, began, s.timing.settle)
 	}
 	sync.at = began
 	if len(names) == 0 {
@@ -160,11 +162,14 @@ func (s *Redis) listWhole(ctx context.Context, tenant string, as occasions) ([]w
 	if err != nil {
 		return nil, err
 	}
-	sync := synced{at: began, whole: began, since: as, fading: make(map[string]time.Time)}
+	sync := synced{at: began, whole: began, since: as, doubt: s.roster.mixed(), fading: make(map[string]time.Time)}
 	names := make([]string, len(index))
 	for i, z := range index {
 		names[i], _ = z.Member.(string)
-		sync.upTo(z.Score, began, s.timing.settle)
+	}
+	if n := len(index); n > 0 { // in the order of their times
+		last, settle := index[n-1].Score, s.timing.settle
+		sync.changes = []changesTo{{last - float64(settle.Milliseconds()), began.Add(-2 * settle)}, {last, began}}
 	}
 	agents, err := s.readAgents(ctx, tenant, names, &sync)
 	if err != nil {
@@ -191,7 +196,7 @@ func (s *Redis) readAgents(ctx context.Context, tenant string, names []string, s
 		for i := range read {
 			r := &read[i]
 			s.complain(r.flaws)
-			sync.doubt = sync.doubt || len(r.doubtful) > 0
+			sync.doubt = sync.doubt || r.timed || len(r.doubtful) > 0
 			delete(sync.fading, chunk[i])
 			switch {
 			case r.err != nil:

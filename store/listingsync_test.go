@@ -111,6 +111,43 @@ func TestAListingFollowsOthersChanges(t *testing.T) {
 	want("here true")
 }
 
+// What ends by itself is no change of a record.
+func TestAListingFollowsLinksOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	r := follower(t, server, time.Hour)
+	l := r.register(t, "t", "a")
+	key := r.agentKey(l.AgentKey)
+	fields := strings.Fields(server.Do("HGET", key, "links"))
+	fields[2] = fmt.Sprint(time.Now().Add(2 * time.Second).UnixMilli())
+	server.Do("HSET", key, "links", strings.Join(fields, " "))
+	server.Do("ZADD", r.indexKey("t"), time.Now().Add(time.Second).UnixMilli(), "a")
+	for _, want := range []bool{true, false} {
+		storetest.WaitUntil(t, within, fmt.Sprint("it is listed as linked: ", want), func() bool {
+			agents, err := r.List(t.Context(), "t")
+			return err == nil && agents[0].Connected() == want
+		})
+	}
+}
+
+// Redis's clock may be set back.
+func TestAListingFollowsWhateverTheClockDoes(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	r, other := follower(t, server, time.Hour), replicas(t, 1, store.RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
+	other.register(t, "t", "first")
+	server.Do("ZADD", r.indexKey("t"), time.Now().Add(time.Hour).UnixMilli(), "first")
+	listed := func(n int) func() bool {
+		return func() bool {
+			agents, err := r.List(t.Context(), "t")
+			return err == nil && len(agents) == n
+		}
+	}
+	storetest.WaitUntil(t, within, "one is listed", listed(1))
+	other.register(t, "t", "second")
+	storetest.WaitUntil(t, within, "both are listed", listed(2))
+}
+
 // A replica that ends without a word changes no record.
 func TestAListingFollowsTheEndOfALease(t *testing.T) {
 	t.Parallel()

@@ -86,6 +86,7 @@ type reading struct {
 	flaws []flaw
 	err   error
 
+	timed    bool                  // a link of an earlier version is live, and ends by itself
 	ended    map[leaseID]time.Time // the leases that links in it stood on, and since when they do not
 	doubtful []leaseID             // of which nothing is known: their links are among the live ones
 }
@@ -180,7 +181,9 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 func (r *reader) live(l *line, now int64, read *reading) bool {
 	id := leaseID(l.expiry)
 	if !id.isLease() {
-		return l.expiry > now
+		live := l.expiry > now
+		read.timed = read.timed || live
+		return live
 	}
 	switch v, since := r.judge(id); v {
 	case ended:

@@ -151,11 +151,14 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			look: 500 * time.Millisecond, rejoin: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
-			listed: 500 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
+			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
 			keepList: time.Minute, flush: time.Second,
 		},
+	}
+	if clients.cluster == nil {
+		s.timing.settle = 500 * time.Millisecond // one server does what one pipeline says in its order
 	}
 	s.lease.id = newLease()
 	s.nudges = make(map[wire.ReplicaID][]wire.LinkID)

@@ -13,10 +13,12 @@ import (
 // An about is what a replica says of itself to the others, in JSON. Members may be
 // added.
 type about struct {
-	Seals   bool     `json:"seals"`             // seals what it sends, and checks what it receives
-	Keys    []string `json:"keys"`              // the IDs of its keys; the first signs
-	Lease   leaseID  `json:"lease,omitempty"`   // on which its links stand; 0: of an earlier version, they have leases of their own
-	Sharded bool     `json:"sharded,omitempty"` // hears sharded pub/sub, and plain one, as all do
+	Seals bool     `json:"seals"`           // seals what it sends, and checks what it receives
+	Keys  []string `json:"keys"`            // the IDs of its keys; the first signs
+	Lease leaseID  `json:"lease,omitempty"` // on which its links stand; 0: of an earlier version, they have leases of their own
+	// Former is the lease that it has renounced, while links still stand on it.
+	Former  leaseID `json:"former,omitempty"`
+	Sharded bool    `json:"sharded,omitempty"` // hears sharded pub/sub, and plain one, as all do
 }
 
 // maxKeys bounds the keys of another replica, and keySize is the length of their
@@ -30,8 +32,8 @@ const (
 // list may make some up.
 const maxTold = 4
 
-func (s *Redis) about(lease leaseID) []byte {
-	a := about{Lease: lease, Sharded: s.inbox.sharded.Load()}
+func (s *Redis) about(lease, former leaseID) []byte {
+	a := about{Lease: lease, Former: former, Sharded: s.inbox.sharded.Load()}
 	if s.config.Keys != nil {
 		a.Seals, a.Keys = true, s.config.Keys().KeyIDs()
 	}

@@ -61,9 +61,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if err != nil {
 		return // the last count stands
 	}
-	steady := s.steady()
-	s.standing.note(now, steady)
-	gone := s.roster.note(s.config.Replica, now, steady)
+	gone := s.roster.note(s.config.Replica, now, s.steady())
 	s.warnOfKeys()
 	s.countSharded()
 	s.missGone(ctx, gone, events)
@@ -80,7 +78,6 @@ func (s *Redis) recount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.standing.note(now, s.steady())
 	s.roster.note(s.config.Replica, now, false)
 	return nil
 }

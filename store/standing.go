@@ -13,12 +13,18 @@ import (
 // script can read them beside an agent's record, so whoever reads a record says.
 type standing struct {
 	mu      sync.Mutex
-	begun   uint64                // counts
-	noted   uint64                // the youngest of them that is noted
-	stands  map[leaseID]time.Time // when it was last counted
+	begun   uint64 // counts
+	noted   uint64 // the youngest of them that is noted
+	stands  map[leaseID]counted
 	ended   map[leaseID]time.Time // since when; since it was last counted, as far as it was
 	recent  []leaseID             // the last few that ended
-	endings int                   // how many have
+	endings int                   // how often what stands has changed so
+}
+
+// counted is when a lease was last counted, and in how many counts since it was not.
+type counted struct {
+	at     time.Time
+	missed int
 }
 
 // maxEnded bounds the leases whose end is remembered, and maxRecent those that each
@@ -29,7 +35,7 @@ const (
 )
 
 func (s *standing) init() {
-	s.stands = make(map[leaseID]time.Time)
+	s.stands = make(map[leaseID]counted)
 	s.ended = make(map[leaseID]time.Time)
 }
 
@@ -41,8 +47,9 @@ func (s *standing) begin() uint64 {
 	return s.begun
 }
 
-// note takes a count, unless a younger one was faster. Who is not in it has lost its
-// lease, if it is steady.
+// note takes a count, unless a younger one was faster. Who is missing in two has lost its
+// lease, if it is steady: counts may come in another order than Redis made them. Who was
+// believed to have, and is counted, has not.
 func (s *standing) note(all living, steady bool) {
 	now := time.Now()
 	s.mu.Lock()
@@ -52,16 +59,34 @@ func (s *standing) note(all living, steady bool) {
 	}
 	s.noted = all.number
 	for _, about := range all.about {
-		if about.Lease.isLease() {
-			s.stands[about.Lease] = now
+		for _, id := range []leaseID{about.Lease, about.Former} {
+			if !id.isLease() {
+				continue
+			}
+			s.stands[id] = counted{at: now}
+			if _, past := s.ended[id]; past {
+				s.revive(id)
+			}
 		}
 	}
-	for id, last := range s.stands {
-		if steady && last != now {
+	for id, c := range s.stands {
+		if !steady || c.at == now {
+			continue
+		}
+		c.missed++
+		s.stands[id] = c
+		if c.missed >= missedFor {
 			delete(s.stands, id)
-			s.end(id, last)
+			s.end(id, c.at)
 		}
 	}
+}
+
+// revive notes that a lease has not ended after all. s.mu is held.
+func (s *standing) revive(id leaseID) {
+	delete(s.ended, id)
+	s.recent = slices.DeleteFunc(slices.Clone(s.recent), func(other leaseID) bool { return other == id })
+	s.endings++
 }
 
 // end notes that a lease has ended. s.mu is held.
@@ -98,10 +123,10 @@ func (s *standing) judge(id leaseID, most time.Duration) (v verdict, since time.
 	switch {
 	case past:
 		return ended, since
-	case known && time.Since(last) < most:
+	case known && time.Since(last.at) < most:
 		return stands, since
 	case known:
-		return ended, last
+		return ended, last.at
 	}
 	return unknown, since
 }

@@ -188,9 +188,9 @@ func (c *listings) expire(now time.Time) {
 	}
 }
 
-// Listing lists a tenant's agents, linked and departed, as they were no longer
-// than freshShown ago, or since links held here have changed, or fails; it never
-// leaves any out.
+// Listing lists a tenant's agents, linked and departed, as the directory said
+// no longer than freshShown ago, or since links held here have changed, or fails; it
+// never leaves any out.
 func (r *Router) Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error) {
 	if l := r.kept.fresh(tenant, time.Now()); l != nil {
 		return l, nil
@@ -245,7 +245,9 @@ func noDirectory(err error) *wire.Error {
 func (r *Router) refresh(tenant string) {
 	ctx, cancel := context.WithTimeout(r.base, listTimeout)
 	defer cancel()
-	_, _ = r.listAnew(ctx, tenant)
+	if l, _ := r.listAnew(ctx, tenant); l != nil {
+		r.notice(l) // it may be the one from before, and links have come since
+	}
 }
 
 // Remove drops a departed agent, so that it is no longer listed. It asks the

@@ -18,6 +18,7 @@
 -- replica, shared, yielding, its replica's lease, keep without another word (ms), the
 -- entry in JSON, of its list a hash, the targets and the bytes, the most that the
 -- agent's lists may take (bytes; 0: anything), the leases that have ended.
+-- Who was displaced is told again for a minute: the answer may be lost.
 -- Returns {'ok', epoch, the targets and the bytes of the agent's lists, displaced
 -- replica, its link, …}, {'superseded', lease, …}, {'taken', lease, …} or {'over',
 -- bytes, lease, …}: with the leases of the links that were in its way.
@@ -83,11 +84,22 @@ end
 
 local reply = {'ok', number(me.epoch), number(targets), number(bytes)}
 for _, l in ipairs(past) do redis.call('HDEL', KEYS[1], 'd:' .. l.link) end
+local told, tell = redis.call('HGET', KEYS[1], 'displaced') or '', {}
+for at, replica, link in string.gmatch(told, '(%d+) (%S+) (%S+)\n') do
+  if tonumber(at) > now - 60000 and link ~= me.link then tell[#tell + 1] = {at, replica, link} end
+end
 for _, l in ipairs(displaced) do
   redis.call('HDEL', KEYS[1], 'd:' .. l.link)
-  reply[#reply + 1] = l.replica
-  reply[#reply + 1] = l.link
+  tell[#tell + 1] = {number(now), l.replica, l.link}
 end
+local telling = ''
+for i = math.max(#tell - 63, 1), #tell do -- the last of them, if they are many
+  telling = telling .. table.concat(tell[i], ' ') .. '\n'
+  reply[#reply + 1] = tell[i][2]
+  reply[#reply + 1] = tell[i][3]
+end
+if telling == '' then redis.call('HDEL', KEYS[1], 'displaced')
+elseif telling ~= told then redis.call('HSET', KEYS[1], 'displaced', telling) end
 redis.call('HSET', KEYS[1], 'd:' .. me.link, ARGV[10])
 redis.call('HDEL', KEYS[1], 'seen', 'close')
 writeLinks(kept)

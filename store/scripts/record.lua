@@ -9,7 +9,8 @@
 -- caller knows. A replica of an earlier version writes a time.
 -- "d:" and the link's ID name the rest of its lease. "yielding" names the links
 -- whose token is for a pattern, a space after each, and "lists" has a line for
--- each link, "link hash targets bytes", on its list of targets. "seen" and "close" say when
+-- each link, "link hash targets bytes", on its list of targets; "displaced" has one for
+-- each link that was displaced a short time ago, "since replica link". "seen" and "close" say when
 -- and why the last live link was released.
 
 local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
