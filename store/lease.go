@@ -45,7 +45,8 @@ func (l *ownLease) current() leaseID {
 	return l.id
 }
 
-// held and for how long it was renewed without a break are what a call says of it.
+// claim is what a call says of the lease: which it is and was, whether Redis has it, and
+// for how long it was renewed without a break.
 func (l *ownLease) claim() (id, former leaseID, held bool, unbroken time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
