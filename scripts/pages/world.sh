@@ -275,6 +275,8 @@ relay() {
   spawn "$as" "$where" env FARSCRAPE_LISTEN=:8080 FARSCRAPE_OPS_LISTEN=:9090 FARSCRAPE_REDIS_URL=redis://redis:6379 \
     FARSCRAPE_PUBLIC_URL=https://relay.example.com FARSCRAPE_SD_GRACE=1s "$@" farscrape-relay
   await 20 "$as is ready" on "$where" curl -fsS http://localhost:9090/-/ready
+  # A Prometheus that is told to wait asks again a minute later.
+  await 20 "$as lists agents" on "$where" curl -fsS -o "$logs/listed" -H "Authorization: Bearer $(cat scraper.token)" http://localhost:8080/sd
 }
 
 # stack [VARIABLE=VALUE]…: all that README has up to the agents.
