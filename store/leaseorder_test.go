@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -43,11 +44,13 @@ type chaos struct {
 	all    []*mutable
 	join   map[*mutable]func() // of those that are cut off
 	held   []chaosLink         // what replicas believe to hold, and what they have lost since
-	steps  []struct {
-		name string
-		do   func()
-	}
-	said []string // which steps were done
+	steps  []chaosStep
+	said   []string // which steps were done
+}
+
+type chaosStep struct {
+	name string
+	do   func()
 }
 
 type chaosLink struct {
@@ -80,18 +83,10 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		},
 	} {
 		for range map[string]int{"register": 5, "register again": 3, "release": 3}[name] + 1 {
-			c.steps = append(c.steps, struct {
-				name string
-				do   func()
-			}{name, do})
+			c.steps = append(c.steps, chaosStep{name, do})
 		}
 	}
-	slices.SortFunc(c.steps, func(a, b struct {
-		name string
-		do   func()
-	}) int {
-		return slices.Compare([]byte(a.name), []byte(b.name))
-	})
+	slices.SortFunc(c.steps, func(a, b chaosStep) int { return strings.Compare(a.name, b.name) }) // a seed is one order
 	c.watch()
 	return c
 }

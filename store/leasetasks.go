@@ -16,11 +16,11 @@ type task struct {
 	cause string
 	call  call
 
-	claims claims // of a hold
-	ended  []leaseID
-	size   size // of the targets; of a renewal, of all lists of the agent's links
-	before size // of those that the directory has
-	asks   bool // there may be no room for it
+	claims claims    // of a hold
+	ended  []leaseID // of a hold: that were in its way
+	size   size      // of the targets; of an audit, of all lists of the agent's links
+	before size      // of those that the directory has
+	asks   bool      // there may be no room for it
 }
 
 // next takes the first task off the queue.

@@ -22,6 +22,13 @@ const (
 	nudgesLast = time.Minute
 )
 
+// nudges are the links that other replicas are still to be told of. The goroutine that
+// writes leases has them.
+type nudges struct {
+	of    map[wire.ReplicaID][]wire.LinkID
+	links int // of all
+}
+
 // tellDisplaced has the replica that holds the links ask for their places again.
 func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
 	for _, link := range links {
@@ -31,22 +38,22 @@ func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
 		return
 	}
 	s.sender.nudge(replica, links)
-	if n := min(len(links), maxNudges-s.nudgesOwed); n > 0 {
-		s.nudges[replica] = append(s.nudges[replica], links[:n]...)
-		s.nudgesOwed += n
+	if n := min(len(links), maxNudges-s.nudges.links); n > 0 {
+		s.nudges.of[replica] = append(s.nudges.of[replica], links[:n]...)
+		s.nudges.links += n
 	}
 }
 
 // writeNudges writes down what others are to be told, and reports whether nothing is
 // left. Only the goroutine that writes leases calls it.
 func (s *Redis) writeNudges(ctx context.Context) bool {
-	if len(s.nudges) == 0 {
+	if len(s.nudges.of) == 0 {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	pipe := s.clients.directory.Pipeline()
-	for replica, links := range s.nudges {
+	for replica, links := range s.nudges.of {
 		fields := make([]any, 0, 2*len(links))
 		for _, link := range links {
 			fields = append(fields, string(link), "")
@@ -57,8 +64,8 @@ func (s *Redis) writeNudges(ctx context.Context) bool {
 	if _, err := pipe.Exec(ctx); err != nil {
 		return false
 	}
-	clear(s.nudges)
-	s.nudgesOwed = 0
+	clear(s.nudges.of)
+	s.nudges.links = 0
 	return true
 }
 

@@ -46,20 +46,17 @@ type Redis struct {
 	lease    ownLease
 	standing standing
 	leases   leases
-	// nudges are the links that other replicas are still to be told of; the goroutine
-	// that writes leases has them.
-	nudges     map[wire.ReplicaID][]wire.LinkID
-	nudgesOwed int // links in it
-	health     health
-	roster     roster
-	listings   listings
-	lists      *targetLists
-	flawLog    flawLog
-	writes     writes
-	crowded    chan string // tenants that are full
-	sender     sender
-	inbox      inbox
-	journal    journal
+	nudges   nudges
+	health   health
+	roster   roster
+	listings listings
+	lists    *targetLists
+	flawLog  flawLog
+	writes   writes
+	crowded  chan string // tenants that are full
+	sender   sender
+	inbox    inbox
+	journal  journal
 }
 
 // timing are the periods, which tests shorten.
@@ -161,7 +158,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		s.timing.settle = 500 * time.Millisecond // one server does what one pipeline says in its order
 	}
 	s.lease.id = newLease()
-	s.nudges = make(map[wire.ReplicaID][]wire.LinkID)
+	s.nudges.of = make(map[wire.ReplicaID][]wire.LinkID)
 	s.standing.init()
 	s.leases.init()
 	s.health.init(clients.cluster != nil)
@@ -194,8 +191,7 @@ func (k keys) inbox(r wire.ReplicaID) string {
 
 // Run keeps the leases, watches Redis and runs the bus until ctx ends; then it
 // sends what is queued, within a second, and closes the connections. It is
-// called once. The leases that are still held stay, for the next to release or
-// for Redis to expire.
+// called once. Links that were not released end with this replica's lease.
 func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.runLeases(ctx, events) })
