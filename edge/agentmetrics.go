@@ -84,7 +84,7 @@ func (c directoryCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c directoryCollector) Collect(ch chan<- prometheus.Metric) {
 	for i := range c.agents {
 		a := &c.agents[i]
-		lease := newest(a)
+		entry := newest(a)
 		gauge := func(desc *prometheus.Desc, value float64, more ...string) {
 			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{a.Tenant, a.Agent}, more...)...)
 		}
@@ -96,10 +96,10 @@ func (c directoryCollector) Collect(ch chan<- prometheus.Metric) {
 		if seen := a.Seen(time.Now()); !seen.IsZero() {
 			gauge(c.lastSeen, float64(seen.UnixMilli())/1000)
 		}
-		if !lease.TokenExpiry.IsZero() {
-			gauge(c.expiry, float64(lease.TokenExpiry.Unix()))
+		if !entry.TokenExpiry.IsZero() {
+			gauge(c.expiry, float64(entry.TokenExpiry.Unix()))
 		}
-		gauge(c.info, 1, strings.ToValidUTF8(lease.Version, "?"))
+		gauge(c.info, 1, strings.ToValidUTF8(entry.Version, "?"))
 	}
 	for who, expires := range c.scrapers {
 		ch <- prometheus.MustNewConstMetric(c.scraperExpiry, prometheus.GaugeValue, float64(expires.Unix()), who.tenant, who.name)

@@ -54,9 +54,9 @@ func sortedTargets(a *wire.Agent) []*wire.Target {
 	return sorted
 }
 
-// newest is the lease that says most of an agent: its youngest live one, or the
+// newest is the entry that says most of an agent: its youngest live one, or the
 // last there was.
-func newest(a *wire.Agent) *wire.Lease {
+func newest(a *wire.Agent) *wire.Entry {
 	if n := len(a.Links); n > 0 {
 		return &a.Links[n-1]
 	}
@@ -109,11 +109,11 @@ func (e *Edge) serveAgents(w http.ResponseWriter, r *http.Request, who caller) *
 func viewsOf(agents []wire.Agent) []agentView {
 	views := make([]agentView, len(agents))
 	for i := range agents {
-		a, lease := &agents[i], newest(&agents[i])
+		a, entry := &agents[i], newest(&agents[i])
 		views[i] = agentView{
 			Agent: a.Agent, Tenant: a.Tenant, Connected: a.Connected(),
 			LastSeen: a.Seen(time.Now()), LastCloseCause: a.LastClose,
-			RemoteAddr: lease.RemoteAddr, Version: lease.Version, TokenExpiry: lease.TokenExpiry,
+			RemoteAddr: entry.RemoteAddr, Version: entry.Version, TokenExpiry: entry.TokenExpiry,
 			Replicas: make([]wire.ReplicaID, len(a.Links)), Targets: sortedTargets(a),
 		}
 		for j := range a.Links {

@@ -25,7 +25,7 @@ type watched struct {
 	last    atomic.Pointer[[]wire.Target]
 }
 
-func (d *watched) Register(ctx context.Context, l wire.Lease) (uint64, error) {
+func (d *watched) Register(ctx context.Context, l wire.Entry) (uint64, error) {
 	d.last.Store(&l.Targets)
 	return d.counted.Register(ctx, l)
 }

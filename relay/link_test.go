@@ -107,7 +107,7 @@ type full struct{ counted }
 
 var errFull = &wire.LimitError{What: "agents of tenant default", Value: 11, Limit: 10, Setting: "FARSCRAPE_TENANT_MAX_AGENTS"}
 
-func (full) Register(context.Context, wire.Lease) (uint64, error) {
+func (full) Register(context.Context, wire.Entry) (uint64, error) {
 	return 0, fmt.Errorf("register: %w", errFull)
 }
 

@@ -102,9 +102,9 @@ func TestAHostIsToldFromMemory(t *testing.T) {
 }
 
 // register enters an agent into the directory whose link is at no replica here.
-func register(t *testing.T, c *cluster, name string, targets []wire.Target, change ...func(*wire.Lease)) {
+func register(t *testing.T, c *cluster, name string, targets []wire.Target, change ...func(*wire.Entry)) {
 	t.Helper()
-	l := wire.Lease{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: name}, Instance: wire.NewID[wire.InstanceID](),
+	l := wire.Entry{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: name}, Instance: wire.NewID[wire.InstanceID](),
 		Link: wire.NewID[wire.LinkID](), Replica: wire.NewID[wire.ReplicaID](), Connected: time.Now(), Targets: targets}
 	for _, f := range change {
 		f(&l)

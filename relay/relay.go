@@ -23,7 +23,7 @@ import (
 
 // A directory says who holds which agent. It outlives replicas.
 type directory interface {
-	Register(ctx context.Context, l wire.Lease) (epoch uint64, err error)
+	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
 	Update(link wire.LinkID, targets []wire.Target)
 	Release(link wire.LinkID, cause string)
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)

@@ -248,11 +248,11 @@ func TestAStandbyIsAskedThoughBothLinksOfThePrimaryAreGone(t *testing.T) {
 	primary := c.replicas[0].dial(dialOptions{shared: true})
 	standby := c.replicas[2].dial(dialOptions{shared: true})
 	standby.serve("standby")
-	lease := wire.Lease{
+	entry := wire.Entry{
 		AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}, Instance: primary.instance, Epoch: primary.welcome.Epoch,
 		Link: wire.NewID[wire.LinkID](), Replica: c.replicas[1].Replica, Shared: true, Targets: []wire.Target{{Name: "node"}},
 	}
-	if _, err := c.directory.Register(t.Context(), lease); err != nil {
+	if _, err := c.directory.Register(t.Context(), entry); err != nil {
 		t.Fatal(err)
 	}
 	done := c.replicas[0].scrape(10 * time.Second)

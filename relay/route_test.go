@@ -46,7 +46,7 @@ type away struct{ counted }
 
 var errAway = errors.New("away")
 
-func (away) Register(context.Context, wire.Lease) (uint64, error) { return 0, errAway }
+func (away) Register(context.Context, wire.Entry) (uint64, error) { return 0, errAway }
 
 func (away) Lookup(context.Context, wire.AgentKey) (*wire.Agent, error) { return nil, errAway }
 
@@ -72,7 +72,7 @@ type sometimesAway struct {
 	away *atomic.Bool
 }
 
-func (d sometimesAway) Register(ctx context.Context, l wire.Lease) (uint64, error) {
+func (d sometimesAway) Register(ctx context.Context, l wire.Entry) (uint64, error) {
 	if d.away.Load() {
 		return 0, errAway
 	}
@@ -112,7 +112,7 @@ func TestAPatternsTokenTakesNothingWhileTheDirectoryIsAway(t *testing.T) {
 				if got := <-there.scrape(5 * time.Second); got.err == nil {
 					t.Errorf("%q was answered for an agent that cannot be reached", got.body)
 				}
-				gone.Store(false) // the leases are not yet written
+				gone.Store(false) // the entries are not yet written
 				wantBody(t, <-here.scrape(5*time.Second), "held")
 
 				gone.Store(true)

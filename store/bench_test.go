@@ -15,7 +15,7 @@ import (
 //
 //	go test -run - -bench Record ./store
 func BenchmarkRecord(b *testing.B) {
-	first := storetest.NewLease("t", "a")
+	first := storetest.NewEntry("t", "a")
 	first.Targets = nil
 	for i := range 10_000 {
 		first.Targets = append(first.Targets, wire.Target{Name: fmt.Sprintf("target-%05d", i), Scheme: "http", Port: 9100, Path: "/metrics",
@@ -24,11 +24,11 @@ func BenchmarkRecord(b *testing.B) {
 	}
 	second := first
 	second.Link = wire.NewID[wire.LinkID]()
-	line := func(l *wire.Lease) string { return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica) }
+	line := func(l *wire.Entry) string { return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica) }
 	fields := map[string]string{
 		"links":                    line(&first) + "\n" + line(&second),
-		"d:" + string(first.Link):  string(marshalLease(&first)),
-		"d:" + string(second.Link): string(marshalLease(&second)),
+		"d:" + string(first.Link):  string(marshalEntry(&first)),
+		"d:" + string(second.Link): string(marshalEntry(&second)),
 	}
 	lists := newTargetLists(maxTargetLists)
 	read := func(b *testing.B) {

@@ -82,8 +82,8 @@ func claimsOf(a *wire.Agent) claims {
 const claimSize = 32
 
 // claimCall tells the directory of the claims. It goes after the call that
-// writes the lease.
-func (s *Redis) claimCall(l *wire.Lease, c claims, now time.Time) call {
+// writes the entry.
+func (s *Redis) claimCall(l *wire.Entry, c claims, now time.Time) call {
 	args := make([]any, 0, 3+2*len(c))
 	args = append(args, string(l.Link), string(l.Instance), s.endedLeases())
 	for _, address := range slices.Sorted(maps.Keys(c)) {

@@ -225,7 +225,7 @@ func TestACL(t *testing.T) {
 	u.User = url.UserPassword("farscrape", "hunter2")
 	wrong := run(t, open(t, store.RedisConfig{URL: u.String(), Prefix: "fs:", Logger: slog.New(slog.NewTextHandler(&out, nil))}))
 	wrong.Await(t, within, storetest.BusIs(false))
-	if _, err := wrong.Register(t.Context(), storetest.NewLease("t", "b")); err == nil {
+	if _, err := wrong.Register(t.Context(), storetest.NewEntry("t", "b")); err == nil {
 		t.Error("registered with a wrong password")
 	}
 	server.Do("ACL", "SETUSER", "farscrape", ">hunter2")

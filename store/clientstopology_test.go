@@ -97,7 +97,7 @@ func testClusterFailover(t *testing.T, cluster *storetest.RedisCluster) {
 	config.Replica = ""
 	other := replicas(t, 1, config)[0]
 	publisher := publisherOnly(t, cluster, config)
-	var leases []wire.Lease
+	var leases []wire.Entry
 	for i := range 12 {
 		leases = append(leases, r.register(t, "t", fmt.Sprint("a", i)))
 	}

@@ -91,6 +91,6 @@ func (s *Redis) restoreCall(a *wire.Agent) call {
 	}
 	return call{script: s.scripts.restore, key: s.keys.agent(a.AgentKey), args: []any{
 		string(l.Link), l.Epoch, a.Seen(s.health.lastDisturbed()).UnixMilli(), l.Shared, l.Yielding, string(l.Instance), string(l.Replica),
-		cause, keepFor(l.Ephemeral, s.config.Keep).Milliseconds(), marshalLease(l),
+		cause, keepFor(l.Ephemeral, s.config.Keep).Milliseconds(), marshalEntry(l),
 	}}
 }

@@ -40,7 +40,7 @@ func (s *Redis) Remember(agents, listings, targetLists int) {
 func (s *Redis) LeaseID() int64 { return int64(s.lease.current()) }
 
 // MayWait bounds the releases that wait for Redis. It is to be called before Run.
-func (s *Redis) MayWait(releases int) { s.leases.mostReleased = releases }
+func (s *Redis) MayWait(releases int) { s.entries.mostReleased = releases }
 
 // UseDirectory puts the directory on another Redis than the bus. It is to be called
 // before Run.

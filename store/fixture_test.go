@@ -132,15 +132,15 @@ func (r *replica) count(t *testing.T, name string, label ...string) float64 {
 	return 0
 }
 
-func (r *replica) register(t *testing.T, tenant, agent string) wire.Lease {
+func (r *replica) register(t *testing.T, tenant, agent string) wire.Entry {
 	t.Helper()
-	l := storetest.NewLease(tenant, agent)
+	l := storetest.NewEntry(tenant, agent)
 	l.Replica = r.id
 	return r.take(t, l)
 }
 
 // take registers a lease, and returns it with its epoch.
-func (r *replica) take(t *testing.T, l wire.Lease) wire.Lease {
+func (r *replica) take(t *testing.T, l wire.Entry) wire.Entry {
 	t.Helper()
 	epoch, err := r.Register(t.Context(), l)
 	if err != nil {
@@ -151,7 +151,7 @@ func (r *replica) take(t *testing.T, l wire.Lease) wire.Lease {
 }
 
 // linked reports whether the agent is linked by exactly this link.
-func (r *replica) linked(t *testing.T, l wire.Lease) func() bool {
+func (r *replica) linked(t *testing.T, l wire.Entry) func() bool {
 	return func() bool { return slices.Equal(r.links(t, l.AgentKey), []wire.LinkID{l.Link}) }
 }
 

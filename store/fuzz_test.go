@@ -10,11 +10,11 @@ import (
 )
 
 func FuzzRecord(f *testing.F) {
-	l := storetest.NewLease("t", "a")
-	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "1200", "drained")
+	l := storetest.NewEntry("t", "a")
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "1200", "drained")
 	l.Targets = []wire.Target{{Name: "../sd"}, {Name: "a", Address: `[::1%x "y/..]:80`}}
-	f.Add(int64(1500), string(l.Link)+" 1000 2000 99999999999999999 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "9223372036854775807", "\xff")
-	f.Add(int64(1500), string(l.Link)+" 1000 4503599627370497 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalLease(&l)), "1200", "drained")
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 99999999999999999 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "9223372036854775807", "\xff")
+	f.Add(int64(1500), string(l.Link)+" 1000 4503599627370497 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "1200", "drained")
 	f.Add(int64(0), "a 1 2 3 1 b c\na 1 2 3 0 b c\n\n x", "a", `{"targets":[{"labels":null}]}`, "", "")
 	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
 		now = max(min(now, maxMillis), 0) // Redis's clock is good

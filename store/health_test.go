@@ -19,7 +19,7 @@ func TestRedisAwayAtFirst(t *testing.T) {
 	server.Stop()
 	r := run(t, open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}))
 	r.Await(t, within, storetest.BusIs(false))
-	l := storetest.NewLease("t", "a")
+	l := storetest.NewEntry("t", "a")
 	if _, err := r.Register(t.Context(), l); err == nil {
 		t.Error("registered in nothing")
 	}
@@ -49,11 +49,11 @@ func TestRedisKilledAndRestarted(t *testing.T) {
 		_, err := r.List(t.Context(), "t")
 		return err != nil
 	})
-	meanwhile := storetest.NewLease("t", "meanwhile")
+	meanwhile := storetest.NewEntry("t", "meanwhile")
 	if _, err := r.Register(t.Context(), meanwhile); err == nil {
 		t.Error("registered in nothing")
 	}
-	gone := storetest.NewLease("t", "gone")
+	gone := storetest.NewEntry("t", "gone")
 	if _, err := r.Register(t.Context(), gone); err == nil {
 		t.Error("registered in nothing")
 	}
@@ -87,7 +87,7 @@ func TestRestartFromAnOldSnapshot(t *testing.T) {
 	after := all[0].register(t, "t", "after")
 	server.Kill()
 	server.Start()
-	for _, l := range []wire.Lease{before, after} {
+	for _, l := range []wire.Entry{before, after} {
 		storetest.WaitUntil(t, 2*time.Second, l.Agent+" is linked", all[1].linked(t, l))
 	}
 	if _, err := all[1].Lookup(t.Context(), wire.AgentKey{Tenant: "t", Agent: "nobody"}); !errors.Is(err, store.ErrUncertain) {

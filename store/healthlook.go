@@ -76,7 +76,7 @@ func (s *Redis) observe(ctx context.Context) error {
 	case news.emptied, news.replaced, news.back && len(seen.runIDs) == 0:
 		s.renounce()
 	case news.back:
-		s.leases.rewrite()
+		s.entries.rewrite()
 	}
 	if news.back || news.replaced {
 		s.warnOfEviction(ctx)

@@ -38,7 +38,7 @@ func (r *receiver) message(ctx context.Context, b []byte) {
 		}
 	case wire.EnvelopeNudge:
 		for _, link := range splitLinks(e.Frames) {
-			s.leases.rewriteLink(link)
+			s.entries.rewriteLink(link)
 		}
 	case wire.EnvelopeFrames:
 		r.frames(e)

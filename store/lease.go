@@ -158,7 +158,7 @@ func (s *Redis) stand(ctx context.Context) error {
 // would take them out.
 func (s *Redis) renounce() {
 	s.lease.renounce()
-	s.leases.rewrite()
+	s.entries.rewrite()
 	s.lease.leave()
 }
 
@@ -171,7 +171,7 @@ func (s *Redis) renew(ctx context.Context) (living, error) {
 		return all, err
 	}
 	s.log.Warn("this replica's lease has ended: it was stopped, or cut off from redis, for longer; all links are registered anew", "lease", s.timing.lease)
-	s.leases.rewrite()
+	s.entries.rewrite()
 	return s.renewOnce(ctx)
 }
 
@@ -183,7 +183,7 @@ func (s *Redis) renewOnce(ctx context.Context) (all living, err error) {
 	id, former, held, unbroken := s.lease.claim()
 	self, lasts := string(s.config.Replica), s.timing.lease.Milliseconds()
 	answers := runCalls(ctx, s.clients.directory, []call{
-		{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lasts, s.leases.links()}},
+		{script: s.scripts.alive, key: s.keys.replicas(), args: []any{self, lasts, s.entries.links()}},
 		{script: s.scripts.about, key: s.keys.about(), args: []any{
 			self, lasts, s.about(id, former), int64(id), held, unbroken.Milliseconds(), s.timing.rejoin.Milliseconds(),
 		}},

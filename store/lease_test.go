@@ -57,11 +57,11 @@ func TestLeasesOutliveARedisThatAnswersNobody(t *testing.T) {
 	const lease = 800 * time.Millisecond
 	server := storetest.StartRedis(t)
 	all := []*mutable{newMutable(t, server, brief(lease)), newMutable(t, server, brief(lease))}
-	var links []wire.Lease
+	var links []wire.Entry
 	for i, r := range all {
 		links = append(links, r.register(t, "t", fmt.Sprint("a", i)))
 	}
-	leaseOf := func(l wire.Lease) string {
+	leaseOf := func(l wire.Entry) string {
 		return strings.Fields(server.Do("HGET", all[0].agentKey(l.AgentKey), "links"))[2]
 	}
 	before := []string{leaseOf(links[0]), leaseOf(links[1])}
@@ -99,7 +99,7 @@ func TestLinksOfReplicasThatNobodyKnewAreGone(t *testing.T) {
 	const lease = 800 * time.Millisecond
 	server := storetest.StartRedis(t)
 	dead := newMutable(t, server, brief(lease))
-	pattern := storetest.NewLease("t", "pattern")
+	pattern := storetest.NewEntry("t", "pattern")
 	pattern.Yielding = true
 	dead.take(t, pattern)
 	dead.register(t, "t", "a")
@@ -110,7 +110,7 @@ func TestLinksOfReplicasThatNobodyKnewAreGone(t *testing.T) {
 	})
 
 	fresh := newMutable(t, server, brief(lease))
-	again := storetest.NewLease("t", "pattern")
+	again := storetest.NewEntry("t", "pattern")
 	again.Yielding, again.Replica = true, fresh.id
 	fresh.take(t, again) // the name is not taken any longer
 	if agents, err := fresh.List(t.Context(), "t"); err != nil || len(agents) != 2 || agents[0].Connected() || agents[0].LastClose != wire.CauseLost.String() {
@@ -127,7 +127,7 @@ func TestNoLinkIsWrittenWithoutALease(t *testing.T) {
 	server.Do("ACL", "SETUSER", r.user, "resetkeys", "~agent:*", "~index:*", "~usage:*", "~generation:*", "~nudges:*")
 	from := time.Now()
 	storetest.WaitUntil(t, within, "the lease may have ended", func() bool { return time.Since(from) > 400*time.Millisecond })
-	l := storetest.NewLease("t", "a")
+	l := storetest.NewEntry("t", "a")
 	if _, err := r.Register(t.Context(), l); err == nil {
 		t.Error("registered without a lease")
 	}
@@ -186,7 +186,7 @@ func TestReleasesThatCannotWaitAreMadeGoodFor(t *testing.T) {
 	run(t, r)
 	other := replicas(t, 1, store.RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
 	stays := r.register(t, "t", "stays")
-	var gone []wire.Lease
+	var gone []wire.Entry
 	for i := range 3 {
 		gone = append(gone, r.register(t, "t", fmt.Sprint("a", i)))
 	}

@@ -54,7 +54,7 @@ type chaosStep struct {
 }
 
 type chaosLink struct {
-	lease wire.Lease
+	lease wire.Entry
 	by    *mutable
 }
 
@@ -122,7 +122,7 @@ func (c *chaos) restoreUsers() {
 
 // register has an agent link to any replica, by a new process.
 func (c *chaos) register() {
-	l := storetest.NewLease("t", chaosAgents[c.rand.IntN(len(chaosAgents))])
+	l := storetest.NewEntry("t", chaosAgents[c.rand.IntN(len(chaosAgents))])
 	c.link(l)
 }
 
@@ -135,7 +135,7 @@ func (c *chaos) registerAgain() {
 	}
 }
 
-func (c *chaos) link(l wire.Lease) {
+func (c *chaos) link(l wire.Entry) {
 	by := c.all[c.rand.IntN(len(c.all))]
 	l.Replica = by.id
 	ctx, cancel := context.WithTimeout(c.Context(), 50*time.Millisecond)
@@ -182,7 +182,7 @@ func (c *chaos) cutOffForLong() {
 	storetest.WaitUntil(c.T, within, "its links are gone", func() bool {
 		agents, err := other.List(c.Context(), "t")
 		return err == nil && !slices.ContainsFunc(agents, func(a wire.Agent) bool {
-			return slices.ContainsFunc(a.Links, func(l wire.Lease) bool { return l.Replica == m.id })
+			return slices.ContainsFunc(a.Links, func(l wire.Entry) bool { return l.Replica == m.id })
 		})
 	})
 }

@@ -63,9 +63,9 @@ func TestRememberedListingsAreBounded(t *testing.T) {
 	}
 }
 
-func (r *replica) registerLarge(t *testing.T, tenant string, targets int) wire.Lease {
+func (r *replica) registerLarge(t *testing.T, tenant string, targets int) wire.Entry {
 	t.Helper()
-	l := storetest.NewLease(tenant, "a")
+	l := storetest.NewEntry(tenant, "a")
 	l.Replica, l.Targets = r.id, nil
 	for i := range targets {
 		l.Targets = append(l.Targets, wire.Target{Name: fmt.Sprint("t", i), Labels: map[string]string{"a": "b", "tenant": tenant}})

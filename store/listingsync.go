@@ -182,7 +182,7 @@ func (s *Redis) listWhole(ctx context.Context, tenant string, as occasions) ([]w
 		return agents, err
 	}
 	s.listings.put(tenant, agents, sync)
-	s.leases.rewriteMissing(tenant, agents, began)
+	s.entries.rewriteMissing(tenant, agents, began)
 	return agents, nil
 }
 

@@ -35,7 +35,7 @@ func TestAListingCostsWhatHasChanged(t *testing.T) {
 	server := storetest.StartRedis(t)
 	r := follower(t, server, time.Hour)
 	const agents = 100
-	var last wire.Lease
+	var last wire.Entry
 	for i := range agents {
 		last = r.register(t, "t", fmt.Sprint("a", i))
 	}

@@ -20,7 +20,7 @@ type MemoryConfig struct {
 	Registerer   prometheus.Registerer // for farscrape_relay_store_info; may be nil
 }
 
-// Memory is the embedded store, for a relay of exactly one replica. Its leases
+// Memory is the embedded store, for a relay of exactly one replica. Its entries
 // need no renewal: they live until they are released, since the process that
 // holds the links holds the directory too. It has no bus.
 type Memory struct {
@@ -37,21 +37,21 @@ type Memory struct {
 	displaced []loss // whose owner has yet to be told
 }
 
-// A loss is a lease that the directory holds no longer, and why.
+// A loss is an entry that the directory holds no longer, and why.
 type loss struct {
 	link wire.LinkID
 	why  error
 }
 
-// A record is what Memory knows of one agent. All its leases are live.
+// A record is what Memory knows of one agent. All its entries are live.
 type record struct {
-	leases  []wire.Lease // in the order they were taken
-	last    wire.Lease   // the newest there was
+	entries []wire.Entry // in the order they were taken
+	last    wire.Entry   // the newest there was
 	seen    time.Time    // when the last one was released
 	cause   string       // and why
 	expires time.Time    // when a departed agent is forgotten
 	claims  claims
-	lists   map[wire.LinkID]sizedList // of its leases
+	lists   map[wire.LinkID]sizedList // of its entries
 	size    size                      // that it is counted with: all of them
 }
 
@@ -70,92 +70,92 @@ func NewMemory(config MemoryConfig) *Memory {
 	}
 }
 
-// Register takes the lease; see [Redis.Register]. It never waits.
-func (m *Memory) Register(_ context.Context, lease wire.Lease) (uint64, error) {
-	list := sized(lease.Targets) // a long one takes its time, for which nobody else shall wait
+// Register takes the entry; see [Redis.Register]. It never waits.
+func (m *Memory) Register(_ context.Context, entry wire.Entry) (uint64, error) {
+	list := sized(entry.Targets) // a long one takes its time, for which nobody else shall wait
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	r := m.record(lease.AgentKey, now)
+	r := m.record(entry.AgentKey, now)
 	if r == nil {
 		r = &record{}
 	}
 	fresh, known := r.fresh(now), false
-	lease.Epoch, known = r.epochFor(&lease, fresh)
-	kept, displaced, err := r.admit(&lease)
+	entry.Epoch, known = r.epochFor(&entry, fresh)
+	kept, displaced, err := r.admit(&entry)
 	if err != nil {
 		return 0, err
 	}
-	if err := m.account(r, &lease, list, kept); err != nil {
+	if err := m.account(r, &entry, list, kept); err != nil {
 		return 0, err
 	}
-	if !known && (lease.Shared || lease.Yielding) {
-		lease.Epoch = fresh
+	if !known && (entry.Shared || entry.Yielding) {
+		entry.Epoch = fresh
 	}
 	for _, d := range displaced {
 		delete(m.links, d.link)
 		m.displace(d)
 	}
-	r.leases = append(kept, lease)
-	r.claims = r.claims.declare(lease.Targets, r.hasOther(lease.Instance), now)
-	if lease.Epoch >= r.last.Epoch || r.last.Yielding && !lease.Yielding {
-		r.last = lease
+	r.entries = append(kept, entry)
+	r.claims = r.claims.declare(entry.Targets, r.hasOther(entry.Instance), now)
+	if entry.Epoch >= r.last.Epoch || r.last.Yielding && !entry.Yielding {
+		r.last = entry
 	}
-	m.agents[lease.AgentKey] = r
-	m.links[lease.Link] = lease.AgentKey
-	return lease.Epoch, nil
+	m.agents[entry.AgentKey] = r
+	m.links[entry.Link] = entry.AgentKey
+	return entry.Epoch, nil
 }
 
-// epochFor is the epoch of lease's instance, and whether the record knows it.
+// epochFor is the epoch of entry's instance, and whether the record knows it.
 // If not it is the claimed one, which cannot be above a new one.
-func (r *record) epochFor(lease *wire.Lease, fresh uint64) (epoch uint64, known bool) {
-	for i := range r.leases {
-		if sameInstance(&r.leases[i], lease) {
-			return r.leases[i].Epoch, true
+func (r *record) epochFor(entry *wire.Entry, fresh uint64) (epoch uint64, known bool) {
+	for i := range r.entries {
+		if sameInstance(&r.entries[i], entry) {
+			return r.entries[i].Epoch, true
 		}
 	}
-	if sameInstance(&r.last, lease) {
+	if sameInstance(&r.last, entry) {
 		return r.last.Epoch, true
 	}
-	if lease.Epoch == 0 {
+	if entry.Epoch == 0 {
 		return fresh, false
 	}
-	return min(lease.Epoch, fresh), false
+	return min(entry.Epoch, fresh), false
 }
 
 // hasOther reports whether another instance is live, too.
 func (r *record) hasOther(id wire.InstanceID) bool {
-	return slices.ContainsFunc(r.leases, func(l wire.Lease) bool { return l.Instance != id })
+	return slices.ContainsFunc(r.entries, func(l wire.Entry) bool { return l.Instance != id })
 }
 
 // fresh is the epoch of an instance that comes now.
 func (r *record) fresh(now time.Time) uint64 {
 	highest := r.last.Epoch
-	for i := range r.leases {
-		highest = max(highest, r.leases[i].Epoch)
+	for i := range r.entries {
+		highest = max(highest, r.entries[i].Epoch)
 	}
 	return max(highest+1, uint64(now.UnixMilli()))
 }
 
-// admit applies the rules of conflict: it returns the leases that stand beside
+// admit applies the rules of conflict: it returns the entries that stand beside
 // the new one and those that it displaces, or why it is refused.
-func (r *record) admit(lease *wire.Lease) (kept []wire.Lease, displaced []loss, err error) {
-	for i := range r.leases {
-		l := &r.leases[i]
+func (r *record) admit(entry *wire.Entry) (kept []wire.Entry, displaced []loss, err error) {
+	for i := range r.entries {
+		l := &r.entries[i]
 		switch {
-		case l.Link == lease.Link:
-		case beside(l, lease):
+		case l.Link == entry.Link:
+		case beside(l, entry):
 			kept = append(kept, *l)
-		case displaces(lease, l):
-			displaced = append(displaced, loss{l.Link, conflictError(l, lease)})
+		case displaces(entry, l):
+			displaced = append(displaced, loss{l.Link, conflictError(l, entry)})
 		case err != wire.ErrSuperseded:
-			err = conflictError(lease, l)
+			err = conflictError(entry, l)
 		}
 	}
 	return kept, displaced, err
 }
 
-// displace has the lease's owner told. m.mu is held.
+// displace has the entry's owner told. m.mu is held.
 func (m *Memory) displace(d loss) {
 	m.displaced = append(m.displaced, d)
 	select {
@@ -167,7 +167,7 @@ func (m *Memory) displace(d loss) {
 // record is the agent's record; nil if there is none or its time is over.
 func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
 	r := m.agents[key]
-	if r != nil && len(r.leases) == 0 && !now.Before(r.expires) {
+	if r != nil && len(r.entries) == 0 && !now.Before(r.expires) {
 		m.forget(key)
 		return nil
 	}
@@ -183,23 +183,23 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 	if r == nil {
 		return
 	}
-	for i := range r.leases {
-		if r.leases[i].Link != link {
+	for i := range r.entries {
+		if r.entries[i].Link != link {
 			continue
 		}
-		if err := m.account(r, &r.leases[i], list, r.leases); err != nil {
+		if err := m.account(r, &r.entries[i], list, r.entries); err != nil {
 			m.displace(loss{link, err})
 			return
 		}
-		r.leases[i].Targets = targets
-		r.claims = r.claims.declare(targets, r.hasOther(r.leases[i].Instance), time.Now())
-		if r.leases[i].Epoch >= r.last.Epoch {
-			r.last = r.leases[i]
+		r.entries[i].Targets = targets
+		r.claims = r.claims.declare(targets, r.hasOther(r.entries[i].Instance), time.Now())
+		if r.entries[i].Epoch >= r.last.Epoch {
+			r.last = r.entries[i]
 		}
 	}
 }
 
-// Release removes the lease; see [Redis.Release].
+// Release removes the entry; see [Redis.Release].
 func (m *Memory) Release(link wire.LinkID, cause string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -209,11 +209,11 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 	}
 	delete(m.links, link)
 	r := m.agents[key]
-	i := slices.IndexFunc(r.leases, func(l wire.Lease) bool { return l.Link == link })
-	ephemeral := r.leases[i].Ephemeral
-	r.leases = slices.Delete(r.leases, i, i+1)
+	i := slices.IndexFunc(r.entries, func(l wire.Entry) bool { return l.Link == link })
+	ephemeral := r.entries[i].Ephemeral
+	r.entries = slices.Delete(r.entries, i, i+1)
 	m.release(key, r, link)
-	if len(r.leases) > 0 {
+	if len(r.entries) > 0 {
 		return
 	}
 	if ephemeral && cause == agentStopped {

@@ -15,14 +15,14 @@ import (
 func TestMemoryIsUncertainAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := store.NewMemory(store.MemoryConfig{Keep: time.Hour, Grace: 45 * time.Second})
-		lease := wire.Lease{AgentKey: wire.AgentKey{Tenant: "t", Agent: "back"}, Instance: "i", Link: "l"}
-		if _, err := m.Register(t.Context(), lease); err != nil {
+		entry := wire.Entry{AgentKey: wire.AgentKey{Tenant: "t", Agent: "back"}, Instance: "i", Link: "l"}
+		if _, err := m.Register(t.Context(), entry); err != nil {
 			t.Fatal(err)
 		}
 		nobody := wire.AgentKey{Tenant: "t", Agent: "nobody"}
 		ask := func() (listed, known, unknown error) {
 			_, listed = m.List(t.Context(), "t")
-			_, known = m.Lookup(t.Context(), lease.AgentKey)
+			_, known = m.Lookup(t.Context(), entry.AgentKey)
 			_, unknown = m.Lookup(t.Context(), nobody)
 			return listed, known, unknown
 		}

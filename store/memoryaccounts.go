@@ -11,7 +11,7 @@ type tenantAccount struct{ agents, targets, bytes int }
 
 // taken is what the lists of an agent's links take, with one more: the same list of
 // several is one.
-func (r *record) taken(leases []wire.Lease, link wire.LinkID, list sizedList) (sum size) {
+func (r *record) taken(entries []wire.Entry, link wire.LinkID, list sizedList) (sum size) {
 	seen := make(map[string]bool, 1)
 	add := func(l sizedList) {
 		if !seen[l.hash] {
@@ -20,18 +20,18 @@ func (r *record) taken(leases []wire.Lease, link wire.LinkID, list sizedList) (s
 		}
 	}
 	add(list)
-	for i := range leases {
-		if leases[i].Link != link {
-			add(r.lists[leases[i].Link])
+	for i := range entries {
+		if entries[i].Link != link {
+			add(r.lists[entries[i].Link])
 		}
 	}
 	return sum
 }
 
-// account counts an agent with a lease's target list beside those of other leases,
+// account counts an agent with an entry's target list beside those of other entries,
 // unless that is more than it had and more than it, or its tenant, may take. m.mu
 // is held.
-func (m *Memory) account(r *record, l *wire.Lease, list sizedList, others []wire.Lease) error {
+func (m *Memory) account(r *record, l *wire.Entry, list sizedList, others []wire.Entry) error {
 	key, yielding := l.AgentKey, l.Yielding
 	s := r.taken(others, l.Link, list)
 	if s.bytes > r.size.bytes && s.bytes > m.config.TenantLimits.agentBytes() {
@@ -65,7 +65,7 @@ func (m *Memory) account(r *record, l *wire.Lease, list sizedList, others []wire
 	}
 	r.lists[l.Link] = list
 	for link := range r.lists {
-		if link != l.Link && !slices.ContainsFunc(others, func(o wire.Lease) bool { return o.Link == link }) {
+		if link != l.Link && !slices.ContainsFunc(others, func(o wire.Entry) bool { return o.Link == link }) {
 			delete(r.lists, link)
 		}
 	}
@@ -75,11 +75,11 @@ func (m *Memory) account(r *record, l *wire.Lease, list sizedList, others []wire
 // release counts a link's list no longer, if the agent has another link. m.mu is
 // held.
 func (m *Memory) release(key wire.AgentKey, r *record, link wire.LinkID) {
-	if len(r.leases) == 0 {
+	if len(r.entries) == 0 {
 		return
 	}
 	delete(r.lists, link)
-	s := r.taken(r.leases, "", r.lists[r.leases[0].Link])
+	s := r.taken(r.entries, "", r.lists[r.entries[0].Link])
 	t := m.tenants[key.Tenant]
 	t.targets, t.bytes = t.targets+s.targets-r.size.targets, t.bytes+s.bytes-r.size.bytes
 	r.size = s

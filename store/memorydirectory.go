@@ -23,7 +23,7 @@ func (m *Memory) Lookup(_ context.Context, key wire.AgentKey) (*wire.Agent, erro
 }
 
 func (r *record) agent(key wire.AgentKey, now time.Time) wire.Agent {
-	a := wire.Agent{AgentKey: key, Links: slices.Clone(r.leases), Last: r.last, LastSeen: r.seen, LastClose: r.cause}
+	a := wire.Agent{AgentKey: key, Links: slices.Clone(r.entries), Last: r.last, LastSeen: r.seen, LastClose: r.cause}
 	if a.Connected() {
 		a.LastSeen, a.LastClose = now, ""
 	}
@@ -66,7 +66,7 @@ func (m *Memory) List(_ context.Context, tenant string) ([]wire.Agent, error) {
 func (m *Memory) Forget(_ context.Context, key wire.AgentKey) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.agents[key]; r != nil && len(r.leases) > 0 {
+	if r := m.agents[key]; r != nil && len(r.entries) > 0 {
 		return wire.ErrConnected
 	}
 	m.forget(key)

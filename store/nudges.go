@@ -32,7 +32,7 @@ type nudges struct {
 // tellDisplaced has the replica that holds the links ask for their places again.
 func (s *Redis) tellDisplaced(replica wire.ReplicaID, links []wire.LinkID) {
 	for _, link := range links {
-		s.leases.rewriteLink(link)
+		s.entries.rewriteLink(link)
 	}
 	if replica == s.config.Replica {
 		return
@@ -80,7 +80,7 @@ func (s *Redis) takeNudges(ctx context.Context) {
 	}
 	links := slices.Collect(maps.Keys(nudges))
 	for _, link := range links {
-		s.leases.rewriteLink(wire.LinkID(link))
+		s.entries.rewriteLink(wire.LinkID(link))
 	}
 	_ = s.clients.directory.HDel(ctx, key, links...).Err() // else they are taken again
 }

@@ -40,11 +40,11 @@ func parseLine(s string) (l line, ok bool) {
 	return l, ids && l.epoch < maxEpoch && errs == [3]error{}
 }
 
-// lease puts a lease together from its line and its details, which do not know
+// entry puts an entry together from its line and its details, which do not know
 // of an epoch given later. Details that are not as replicas write them leave
 // what the line says, since the link still works, and err says what is wrong.
-func (l *line) lease(key wire.AgentKey, details string, lists *targetLists) (lease wire.Lease, err error) {
-	var read wire.Lease
+func (l *line) entry(key wire.AgentKey, details string, lists *targetLists) (entry wire.Entry, err error) {
+	var read wire.Entry
 	details, list := splitDetails(details)
 	err = json.Unmarshal([]byte(details), &read)
 	if err == nil && read.AgentKey != key {
@@ -54,17 +54,17 @@ func (l *line) lease(key wire.AgentKey, details string, lists *targetLists) (lea
 		read.Targets, err = lists.read(list)
 	}
 	if err == nil {
-		lease = read
+		entry = read
 	}
-	lease.AgentKey, lease.Link, lease.Epoch = key, l.link, l.epoch
-	lease.Instance, lease.Replica, lease.Shared = l.instance, l.replica, l.shared
-	return lease, err
+	entry.AgentKey, entry.Link, entry.Epoch = key, l.link, l.epoch
+	entry.Instance, entry.Replica, entry.Shared = l.instance, l.replica, l.shared
+	return entry, err
 }
 
-// targetsMember is what comes before the target list in a lease's details.
+// targetsMember is what comes before the target list in an entry's details.
 const targetsMember = `,"targets":`
 
-// splitDetails takes the target list out of a lease's details, which end with it:
+// splitDetails takes the target list out of an entry's details, which end with it:
 // it may have megabytes, and is mostly known. What is not so is left as it is.
 func splitDetails(details string) (rest, list string) {
 	if i := strings.Index(details, targetsMember); i >= 0 && strings.HasSuffix(details, "}") {
@@ -142,7 +142,7 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 		}
 		live := r.live(&l, now, &read)
 		seen = max(seen, l.seen)
-		lease, err := l.lease(key, fields["d:"+string(l.link)], r.lists)
+		entry, err := l.entry(key, fields["d:"+string(l.link)], r.lists)
 		if err != nil {
 			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
 			if live {
@@ -151,10 +151,10 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 			read.flaws = append(read.flaws, f)
 		}
 		if live {
-			a.Links = append(a.Links, lease)
+			a.Links = append(a.Links, entry)
 		}
-		if newest == nil || younger(&lease, &a.Last) || !younger(&a.Last, &lease) && l.expiry > newest.expiry {
-			newest, a.Last = &l, lease
+		if newest == nil || younger(&entry, &a.Last) || !younger(&a.Last, &entry) && l.expiry > newest.expiry {
+			newest, a.Last = &l, entry
 		}
 	}
 	if newest == nil {

@@ -67,7 +67,7 @@ func (s *Redis) complain(flaws []flaw) {
 		switch {
 		case f.link == nil:
 		case f.link.replica == s.config.Replica:
-			s.leases.rewriteLink(f.link.link)
+			s.entries.rewriteLink(f.link.link)
 		default:
 			s.sender.nudge(f.link.replica, []wire.LinkID{f.link.link})
 		}

@@ -32,7 +32,7 @@ type RedisConfig struct {
 }
 
 // Redis is the store of a relay with many replicas. Where Redis is away, links
-// go on and their leases are remembered; when it is back everything heals.
+// go on and their entries are remembered; when it is back everything heals.
 type Redis struct {
 	config   RedisConfig
 	timing   timing
@@ -45,7 +45,7 @@ type Redis struct {
 	metrics  *metrics
 	lease    ownLease
 	standing standing
-	leases   leases
+	entries  entries
 	nudges   nudges
 	health   health
 	roster   roster
@@ -70,7 +70,7 @@ type timing struct {
 	// rewritten within a second.
 	look time.Duration
 	// rejoin is how long after Redis came back, or was replaced, other replicas
-	// may need to notice and to rewrite their leases.
+	// may need to notice and to rewrite their entries.
 	rejoin time.Duration
 	// probe is how often a probe is sent, and probeTimeout how long it may
 	// take: together less than the 5 s in which a dead bus must be noticed.
@@ -160,7 +160,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	s.lease.id = newLease()
 	s.nudges.of = make(map[wire.ReplicaID][]wire.LinkID)
 	s.standing.init()
-	s.leases.init()
+	s.entries.init()
 	s.health.init(clients.cluster != nil)
 	s.roster.init()
 	s.listings.init()
@@ -189,12 +189,12 @@ func (k keys) inbox(r wire.ReplicaID) string {
 	return k.prefix + "inbox:" + string(r)
 }
 
-// Run keeps the leases, watches Redis and runs the bus until ctx ends; then it
+// Run keeps the entries, watches Redis and runs the bus until ctx ends; then it
 // sends what is queued, within a second, and closes the connections. It is
 // called once. Links that were not released end with this replica's lease.
 func (s *Redis) Run(ctx context.Context, events wire.StoreEvents) error {
 	var all sync.WaitGroup
-	all.Go(func() { s.runLeases(ctx, events) })
+	all.Go(func() { s.runEntries(ctx, events) })
 	all.Go(func() { s.runHealth(ctx, events) })
 	all.Go(func() { s.runListings(ctx) })
 	all.Go(func() { s.runSender(ctx, events) })

@@ -12,7 +12,7 @@ import (
 )
 
 // place tells a list of targets that was read once from one that was read again.
-func place(t *testing.T, r *replica, l wire.Lease) *wire.Target {
+func place(t *testing.T, r *replica, l wire.Entry) *wire.Target {
 	t.Helper()
 	a, err := r.Lookup(t.Context(), l.AgentKey)
 	if err != nil || a == nil || len(a.Last.Targets) == 0 {
@@ -53,10 +53,10 @@ func TestTargetListsAreBounded(t *testing.T) {
 	const lists, fit = 20, 4
 	server := storetest.StartRedis(t)
 	r := forgetful(t, server, 1000, 1<<30, fit<<20)
-	var leases []wire.Lease
+	var leases []wire.Entry
 	var before []*wire.Target
 	for i := range lists {
-		l := storetest.NewLease("t", fmt.Sprint("a", i))
+		l := storetest.NewEntry("t", fmt.Sprint("a", i))
 		l.Replica, l.Targets[0].Labels = r.id, map[string]string{"long": strings.Repeat("x", 1<<20), "n": fmt.Sprint(i)}
 		leases = append(leases, r.take(t, l))
 		before = append(before, place(t, r, l))

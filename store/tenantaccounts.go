@@ -33,14 +33,14 @@ func (s *Redis) unaccountCall(tenant string, agents []any) call {
 	return s.accountCall(tenant, TenantLimits{}, sizes)
 }
 
-// admit asks for room for the leases that want more of it than they have, before
+// admit asks for room for the entries that want more of it than they have, before
 // any is written. It returns the tasks to go on with; the others have been
 // refused, or have failed: then whole is false.
 func (s *Redis) admit(ctx context.Context, batch []task, events wire.StoreEvents) (admitted []task, whole bool) {
 	asking := make(map[account][]int) // places in batch
 	for i := range batch {
 		if t := &batch[i]; t.step == stepHold && t.asks {
-			a := account{t.lease.Tenant, t.lease.Yielding}
+			a := account{t.entry.Tenant, t.entry.Yielding}
 			asking[a] = append(asking[a], i)
 		}
 	}
@@ -52,7 +52,7 @@ func (s *Redis) admit(ctx context.Context, batch []task, events wire.StoreEvents
 	for a, places := range asking {
 		sizes := make([]any, 0, 3*len(places))
 		for _, i := range places {
-			sizes = append(sizes, batch[i].lease.Agent, batch[i].size.targets, batch[i].size.bytes)
+			sizes = append(sizes, batch[i].entry.Agent, batch[i].size.targets, batch[i].size.bytes)
 		}
 		accounts = append(accounts, a)
 		calls = append(calls, s.accountCall(a.tenant, s.config.TenantLimits.of(a.yielding), sizes))
@@ -69,7 +69,7 @@ func (s *Redis) admit(ctx context.Context, batch []task, events wire.StoreEvents
 			switch {
 			case err != nil:
 				out[i], whole = true, false
-				s.leases.failed(&batch[i], err)
+				s.entries.failed(&batch[i], err)
 			case verdicts[j] != "":
 				out[i] = true
 				s.refuse(&batch[i], verdicts[j], events)
@@ -96,17 +96,17 @@ func parseVerdicts(cmd *redis.Cmd, n int) ([]string, error) {
 	return verdicts, nil
 }
 
-// refuse tells the owner of a lease that there is no room for its targets, and
+// refuse tells the owner of an entry that there is no room for its targets, and
 // has the tenant looked through for what is listed no longer.
 func (s *Redis) refuse(t *task, verdict string, events wire.StoreEvents) {
 	what, value, _ := strings.Cut(verdict, " ")
 	n, _ := strconv.Atoi(value)
-	err := s.config.TenantLimits.over(what, n, t.lease.Yielding)
-	if s.leases.refusedMore(t, err) {
-		events.Lost(t.lease.Link, err)
+	err := s.config.TenantLimits.over(what, n, t.entry.Yielding)
+	if s.entries.refusedMore(t, err) {
+		events.Lost(t.entry.Link, err)
 	}
 	select {
-	case s.crowded <- t.lease.Tenant:
+	case s.crowded <- t.entry.Tenant:
 	default:
 	}
 }

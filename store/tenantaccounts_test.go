@@ -21,7 +21,7 @@ func TestAFullTenantIsTidied(t *testing.T) {
 	r := run(t, s)
 	r.awaitDirectory(t)
 	for i := range 2 {
-		l := storetest.NewLease("t", fmt.Sprint("pod", i))
+		l := storetest.NewEntry("t", fmt.Sprint("pod", i))
 		l.Ephemeral = true
 		if _, err := r.Register(t.Context(), l); err != nil {
 			t.Fatal(err)
@@ -31,24 +31,24 @@ func TestAFullTenantIsTidied(t *testing.T) {
 		server.Do("ZADD", s.indexKey("t"), 1, l.Agent) // longer ago than a record may be on its way
 	}
 	server.Do("HSET", s.usageKey("t"), "stray", "7 7", "*", "x")
-	if _, err := r.Register(t.Context(), storetest.NewLease("t", "late")); err == nil {
+	if _, err := r.Register(t.Context(), storetest.NewEntry("t", "late")); err == nil {
 		t.Fatal("the tenant is not full")
 	}
 	for i := range 3 {
 		storetest.WaitUntil(t, within, "there is room", func() bool {
-			_, err := r.Register(t.Context(), storetest.NewLease("t", fmt.Sprint("late", i)))
+			_, err := r.Register(t.Context(), storetest.NewEntry("t", fmt.Sprint("late", i)))
 			return err == nil
 		})
 	}
 	storetest.WaitUntil(t, within, "what they take is counted", func() bool {
-		list, err := json.Marshal(storetest.NewLease("t", "a").Targets)
+		list, err := json.Marshal(storetest.NewEntry("t", "a").Targets)
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := len(list)
 		return server.Do("HGET", s.usageKey("t"), "*") == fmt.Sprint(3, 3, 3*n)
 	})
-	if _, err := r.Register(t.Context(), storetest.NewLease("t", "more")); err == nil {
+	if _, err := r.Register(t.Context(), storetest.NewEntry("t", "more")); err == nil {
 		t.Error("the tenant is not full again")
 	}
 	server.Do("FLUSHALL")

@@ -38,7 +38,7 @@ func (l TenantLimits) orDefault() TenantLimits {
 	return TenantLimits{cmp.Or(l.Agents, defaultTenantAgents), cmp.Or(l.Targets, defaultTenantTargets), cmp.Or(l.Bytes, defaultTenantBytes)}
 }
 
-// of are the limits for a lease.
+// of are the limits for an entry.
 func (l TenantLimits) of(yielding bool) TenantLimits {
 	if !yielding {
 		return l
@@ -84,7 +84,7 @@ func sized(targets []wire.Target) sizedList {
 	return sizedList{size{len(targets), len(b)}, hashOf(b)}
 }
 
-// listIn is the JSON of a lease's targets, which end its details.
+// listIn is the JSON of an entry's targets, which end its details.
 func listIn(details []byte) []byte {
 	_, list, _ := bytes.Cut(details, []byte(targetsMember))
 	return list[:len(list)-len("}")]

@@ -57,7 +57,7 @@ func (l *Link) greet(payload []byte) error {
 // register enters the link into the directory and welcomes it. From here on it
 // is found.
 func (l *Link) register() error {
-	lease := wire.Lease{
+	entry := wire.Entry{
 		AgentKey: l.key, Instance: l.hello.Instance, Epoch: l.hello.Epoch,
 		Link: l.id, Replica: l.links.Replica,
 		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Features: l.hello.Features, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
@@ -68,7 +68,7 @@ func (l *Link) register() error {
 	l.links.add(l)
 	ctx, cancel := context.WithTimeout(l.links.base, registerTimeout)
 	defer cancel()
-	epoch, err := l.links.Directory.Register(ctx, lease)
+	epoch, err := l.links.Directory.Register(ctx, entry)
 	switch {
 	case errors.Is(err, wire.ErrSuperseded), errors.Is(err, wire.ErrNameTaken):
 		l.outdone(err)

@@ -17,7 +17,7 @@ import (
 
 // A directory is told which links a replica holds.
 type directory interface {
-	Register(ctx context.Context, l wire.Lease) (epoch uint64, err error)
+	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
 	Update(link wire.LinkID, targets []wire.Target)
 	Release(link wire.LinkID, cause string)
 	Replicas() int // alive, this one with them, as last counted; at least 1

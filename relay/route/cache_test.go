@@ -32,7 +32,7 @@ func TestExpirySparesWhatIsFresh(t *testing.T) {
 	c := newCache()
 	now := time.Now()
 	linked := wire.AgentKey{Tenant: "t", Agent: "linked"}
-	c.put(linked, &wire.Agent{AgentKey: linked, Links: []wire.Lease{{AgentKey: linked}}}, now)
+	c.put(linked, &wire.Agent{AgentKey: linked, Links: []wire.Entry{{AgentKey: linked}}}, now)
 	c.put(wire.AgentKey{Tenant: "t", Agent: "unknown"}, nil, now)
 	c.expire(now.Add(time.Second))
 	if _, ok := c.get(linked, now.Add(time.Second), freshLinked); !ok || len(c.entries) != 1 {
@@ -46,7 +46,7 @@ func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
 	linked := func(name string, targets int) wire.AgentKey {
 		k := wire.AgentKey{Tenant: "t", Agent: name}
 		list := make([]wire.Target, targets)
-		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Lease{{AgentKey: k, Targets: list}, {AgentKey: k, Targets: list}}}, now)
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, Targets: list}, {AgentKey: k, Targets: list}}}, now)
 		return k
 	}
 	for i := range 1000 {
@@ -86,7 +86,7 @@ func TestLengthsOfTargetsThatAreNoMoreAreForgotten(t *testing.T) {
 		for i := range list {
 			list[i].Name = fmt.Sprintf("target-%d-%d", round, i)
 		}
-		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Lease{{AgentKey: k, Targets: list}}}, now)
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, Targets: list}}}, now)
 		for i := range list {
 			c.setLength(k, list[i].Name, 1<<20)
 		}

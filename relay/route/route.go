@@ -105,7 +105,7 @@ func (r *Router) giveWay(locals []candidate, k wire.AgentKey, agent *wire.Agent)
 		return locals
 	}
 	return slices.DeleteFunc(slices.Clone(locals), func(c candidate) bool {
-		return c.unsure() && slices.ContainsFunc(agent.Links, func(l wire.Lease) bool {
+		return c.unsure() && slices.ContainsFunc(agent.Links, func(l wire.Entry) bool {
 			gone := l.Replica == r.Replica && r.Links.Get(l.Link) == nil
 			return l.Instance != c.instance && !gone
 		})
@@ -139,10 +139,10 @@ func newest(all []candidate) []candidate {
 
 // addRemote adds the links that the directory has on other replicas.
 func (r *Router) addRemote(candidates []candidate, agent *wire.Agent, tried []wire.LinkID) []candidate {
-	for _, lease := range agent.Links {
-		if lease.Replica != r.Replica && !slices.Contains(tried, lease.Link) {
-			candidates = append(candidates, candidate{lease.Epoch, lease.Instance, lease.Yielding, lease.Shared,
-				wire.Route{Agent: agent.AgentKey, Link: lease.Link, Replica: lease.Replica}, lease.Connected, lease.Targets})
+	for _, entry := range agent.Links {
+		if entry.Replica != r.Replica && !slices.Contains(tried, entry.Link) {
+			candidates = append(candidates, candidate{entry.Epoch, entry.Instance, entry.Yielding, entry.Shared,
+				wire.Route{Agent: agent.AgentKey, Link: entry.Link, Replica: entry.Replica}, entry.Connected, entry.Targets})
 		}
 	}
 	return candidates

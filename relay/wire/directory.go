@@ -14,9 +14,9 @@ type AgentKey struct {
 
 func (k AgentKey) String() string { return k.Tenant + "/" + k.Agent }
 
-// A Lease is one link's entry in the directory: a replica holds this agent by
-// this link. It lives as long as the replica renews it.
-type Lease struct {
+// An Entry is one link in the directory: a replica holds this agent by it. It stands
+// as long as the lease of its replica does.
+type Entry struct {
 	AgentKey
 	Instance    InstanceID `json:"instance"`
 	Epoch       uint64     `json:"epoch"` // before it is registered: what the agent claims, or 0
@@ -37,13 +37,13 @@ type Lease struct {
 // An Agent is what the directory knows of one agent, linked or departed.
 type Agent struct {
 	AgentKey
-	// Links are the live leases, lowest epoch first, those that yield last.
-	// Without any the agent has departed. If the leases are not shared, all are
+	// Links are the live entries, lowest epoch first, those that yield last.
+	// Without any the agent has departed. If the entries are not shared, all are
 	// of one instance: the one with the highest epoch, or whose token is for the
 	// name.
-	Links []Lease
-	// Last is the newest lease there was; it describes an agent that departed.
-	Last Lease
+	Links []Entry
+	// Last is the newest entry there was; it describes an agent that departed.
+	Last Entry
 	// LastSeen is when its last link was alive. While it has one that is later, see
 	// Seen.
 	LastSeen time.Time
@@ -56,8 +56,8 @@ type Agent struct {
 	Claims map[string]time.Time
 }
 
-// newest is the lease that says most of the agent.
-func (a *Agent) newest() *Lease {
+// newest is the entry that says most of the agent.
+func (a *Agent) newest() *Entry {
 	if n := len(a.Links); n > 0 {
 		return &a.Links[n-1]
 	}
@@ -124,12 +124,12 @@ func (a *Agent) Targets() []Target {
 	return all
 }
 
-// What a directory answers to a lease that it does not take, and to who would
+// What a directory answers to an entry that it does not take, and to who would
 // forget an agent.
 var (
 	// ErrSuperseded: a younger instance of the same name holds the agent.
 	ErrSuperseded = errors.New("superseded by a younger instance of the same name")
-	// ErrNameTaken: the lease is Yielding and another instance is live, or one
+	// ErrNameTaken: the entry is Yielding and another instance is live, or one
 	// that does not yield has come.
 	ErrNameTaken = errors.New("the name is in use, and a token for a pattern displaces nobody")
 	// ErrConnected: an agent with a live link cannot be forgotten.
@@ -150,9 +150,9 @@ type StoreEvents struct {
 	Unheard func(to ReplicaID)
 	// Bus says whether the bus works, at first and on each change.
 	Bus func(up bool)
-	// Registered says that a lease taken while the directory was away is in it.
+	// Registered says that an entry taken while the directory was away is in it.
 	Registered func(link LinkID, epoch uint64)
-	// Lost says that the directory will not hold a lease any longer:
+	// Lost says that the directory will not hold an entry any longer:
 	// ErrSuperseded, ErrNameTaken, or a *LimitError.
 	Lost func(link LinkID, why error)
 }

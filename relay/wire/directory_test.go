@@ -14,7 +14,7 @@ func TestALinkedAgentIsSeenNow(t *testing.T) {
 	if seen := a.Seen(at.Add(time.Hour)); !seen.Equal(at) {
 		t.Errorf("departed, it was seen at %v", seen)
 	}
-	a.Links = make([]wire.Lease, 1)
+	a.Links = make([]wire.Entry, 1)
 	for after, want := range map[time.Duration]time.Duration{time.Second: 0, 6 * time.Second: 5 * time.Second, -time.Hour: 0} {
 		if seen := a.Seen(at.Add(after)); seen.Sub(at) != want {
 			t.Errorf("after %v it was seen after %v", after, seen.Sub(at))

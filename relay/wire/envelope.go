@@ -43,7 +43,7 @@ type EnvelopeKind uint8
 const (
 	EnvelopeFrames EnvelopeKind = 1 // frames for the receiver
 	EnvelopeProbe  EnvelopeKind = 2 // from a replica to itself: is my inbox alive?
-	EnvelopeNudge  EnvelopeKind = 3 // link IDs, one after the other: look at their leases now
+	EnvelopeNudge  EnvelopeKind = 3 // link IDs, one after the other: ask for them again now
 )
 
 // An Envelope carries frames from one replica's outgoing queue to another's

@@ -209,7 +209,7 @@ func TestMatchTarget(t *testing.T) {
 }
 
 func TestTargetsOfSharedInstancesAreJoined(t *testing.T) {
-	a := wire.Agent{Links: []wire.Lease{
+	a := wire.Agent{Links: []wire.Entry{
 		{Instance: "1", Epoch: 1, Targets: []wire.Target{{Name: "a", Port: 1}, {Name: "b"}}},
 		{Instance: "1", Epoch: 1, Targets: []wire.Target{{Name: "a", Port: 1}, {Name: "b"}}},
 		{Instance: "2", Epoch: 2, Targets: []wire.Target{{Name: "a", Port: 2}, {Name: "c"}}},

@@ -1,4 +1,4 @@
--- Notes since when an agent has claimed the proxy-mode addresses that a lease of
+-- Notes since when an agent has claimed the proxy-mode addresses that an entry of
 -- it declares, and its name: the field "claims" has a line for each,
 --
 --     since address

@@ -1,4 +1,4 @@
--- Takes a link's lease, or takes it again: the rules of conflict.
+-- Enters a link, or enters it again: the rules of conflict.
 --
 -- Two instances of one name conflict unless both are shared, and both or neither
 -- yield. One whose token is for this name goes before one that yields, whatever

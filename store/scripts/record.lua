@@ -7,7 +7,7 @@
 -- with times in milliseconds of Redis's clock. The expiry is the ID of a lease of its
 -- replica's, a number that no time is: the link is live until that ends, which the
 -- caller knows. A replica of an earlier version writes a time.
--- "d:" and the link's ID name the rest of its lease. "yielding" names the links
+-- "d:" and the link's ID name the rest of its entry. "yielding" names the links
 -- whose token is for a pattern, a space after each, and "lists" has a line for
 -- each link, "link hash targets bytes", on its list of targets; "displaced" has one for
 -- each link that was displaced a short time ago, "since replica link". "seen" and "close" say when

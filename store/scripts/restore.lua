@@ -2,7 +2,7 @@
 -- a record: whatever is there is newer.
 --
 -- ARGV: link, epoch, seen (ms), shared, yielding, instance, replica, close
--- cause, keep since it was seen (ms), the lease in JSON.
+-- cause, keep since it was seen (ms), the entry in JSON.
 -- Returns 1 if it was written.
 
 readLinks('', true)

@@ -23,8 +23,8 @@ func testUnknown(t *testing.T, b *bench) {
 	}
 }
 
-func testLease(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+func testEntry(t *testing.T, b *bench) {
+	l := NewEntry("t", "a")
 	l.Version, l.RemoteAddr = "1.2.3", "192.0.2.1:7"
 	l.TokenExpiry = l.Connected.Add(time.Hour)
 	l.Targets[0].Labels = map[string]string{"site": "berlin", "odd": "a\"b\n{}é"}
@@ -37,19 +37,19 @@ func testLease(t *testing.T, b *bench) {
 	if since := time.Since(a.LastSeen); since < -time.Second || since > time.Minute {
 		t.Errorf("seen %v ago", since)
 	}
-	for _, got := range []wire.Lease{a.Links[0], a.Last} {
+	for _, got := range []wire.Entry{a.Links[0], a.Last} {
 		if !got.Connected.Equal(l.Connected) || !got.TokenExpiry.Equal(l.TokenExpiry) {
 			t.Errorf("times are %v and %v", got.Connected, got.TokenExpiry)
 		}
 		got.Connected, got.TokenExpiry = l.Connected, l.TokenExpiry
 		if !reflect.DeepEqual(got, l) {
-			t.Errorf("lease is\n%+v, want\n%+v", got, l)
+			t.Errorf("entry is\n%+v, want\n%+v", got, l)
 		}
 	}
 }
 
 func testTwoLinks(t *testing.T, b *bench) {
-	first := NewLease("t", "a")
+	first := NewEntry("t", "a")
 	epoch := b.register(first)
 	second := first
 	second.Link, second.Replica = wire.NewID[wire.LinkID](), wire.NewID[wire.ReplicaID]()
@@ -67,7 +67,7 @@ func testTwoLinks(t *testing.T, b *bench) {
 }
 
 func testTwice(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	epoch := b.register(l)
 	l.Epoch = epoch
 	if again := b.register(l); again != epoch {
@@ -77,12 +77,12 @@ func testTwice(t *testing.T, b *bench) {
 }
 
 func testLateRelease(t *testing.T, b *bench) {
-	old, young := NewLease("t", "a"), NewLease("t", "a")
+	old, young := NewEntry("t", "a"), NewEntry("t", "a")
 	b.register(old)
 	b.register(young)
 	b.Release(old.Link, stopped)
 	b.Release(wire.NewID[wire.LinkID](), stopped)
-	other := NewLease("t", "b") // after it, the releases are done, too
+	other := NewEntry("t", "b") // after it, the releases are done, too
 	b.register(other)
 	a := b.links(old.AgentKey, young.Link)
 	if a.LastClose != "" {
@@ -91,7 +91,7 @@ func testLateRelease(t *testing.T, b *bench) {
 }
 
 func testUpdate(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	b.register(l)
 	for _, name := range []string{"one", "two", "three"} {
 		b.Update(l.Link, []wire.Target{{Name: name}})
@@ -105,7 +105,7 @@ func testUpdate(t *testing.T, b *bench) {
 }
 
 func testDeparted(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	l.Epoch = b.register(l)
 	b.Release(l.Link, drained)
 	a := b.links(l.AgentKey)
@@ -121,7 +121,7 @@ func testDeparted(t *testing.T, b *bench) {
 }
 
 func testKeep(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	b.register(l)
 	b.Release(l.Link, lost)
 	b.links(l.AgentKey)
@@ -132,7 +132,7 @@ func testKeep(t *testing.T, b *bench) {
 }
 
 func testEphemeralStopped(t *testing.T, b *bench) {
-	first := NewLease("t", "a")
+	first := NewEntry("t", "a")
 	first.Ephemeral = true
 	second := first
 	second.Link = wire.NewID[wire.LinkID]()
@@ -148,7 +148,7 @@ func testEphemeralStopped(t *testing.T, b *bench) {
 }
 
 func testEphemeralLost(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	l.Ephemeral = true
 	b.register(l)
 	b.Release(l.Link, lost)
@@ -158,7 +158,7 @@ func testEphemeralLost(t *testing.T, b *bench) {
 }
 
 func testList(t *testing.T, b *bench) {
-	for _, l := range []wire.Lease{NewLease("t", "c"), NewLease("t", "a"), NewLease("other", "b"), NewLease("t", "b")} {
+	for _, l := range []wire.Entry{NewEntry("t", "c"), NewEntry("t", "a"), NewEntry("other", "b"), NewEntry("t", "b")} {
 		b.register(l)
 		if l.Agent == "c" {
 			b.Release(l.Link, lost)
@@ -185,7 +185,7 @@ func testList(t *testing.T, b *bench) {
 }
 
 func testForget(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	b.register(l)
 	if err := b.Forget(t.Context(), l.AgentKey); !errors.Is(err, wire.ErrConnected) {
 		t.Error("forgot a connected agent")
@@ -206,9 +206,9 @@ func testForget(t *testing.T, b *bench) {
 	}
 }
 
-// declaring is a lease whose targets go by these addresses.
-func declaring(agent string, addresses ...string) wire.Lease {
-	l := NewLease("default", agent)
+// declaring is an entry whose targets go by these addresses.
+func declaring(agent string, addresses ...string) wire.Entry {
+	l := NewEntry("default", agent)
 	l.Targets = declared(addresses...)
 	return l
 }

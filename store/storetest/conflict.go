@@ -10,7 +10,7 @@ import (
 // The rules of conflict between instances of one name.
 
 func testDisplace(t *testing.T, b *bench) {
-	old, young := NewLease("t", "a"), NewLease("t", "a")
+	old, young := NewEntry("t", "a"), NewEntry("t", "a")
 	oldEpoch := b.register(old)
 	if epoch := b.register(young); epoch <= oldEpoch {
 		t.Errorf("epoch %d after %d", epoch, oldEpoch)
@@ -32,7 +32,7 @@ func testDisplace(t *testing.T, b *bench) {
 }
 
 func testKeepsEpoch(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	l.Epoch = 12345 // given by a directory that has forgotten it
 	if epoch := b.register(l); epoch != 12345 {
 		t.Errorf("epoch 12345 became %d", epoch)
@@ -43,24 +43,24 @@ func testKeepsEpoch(t *testing.T, b *bench) {
 	if epoch := b.register(l); epoch != 12345 {
 		t.Errorf("epoch 12345 became %d", epoch)
 	}
-	if epoch := b.register(NewLease("t", "a")); epoch <= 12345 {
+	if epoch := b.register(NewEntry("t", "a")); epoch <= 12345 {
 		t.Errorf("epoch %d after 12345", epoch)
 	}
 }
 
 func testEpochAhead(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	l.Epoch = 1<<64 - 1
 	if epoch := b.register(l); epoch > uint64(time.Now().Add(time.Hour).UnixMilli()) {
 		t.Errorf("epoch is %d", epoch)
 	}
-	young := NewLease("t", "a")
+	young := NewEntry("t", "a")
 	b.register(young)
 	b.links(l.AgentKey, young.Link)
 }
 
 func testYielding(t *testing.T, b *bench) {
-	holder, other := NewLease("t", "a"), NewLease("t", "a")
+	holder, other := NewEntry("t", "a"), NewEntry("t", "a")
 	other.Yielding = true
 	b.register(holder)
 	b.refused(other, wire.ErrNameTaken)
@@ -69,7 +69,7 @@ func testYielding(t *testing.T, b *bench) {
 	b.Release(holder.Link, lost)
 	b.links(holder.AgentKey)
 	b.register(other)
-	owner := NewLease("t", "a") // its token is for this name
+	owner := NewEntry("t", "a") // its token is for this name
 	b.register(owner)
 	b.links(holder.AgentKey, owner.Link)
 	b.Await(t, within, LostTo(other.Link, wire.ErrSuperseded))
@@ -78,19 +78,19 @@ func testYielding(t *testing.T, b *bench) {
 // The lowest epoch of shared instances is asked first, so no instance that the
 // record does not know may choose its own.
 func testClaimedFirst(t *testing.T, b *bench) {
-	thief := NewLease("t", "a")
+	thief := NewEntry("t", "a")
 	thief.Epoch = 1
 	b.register(thief) // alone, and not shared: it may be as old as it likes
 	b.Release(thief.Link, stopped)
 	b.links(thief.AgentKey)
 
-	first, second := NewLease("t", "a"), NewLease("t", "a")
+	first, second := NewEntry("t", "a"), NewEntry("t", "a")
 	first.Shared, second.Shared = true, true
 	first.Epoch = b.register(first)
 	second.Epoch = b.register(second)
 	again := thief
 	again.Link, again.Shared = wire.NewID[wire.LinkID](), true
-	other := NewLease("t", "a")
+	other := NewEntry("t", "a")
 	other.Epoch, other.Shared = 1, true
 	b.register(again)
 	b.register(other)
@@ -106,7 +106,7 @@ func testClaimedFirst(t *testing.T, b *bench) {
 // testYieldingLeaves: what a token for a pattern took while the agent was away,
 // it gives back, whatever the epochs.
 func testYieldingLeaves(t *testing.T, b *bench) {
-	owner, other := NewLease("t", "a"), NewLease("t", "a")
+	owner, other := NewEntry("t", "a"), NewEntry("t", "a")
 	other.Yielding = true
 	owner.Epoch = b.register(owner)
 	b.Release(owner.Link, lost)
@@ -128,16 +128,16 @@ func testYieldingLeaves(t *testing.T, b *bench) {
 }
 
 func testYieldingShared(t *testing.T, b *bench) {
-	var yielding []wire.Lease
+	var yielding []wire.Entry
 	for range 2 {
-		l := NewLease("t", "a")
+		l := NewEntry("t", "a")
 		l.Shared, l.Yielding = true, true
 		b.register(l)
 		yielding = append(yielding, l)
 	}
 	b.links(yielding[0].AgentKey, yielding[0].Link, yielding[1].Link)
 
-	owner := NewLease("t", "a") // its token is for this name
+	owner := NewEntry("t", "a") // its token is for this name
 	owner.Shared, owner.Epoch = true, 1
 	b.register(owner)
 	b.links(owner.AgentKey, owner.Link)
@@ -150,7 +150,7 @@ func testYieldingShared(t *testing.T, b *bench) {
 }
 
 func testShared(t *testing.T, b *bench) {
-	first, second := NewLease("t", "a"), NewLease("t", "a")
+	first, second := NewEntry("t", "a"), NewEntry("t", "a")
 	first.Shared, second.Shared = true, true
 	second.Targets = append(second.Targets, wire.Target{Name: "app"})
 	b.register(first)
@@ -168,14 +168,14 @@ func testShared(t *testing.T, b *bench) {
 }
 
 func testSharedConflict(t *testing.T, b *bench) {
-	alone, shared := NewLease("t", "a"), NewLease("t", "a")
+	alone, shared := NewEntry("t", "a"), NewEntry("t", "a")
 	shared.Shared = true
 	alone.Epoch = b.register(alone)
 	shared.Epoch = b.register(shared)
 	b.links(alone.AgentKey, shared.Link)
 	b.refused(alone, wire.ErrSuperseded)
 
-	young := NewLease("t", "a")
+	young := NewEntry("t", "a")
 	b.register(young)
 	b.links(alone.AgentKey, young.Link)
 	b.refused(shared, wire.ErrSuperseded)

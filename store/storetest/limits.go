@@ -9,8 +9,8 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// over registers a lease that there is no room for.
-func (b *bench) over(l wire.Lease, setting string) {
+// over registers an entry that there is no room for.
+func (b *bench) over(l wire.Entry, setting string) {
 	b.t.Helper()
 	_, err := b.Register(b.t.Context(), l)
 	var limit *wire.LimitError
@@ -19,8 +19,8 @@ func (b *bench) over(l wire.Lease, setting string) {
 	}
 }
 
-// again makes a lease of a new link of the same instance.
-func again(l wire.Lease) wire.Lease {
+// again makes an entry of a new link of the same instance.
+func again(l wire.Entry) wire.Entry {
 	l.Link = wire.NewID[wire.LinkID]()
 	return l
 }
@@ -33,41 +33,41 @@ func targets(n int) (all []wire.Target) {
 }
 
 func testTenantAgents(t *testing.T, b *bench) {
-	var leases []wire.Lease
+	var entries []wire.Entry
 	for i := range TenantAgents {
-		l := NewLease("t", fmt.Sprint("a", i))
+		l := NewEntry("t", fmt.Sprint("a", i))
 		l.Yielding = i < TenantAgents/4*3
 		b.register(l)
-		leases = append(leases, l)
+		entries = append(entries, l)
 		if i == TenantAgents/4*3-1 { // there is room for tokens for a name only
-			l = NewLease("t", "pattern")
+			l = NewEntry("t", "pattern")
 			l.Yielding = true
 			b.over(l, "FARSCRAPE_TENANT_MAX_AGENTS")
 		}
 	}
-	late := NewLease("t", "late")
+	late := NewEntry("t", "late")
 	b.over(late, "FARSCRAPE_TENANT_MAX_AGENTS")
-	b.register(NewLease("other", "a")) // its tenant's room is its own
-	b.register(again(leases[0]))       // it is no more than before
+	b.register(NewEntry("other", "a")) // its tenant's room is its own
+	b.register(again(entries[0]))      // it is no more than before
 	if a := b.lookup(late.AgentKey); a != nil {
 		t.Errorf("who was refused is %+v", a)
 	}
 
-	b.Release(leases[1].Link, lost)
-	b.links(leases[1].AgentKey)
+	b.Release(entries[1].Link, lost)
+	b.links(entries[1].AgentKey)
 	b.over(late, "FARSCRAPE_TENANT_MAX_AGENTS") // it is listed still
-	if err := b.Forget(t.Context(), leases[1].AgentKey); err != nil {
+	if err := b.Forget(t.Context(), entries[1].AgentKey); err != nil {
 		t.Fatal(err)
 	}
 	b.register(late)
 }
 
 func testTenantTargets(t *testing.T, b *bench) {
-	big, small := NewLease("t", "big"), NewLease("t", "small")
+	big, small := NewEntry("t", "big"), NewEntry("t", "small")
 	big.Targets, small.Targets = targets(TenantTargets-2), targets(1)
 	b.register(big)
 	small.Epoch = b.register(small)
-	late := NewLease("t", "late")
+	late := NewEntry("t", "late")
 	late.Targets = targets(2)
 	b.over(late, "FARSCRAPE_TENANT_MAX_TARGETS")
 
@@ -89,11 +89,11 @@ func testTenantBytes(t *testing.T, b *bench) {
 		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat("x", bytes)}}}
 	}
 	for i := range 4 {
-		l := NewLease("t", fmt.Sprint("a", i))
+		l := NewEntry("t", fmt.Sprint("a", i))
 		l.Targets = list(TenantBytes / 5)
 		b.register(l)
 	}
-	late := NewLease("t", "late")
+	late := NewEntry("t", "late")
 	late.Targets = list(TenantBytes / 5)
 	b.over(late, "FARSCRAPE_TENANT_MAX_BYTES")
 	late.Targets = list(TenantBytes / 10)
@@ -102,7 +102,7 @@ func testTenantBytes(t *testing.T, b *bench) {
 
 // testAgentBytes: the same list by many links is one, and others add up.
 func testAgentBytes(t *testing.T, b *bench) {
-	l := NewLease("t", "a")
+	l := NewEntry("t", "a")
 	list := func(fill string) []wire.Target {
 		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat(fill, TenantBytes/10)}}}
 	}

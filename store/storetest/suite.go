@@ -12,7 +12,7 @@ import (
 
 // A Store is what every store does. The relay declares the parts it uses.
 type Store interface {
-	Register(context.Context, wire.Lease) (epoch uint64, err error)
+	Register(context.Context, wire.Entry) (epoch uint64, err error)
 	Update(wire.LinkID, []wire.Target)
 	Release(link wire.LinkID, cause string)
 	Lookup(context.Context, wire.AgentKey) (*wire.Agent, error)
@@ -49,16 +49,16 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		test func(*testing.T, *bench)
 	}{
 		{"unknown agents are nil", time.Hour, testUnknown},
-		{"a lease comes back as it was given", time.Hour, testLease},
+		{"an entry comes back as it was given", time.Hour, testEntry},
 		{"two links of one instance stand together", time.Hour, testTwoLinks},
 		{"registering a link twice is registering it once", time.Hour, testTwice},
 		{"the younger instance displaces the older", time.Hour, testDisplace},
 		{"an instance keeps its epoch", time.Hour, testKeepsEpoch},
 		{"an epoch from far ahead is not believed", time.Hour, testEpochAhead},
 		{"a claimed epoch puts nobody first", time.Hour, testClaimedFirst},
-		{"a yielding lease displaces nobody", time.Hour, testYielding},
-		{"a yielding lease keeps nobody out", time.Hour, testYieldingLeaves},
-		{"sharing changes nothing for a yielding lease", time.Hour, testYieldingShared},
+		{"a yielding entry displaces nobody", time.Hour, testYielding},
+		{"a yielding entry keeps nobody out", time.Hour, testYieldingLeaves},
+		{"sharing changes nothing for a yielding entry", time.Hour, testYieldingShared},
 		{"shared instances stand beside each other", time.Hour, testShared},
 		{"shared beside unshared is a conflict", time.Hour, testSharedConflict},
 		{"a late release touches nobody else's entry", time.Hour, testLateRelease},
@@ -117,9 +117,9 @@ func Start(t *testing.T, store Store) *Events {
 	return events
 }
 
-// NewLease makes a lease of a new link of a new instance.
-func NewLease(tenant, agent string) wire.Lease {
-	return wire.Lease{
+// NewEntry makes an entry of a new link of a new instance.
+func NewEntry(tenant, agent string) wire.Entry {
+	return wire.Entry{
 		AgentKey:  wire.AgentKey{Tenant: tenant, Agent: agent},
 		Instance:  wire.NewID[wire.InstanceID](),
 		Link:      wire.NewID[wire.LinkID](),
@@ -129,7 +129,7 @@ func NewLease(tenant, agent string) wire.Lease {
 	}
 }
 
-func (b *bench) register(l wire.Lease) uint64 {
+func (b *bench) register(l wire.Entry) uint64 {
 	b.t.Helper()
 	epoch, err := b.Register(b.t.Context(), l)
 	if err != nil {
@@ -141,7 +141,7 @@ func (b *bench) register(l wire.Lease) uint64 {
 	return epoch
 }
 
-func (b *bench) refused(l wire.Lease, want error) {
+func (b *bench) refused(l wire.Entry, want error) {
 	b.t.Helper()
 	if _, err := b.Register(b.t.Context(), l); !errors.Is(err, want) {
 		b.t.Fatalf("register: got %v, want %v", err, want)
@@ -163,7 +163,7 @@ func (b *bench) links(key wire.AgentKey, want ...wire.LinkID) *wire.Agent {
 	var a *wire.Agent
 	WaitUntil(b.t, within, "the agent has these links", func() bool {
 		a = b.lookup(key)
-		return a != nil && slices.EqualFunc(a.Links, want, func(l wire.Lease, w wire.LinkID) bool { return l.Link == w })
+		return a != nil && slices.EqualFunc(a.Links, want, func(l wire.Entry, w wire.LinkID) bool { return l.Link == w })
 	})
 	return a
 }

@@ -15,27 +15,27 @@ import (
 // was none.
 func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.StoreEvents) error {
 	if err := cmd.Err(); err != nil {
-		s.leases.failed(t, err)
+		s.entries.failed(t, err)
 		return err
 	}
 	switch t.step {
 	case stepRelease:
-		s.leases.done(t)
+		s.entries.done(t)
 	case stepAudit:
 		reply, _ := cmd.Slice()
 		switch status, taken := parseAudit(reply); status {
 		case "ok":
-			s.leases.found(t, taken)
+			s.entries.found(t, taken)
 		case "gone":
-			s.log.Warn("a lease's record is gone from redis; writing all leases again", "agent", t.lease.AgentKey.String())
-			s.leases.rewrite()
+			s.log.Warn("an entry's record is gone from redis; writing all entries again", "agent", t.entry.AgentKey.String())
+			s.entries.rewrite()
 		default:
-			s.leases.again(t)
+			s.entries.again(t)
 		}
 	case stepHold:
 		held, err := parseHold(cmd)
 		if ended := s.endedOf(ctx, held.blocking); len(ended) > 0 {
-			s.leases.again(t, ended...)
+			s.entries.again(t, ended...)
 			return nil
 		}
 		switch {
@@ -43,16 +43,16 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 			s.refuse(t, "lists "+strconv.Itoa(held.taken.bytes), events)
 			return nil
 		case errors.Is(err, wire.ErrSuperseded), errors.Is(err, wire.ErrNameTaken):
-			if s.leases.refused(t, err) {
-				events.Lost(t.lease.Link, err)
+			if s.entries.refused(t, err) {
+				events.Lost(t.entry.Link, err)
 			}
 			return nil
 		case err != nil:
-			s.leases.failed(t, err)
+			s.entries.failed(t, err)
 			return err
 		}
-		if s.leases.holding(t, held.epoch, held.taken) {
-			events.Registered(t.lease.Link, held.epoch)
+		if s.entries.holding(t, held.epoch, held.taken) {
+			events.Registered(t.entry.Link, held.epoch)
 		}
 		for replica, links := range held.displaced {
 			s.tellDisplaced(replica, links)
@@ -61,14 +61,14 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 	return nil
 }
 
-// applyClaims takes the directory's answer to a lease's claims.
+// applyClaims takes the directory's answer to an entry's claims.
 func (s *Redis) applyClaims(t *task, cmd *redis.Cmd) error {
 	known, err := parseClaimed(cmd, time.Now())
 	if err != nil {
-		s.leases.failed(t, err)
+		s.entries.failed(t, err)
 		return err
 	}
-	s.leases.claimed(t, known)
+	s.entries.claimed(t, known)
 	return nil
 }
 

@@ -6,12 +6,12 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A task is one lease's step, as it was when its pipeline began. Meanwhile the
-// lease may have got another step to do, or be held no longer.
+// A task is one entry's step, as it was when its pipeline began. Meanwhile the
+// entry may have got another step to do, or be held no longer.
 type task struct {
 	held  *held
-	lease wire.Lease
-	told  bool // the lease's epoch is the directory's word, not a claim
+	entry wire.Entry
+	told  bool // the entry's epoch is the directory's word, not a claim
 	step  step
 	cause string
 	call  call
@@ -24,7 +24,7 @@ type task struct {
 }
 
 // next takes the first task off the queue.
-func (l *leases) next() (task, bool) {
+func (l *entries) next() (task, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.queue) > 0 {
@@ -38,7 +38,7 @@ func (l *leases) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, lease: h.lease, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, ended: h.ended, size: h.counted, before: h.size}
+		t := task{held: h, entry: h.entry, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, ended: h.ended, size: h.counted, before: h.size}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -48,16 +48,16 @@ func (l *leases) next() (task, bool) {
 	return task{}, false
 }
 
-// current is the task's lease, if it is held still. l.mu is held.
-func (l *leases) current(t *task) *held {
-	if h := l.held[t.lease.Link]; h == t.held {
+// current is the task's entry, if it is held still. l.mu is held.
+func (l *entries) current(t *task) *held {
+	if h := l.held[t.entry.Link]; h == t.held {
 		return h
 	}
 	return nil
 }
 
 // failed notes that the step is still to be done: nobody knows whether it was.
-func (l *leases) failed(t *task, err error) {
+func (l *entries) failed(t *task, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
@@ -66,9 +66,9 @@ func (l *leases) failed(t *task, err error) {
 	}
 }
 
-// again takes a lease that is not in the directory, or not any longer, or that a link
+// again takes an entry that is not in the directory, or not any longer, or that a link
 // on a lease that has ended was in the way of.
-func (l *leases) again(t *task, ended ...leaseID) {
+func (l *entries) again(t *task, ended ...leaseID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
@@ -78,7 +78,7 @@ func (l *leases) again(t *task, ended ...leaseID) {
 }
 
 // found notes that a link is where it should be.
-func (l *leases) found(t *task, taken size) {
+func (l *entries) found(t *task, taken size) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
@@ -86,27 +86,27 @@ func (l *leases) found(t *task, taken size) {
 	}
 }
 
-// holding notes that the directory has the lease. It reports whether the owner
+// holding notes that the directory has the entry. It reports whether the owner
 // is to be told: its Register did not wait for the answer, or the epoch is
 // another.
-func (l *leases) holding(t *task, epoch uint64, taken size) (tell bool) {
+func (l *entries) holding(t *task, epoch uint64, taken size) (tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.current(t)
 	if h == nil {
 		return false
 	}
-	h.lease.Epoch, h.seen, h.ended = epoch, time.Now(), nil
-	h.written, h.size, h.counted = t.lease.Targets, t.size, taken
+	h.entry.Epoch, h.seen, h.ended = epoch, time.Now(), nil
+	h.written, h.size, h.counted = t.entry.Targets, t.size, taken
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch
 	l.answer(h, outcome{epoch: epoch})
 	return tell
 }
 
-// claimed notes how old the directory says the lease's claims are: it may know
+// claimed notes how old the directory says the entry's claims are: it may know
 // of older ones, and the next one may be emptied.
-func (l *leases) claimed(t *task, known claims) {
+func (l *entries) claimed(t *task, known claims) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
@@ -114,8 +114,8 @@ func (l *leases) claimed(t *task, known claims) {
 	}
 }
 
-// refused drops the lease, and reports whether the owner is to be told.
-func (l *leases) refused(t *task, why error) (tell bool) {
+// refused drops the entry, and reports whether the owner is to be told.
+func (l *entries) refused(t *task, why error) (tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.current(t)
@@ -124,13 +124,13 @@ func (l *leases) refused(t *task, why error) (tell bool) {
 	}
 	tell = h.wait == nil && h.step != stepRelease
 	l.answer(h, outcome{err: why})
-	l.forget(t.lease.Link)
+	l.forget(t.entry.Link)
 	return tell
 }
 
-// refusedMore takes back targets that there is no room for, or drops the lease if
+// refusedMore takes back targets that there is no room for, or drops the entry if
 // it is new. It reports whether the owner is to be told.
-func (l *leases) refusedMore(t *task, why error) (tell bool) {
+func (l *entries) refusedMore(t *task, why error) (tell bool) {
 	if !t.told {
 		return l.refused(t, why)
 	}
@@ -140,21 +140,21 @@ func (l *leases) refusedMore(t *task, why error) (tell bool) {
 	if h == nil || h.step >= stepHold {
 		return false // there are others by now, or there is nothing more to say
 	}
-	h.lease.Targets, h.claims = h.written, h.claims.declare(h.written, false, time.Now())
+	h.entry.Targets, h.claims = h.written, h.claims.declare(h.written, false, time.Now())
 	l.push(h, stepHold) // there may be more to write than the targets
 	return true
 }
 
-// done drops a lease that is released.
-func (l *leases) done(t *task) {
+// done drops an entry that is released.
+func (l *entries) done(t *task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.current(t) != nil {
-		l.forget(t.lease.Link)
+		l.forget(t.entry.Link)
 	}
 }
 
-func (l *leases) setAway(away bool) {
+func (l *entries) setAway(away bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.away = away

@@ -18,17 +18,17 @@ const (
 	batchBytes = 1 << 20
 )
 
-// runLeases tells the directory, until ctx ends; then once more, briefly, for
+// runEntries tells the directory, until ctx ends; then once more, briefly, for
 // what was released last.
-func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
-	defer close(s.leases.closed)
+func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
+	defer close(s.entries.closed)
 	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
 	mixed := false
 	for retry := (backoff{}); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
-		case <-s.leases.kick:
+		case <-s.entries.kick:
 		case <-tick.C:
 			was, every := mixed, s.timing.audit
 			mixed = s.roster.mixed()
@@ -38,9 +38,9 @@ func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 			case was:
 				every = 0 // what they kept for a shorter time
 			}
-			s.leases.audit(time.Now(), every)
+			s.entries.audit(time.Now(), every)
 		}
-		if s.leases.takeUntold() {
+		if s.entries.takeUntold() {
 			s.renounce()
 		}
 		former := s.lease.leaving()
@@ -50,7 +50,7 @@ func (s *Redis) runLeases(ctx context.Context, events wire.StoreEvents) {
 			retry.reset()
 		} else {
 			retry.wait(ctx)
-			kick(s.leases.kick)
+			kick(s.entries.kick)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timing.flush)
@@ -77,7 +77,7 @@ func (s *Redis) writeQueued(ctx context.Context, events wire.StoreEvents) bool {
 func (s *Redis) nextBatch() []task {
 	var batch []task
 	for size := 0; len(batch) < batchCalls && size < batchBytes; {
-		t, ok := s.leases.next()
+		t, ok := s.entries.next()
 		if !ok {
 			break
 		}
@@ -89,7 +89,7 @@ func (s *Redis) nextBatch() []task {
 
 // encode makes the task's call and returns how long its long part is.
 func (s *Redis) encode(t *task) int {
-	l := &t.lease
+	l := &t.entry
 	keep := keepFor(l.Ephemeral, s.config.Keep)
 	stay := (s.timing.stay + keep).Milliseconds()
 	t.call = call{key: s.keys.agent(l.AgentKey)}
@@ -102,7 +102,7 @@ func (s *Redis) encode(t *task) int {
 		delist := l.Ephemeral && t.cause == agentStopped
 		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist, s.endedLeases()}
 	default:
-		details := marshalLease(l)
+		details := marshalEntry(l)
 		list := listIn(details)
 		t.size = size{len(l.Targets), len(list)}
 		t.asks = !(t.told && t.size.within(t.before))
@@ -121,10 +121,10 @@ func (s *Redis) encode(t *task) int {
 	return 0
 }
 
-func marshalLease(l *wire.Lease) []byte {
+func marshalEntry(l *wire.Entry) []byte {
 	b, err := json.Marshal(l)
 	if err != nil {
-		panic(fmt.Sprintf("store: lease: %v", err)) // a plain struct always marshals
+		panic(fmt.Sprintf("store: entry: %v", err)) // a plain struct always marshals
 	}
 	return b
 }
@@ -136,14 +136,14 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 	defer cancel()
 	if err := s.stand(ctx); err != nil {
 		for i := range batch {
-			s.leases.failed(&batch[i], err)
+			s.entries.failed(&batch[i], err)
 		}
-		s.leases.setAway(true)
+		s.entries.setAway(true)
 		return false
 	}
 	batch, whole := s.admit(ctx, batch, events)
 	if len(batch) == 0 {
-		s.leases.setAway(!whole)
+		s.entries.setAway(!whole)
 		return whole
 	}
 	began := time.Now()
@@ -169,30 +169,30 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 			succeeded++
 		}
 	}
-	s.leases.setAway(succeeded == 0)
+	s.entries.setAway(succeeded == 0)
 	return whole && succeeded == len(batch)
 }
 
-// A leasePipeline is the calls of a batch: those of its tasks first, each at the
+// An entryPipeline is the calls of a batch: those of its tasks first, each at the
 // place of its task. The agents' indexes and accounts are completed in the same
 // pipeline, which heals one that was lost.
-type leasePipeline struct {
+type entryPipeline struct {
 	calls   []call
 	indexes map[string]int // tenant: place in calls
 	claims  map[int]int    // place of a task: in calls
 }
 
-func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
-	p := leasePipeline{calls: make([]call, 0, len(batch)+2), indexes: make(map[string]int), claims: make(map[int]int)}
+func (s *Redis) pipelineOf(batch []task, now time.Time) entryPipeline {
+	p := entryPipeline{calls: make([]call, 0, len(batch)+2), indexes: make(map[string]int), claims: make(map[int]int)}
 	names := make(map[string][]any)
 	sizes := make(map[string][]any)
 	for i := range batch {
 		t := &batch[i]
 		p.calls = append(p.calls, t.call)
-		tenant := t.lease.Tenant
-		names[tenant] = append(names[tenant], t.lease.Agent)
+		tenant := t.entry.Tenant
+		names[tenant] = append(names[tenant], t.entry.Agent)
 		if t.step != stepRelease {
-			sizes[tenant] = append(sizes[tenant], t.lease.Agent, t.size.targets, t.size.bytes)
+			sizes[tenant] = append(sizes[tenant], t.entry.Agent, t.size.targets, t.size.bytes)
 		}
 	}
 	for tenant, agents := range names {
@@ -205,7 +205,7 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
 	for i := range batch {
 		if t := &batch[i]; t.step == stepHold {
 			p.claims[i] = len(p.calls)
-			p.calls = append(p.calls, s.claimCall(&t.lease, t.claims, now))
+			p.calls = append(p.calls, s.claimCall(&t.entry, t.claims, now))
 		}
 	}
 	return p
@@ -213,17 +213,17 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) leasePipeline {
 
 // applyTask takes what all of a task's calls answered: its own, that of its
 // tenant's index, and that of its claims. Its error says that one did not.
-func (s *Redis) applyTask(ctx context.Context, t *task, p leasePipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
-	indexed := cmds[p.indexes[t.lease.Tenant]].Err()
+func (s *Redis) applyTask(ctx context.Context, t *task, p entryPipeline, i int, cmds []*redis.Cmd, events wire.StoreEvents) error {
+	indexed := cmds[p.indexes[t.entry.Tenant]].Err()
 	if t.step == stepRelease && indexed != nil { // others would not learn of it
-		s.leases.failed(t, indexed)
+		s.entries.failed(t, indexed)
 		return indexed
 	}
 	if err := s.apply(ctx, t, cmds[i], events); err != nil {
 		return err
 	}
 	if indexed != nil {
-		s.leases.failed(t, indexed)
+		s.entries.failed(t, indexed)
 		return indexed
 	}
 	if at, ok := p.claims[i]; ok {

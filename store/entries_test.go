@@ -20,11 +20,11 @@ func TestLeaseOfADeadReplicaExpires(t *testing.T) {
 	l := dying.register(t, "t", "a")
 	for until := time.Now().Add(2 * lease); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if !other.linked(t, l)() {
-			t.Fatal("a renewed lease expired")
+			t.Fatal("a renewed entry expired")
 		}
 	}
 	dying.stop()
-	storetest.WaitUntil(t, within, "the lease expires", func() bool {
+	storetest.WaitUntil(t, within, "the entry expires", func() bool {
 		a, err := other.Lookup(t.Context(), l.AgentKey)
 		return err == nil && !a.Connected() && a.LastClose == wire.CauseLost.String()
 	})
@@ -34,20 +34,20 @@ func TestLastReleasesAreWrittenAtTheEnd(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := replicas(t, 2, store.RedisConfig{URL: server.URL(), Keep: time.Hour})
-	var leases []wire.Lease
+	var entries []wire.Entry
 	for _, name := range []string{"a", "b", "c"} {
-		leases = append(leases, all[0].register(t, "t", name))
+		entries = append(entries, all[0].register(t, "t", name))
 	}
-	for _, l := range leases {
+	for _, l := range entries {
 		all[0].Release(l.Link, wire.CauseDrained.String())
 	}
 	all[0].stop()
-	for _, l := range leases {
+	for _, l := range entries {
 		if a, err := all[1].Lookup(t.Context(), l.AgentKey); err != nil || a.Connected() {
 			t.Errorf("agent is %+v, %v", a, err)
 		}
 	}
-	if _, err := all[0].Register(t.Context(), storetest.NewLease("t", "late")); err == nil {
+	if _, err := all[0].Register(t.Context(), storetest.NewEntry("t", "late")); err == nil {
 		t.Error("registered after the end")
 	}
 }
@@ -84,7 +84,7 @@ func TestRegisterEndsWithItsContext(t *testing.T) {
 	t.Cleanup(server.Resume)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	l := storetest.NewLease("t", "a")
+	l := storetest.NewEntry("t", "a")
 	if _, err := r.Register(ctx, l); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("register says %v", err)
 	}
@@ -99,7 +99,7 @@ func TestOutOfMemory(t *testing.T) {
 	server := storetest.StartRedis(t)
 	r := replicas(t, 1, store.RedisConfig{URL: server.URL(), Keep: time.Hour})[0]
 	server.Do("CONFIG", "SET", "maxmemory", "1")
-	l := storetest.NewLease("t", "a")
+	l := storetest.NewEntry("t", "a")
 	if _, err := r.Register(t.Context(), l); err == nil {
 		t.Error("registered without memory")
 	}

@@ -27,24 +27,24 @@ func TestALostRecordIsWrittenAnewInTheOrderThereWas(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	all := quick(t, 3, server)
-	register := func(t *testing.T, r *replica, change func(*wire.Lease)) wire.Lease {
+	register := func(t *testing.T, r *replica, change func(*wire.Entry)) wire.Entry {
 		t.Helper()
-		l := storetest.NewLease("t", "a")
+		l := storetest.NewEntry("t", "a")
 		l.Replica = r.id
 		change(&l)
 		return r.take(t, l)
 	}
-	lose := func(t *testing.T, l wire.Lease) {
+	lose := func(t *testing.T, l wire.Entry) {
 		t.Helper()
 		storetest.WaitUntil(t, within, "the next epoch is another", func() bool { return time.Now().UnixMilli() > int64(l.Epoch) })
 		server.Do("DEL", all[0].agentKey(l.AgentKey))
 	}
 
 	t.Run("shared", func(t *testing.T) {
-		shared := func(l *wire.Lease) { l.Shared = true }
+		shared := func(l *wire.Entry) { l.Shared = true }
 		first, second := register(t, all[0], shared), register(t, all[1], shared)
 		lose(t, second)
-		thief := register(t, all[2], func(l *wire.Lease) { l.Shared, l.Epoch = true, 1 })
+		thief := register(t, all[2], func(l *wire.Entry) { l.Shared, l.Epoch = true, 1 })
 		want := []wire.LinkID{first.Link, second.Link, thief.Link}
 		storetest.WaitUntil(t, within, "the order is as before", func() bool {
 			return slices.Equal(all[0].links(t, first.AgentKey), want)
@@ -52,10 +52,10 @@ func TestALostRecordIsWrittenAnewInTheOrderThereWas(t *testing.T) {
 	})
 	for name, yielding := range map[string]bool{"a token for the name": false, "a token for a pattern": true} {
 		t.Run(name, func(t *testing.T) {
-			named := func(l *wire.Lease) { l.Agent, l.Yielding = "named", yielding }
+			named := func(l *wire.Entry) { l.Agent, l.Yielding = "named", yielding }
 			holder := register(t, all[0], named)
 			lose(t, holder)
-			stranger := register(t, all[1], func(l *wire.Lease) { l.Agent, l.Yielding = "named", true })
+			stranger := register(t, all[1], func(l *wire.Entry) { l.Agent, l.Yielding = "named", true })
 			all[1].Await(t, within, storetest.LostTo(stranger.Link, wire.ErrNameTaken))
 			storetest.WaitUntil(t, within, "the holder is back", all[2].linked(t, holder))
 			all[0].Release(holder.Link, wire.CauseDrained.String())
@@ -70,7 +70,7 @@ func TestRecordsOfTheVersionBefore(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	r := quick(t, 1, server)[0]
-	pattern := storetest.NewLease("t", "a")
+	pattern := storetest.NewEntry("t", "a")
 	pattern.Yielding = true
 	if _, err := r.Register(t.Context(), pattern); err != nil {
 		t.Fatal(err)
@@ -83,10 +83,10 @@ func TestRecordsOfTheVersionBefore(t *testing.T) {
 		t.Errorf("the line %q has not the seven fields that an older replica reads", line)
 	}
 	server.Do("HDEL", key, "yielding") // now it is as an older replica writes it
-	other := storetest.NewLease("t", "a")
+	other := storetest.NewEntry("t", "a")
 	other.Yielding = true
 	if _, err := r.Register(t.Context(), other); err == nil {
-		t.Error("a token for a pattern displaced a lease whose token is not known to be one")
+		t.Error("a token for a pattern displaced an entry whose token is not known to be one")
 	}
 	r.register(t, "t", "a")
 }

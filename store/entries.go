@@ -10,10 +10,10 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// leases knows the leases that this replica holds and what the directory has
+// entries knows the entries that this replica holds and what the directory has
 // yet to be told of each. One goroutine tells it, so that each link's changes
 // arrive in order; what waits meanwhile goes in one pipeline.
-type leases struct {
+type entries struct {
 	kick   chan struct{} // capacity 1: something is queued
 	closed chan struct{} // when nobody writes any longer
 
@@ -27,16 +27,16 @@ type leases struct {
 	mostReleased int
 }
 
-// links is how many leases are held.
-func (l *leases) links() int {
+// links is how many entries are held.
+func (l *entries) links() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.held) - l.released
 }
 
-// A held is one lease.
+// A held is one entry.
 type held struct {
-	lease  wire.Lease
+	entry  wire.Entry
 	claims claims // by this process's clock
 	step   step
 	queued bool
@@ -53,7 +53,7 @@ type held struct {
 	wait    chan<- outcome
 }
 
-// A step is what the directory is to be told of a lease. A later one includes
+// A step is what the directory is to be told of an entry. A later one includes
 // the earlier ones.
 type step uint8
 
@@ -74,32 +74,32 @@ type outcome struct {
 // told, and this replica takes another lease: so they end without their cause.
 const maxReleased = 16 << 10
 
-func (l *leases) init() {
+func (l *entries) init() {
 	l.kick = make(chan struct{}, 1)
 	l.closed = make(chan struct{})
 	l.held = make(map[wire.LinkID]*held)
 	l.mostReleased = maxReleased
 }
 
-// Register takes a link's lease and returns the epoch of its instance: a new
-// one if the directory does not know the instance. lease.Epoch is a claim, which
+// Register takes a link's entry and returns the epoch of its instance: a new
+// one if the directory does not know the instance. entry.Epoch is a claim, which
 // can only make the instance older where the younger wins. With
 // wire.ErrSuperseded or wire.ErrNameTaken it is refused, and not held. With any
-// other error the directory is away, or ctx has ended: the lease is held and
+// other error the directory is away, or ctx has ended: the entry is held and
 // registered as soon as possible, which events.Registered tells, or
 // events.Lost; either may come before Register has returned. The targets are
 // the store's from now on.
-func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) {
-	l := &s.leases
+func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) {
+	l := &s.entries
 	done := make(chan outcome, 1)
 	l.mu.Lock()
-	h := &held{lease: lease, claims: claims(nil).declare(lease.Targets, false, time.Now())}
-	if old := l.held[lease.Link]; old != nil {
+	h := &held{entry: entry, claims: claims(nil).declare(entry.Targets, false, time.Now())}
+	if old := l.held[entry.Link]; old != nil {
 		h.sent = old.sent
 		l.answer(old, outcome{err: errReleased})
-		l.forget(lease.Link)
+		l.forget(entry.Link)
 	}
-	l.held[lease.Link] = h
+	l.held[entry.Link] = h
 	l.push(h, stepHold)
 	if l.away {
 		l.mu.Unlock()
@@ -126,13 +126,13 @@ func (s *Redis) Register(ctx context.Context, lease wire.Lease) (uint64, error) 
 	return 0, fmt.Errorf("register: %w", context.Cause(ctx))
 }
 
-// Update changes the targets of a link's lease.
+// Update changes the targets of a link's entry.
 func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
-	l := &s.leases
+	l := &s.entries
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.held[link]; h != nil && h.step != stepRelease {
-		h.lease.Targets = targets
+		h.entry.Targets = targets
 		h.claims = h.claims.declare(targets, false, time.Now())
 		l.push(h, stepHold)
 	}
@@ -143,7 +143,7 @@ func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
 // forgotten with its last link, any other ephemeral one after EphemeralKeep, and
 // one that is not after RedisConfig.Keep.
 func (s *Redis) Release(link wire.LinkID, cause string) {
-	l := &s.leases
+	l := &s.entries
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.held[link]
@@ -156,14 +156,14 @@ func (s *Redis) Release(link wire.LinkID, cause string) {
 		l.forget(link)
 		return
 	}
-	h.cause, h.lease.Targets = cause, nil
+	h.cause, h.entry.Targets = cause, nil
 	l.released++
 	l.push(h, stepRelease)
 }
 
 // takeUntold reports whether links were released, since it was last asked, of which
 // the directory will not be told.
-func (l *leases) takeUntold() bool {
+func (l *entries) takeUntold() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	untold := l.untold
@@ -171,36 +171,36 @@ func (l *leases) takeUntold() bool {
 	return untold
 }
 
-var errReleased = errors.New("register: the lease was released meanwhile")
+var errReleased = errors.New("register: the entry was released meanwhile")
 
 // push notes a step to do. l.mu is held.
-func (l *leases) push(h *held, to step) {
+func (l *entries) push(h *held, to step) {
 	h.step = max(h.step, to)
 	if !h.queued {
 		h.queued = true
-		l.queue = append(l.queue, h.lease.Link)
+		l.queue = append(l.queue, h.entry.Link)
 	}
 	kick(l.kick)
 }
 
 // answer tells whoever waits in Register. l.mu is held.
-func (l *leases) answer(h *held, o outcome) {
+func (l *entries) answer(h *held, o outcome) {
 	if h.wait != nil {
 		h.wait <- o
 		h.wait = nil
 	}
 }
 
-// forget drops a lease. l.mu is held. The queue may still name it.
-func (l *leases) forget(link wire.LinkID) {
+// forget drops an entry. l.mu is held. The queue may still name it.
+func (l *entries) forget(link wire.LinkID) {
 	if h := l.held[link]; h != nil && h.step == stepRelease {
 		l.released--
 	}
 	delete(l.held, link)
 }
 
-// rewrite writes all leases anew.
-func (l *leases) rewrite() {
+// rewrite writes all entries anew.
+func (l *entries) rewrite() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held {
@@ -212,7 +212,7 @@ func (l *leases) rewrite() {
 }
 
 // audit queues the links to be looked for that were not for so long.
-func (l *leases) audit(now time.Time, every time.Duration) {
+func (l *entries) audit(now time.Time, every time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held {
@@ -222,9 +222,9 @@ func (l *leases) audit(now time.Time, every time.Duration) {
 	}
 }
 
-// rewriteMissing writes the leases of a tenant's agents anew that a whole listing
+// rewriteMissing writes the entries of a tenant's agents anew that a whole listing
 // lacks which began then.
-func (l *leases) rewriteMissing(tenant string, listed []wire.Agent, began time.Time) {
+func (l *entries) rewriteMissing(tenant string, listed []wire.Agent, began time.Time) {
 	there := make(map[wire.LinkID]bool)
 	for i := range listed {
 		for j := range listed[i].Links {
@@ -234,15 +234,15 @@ func (l *leases) rewriteMissing(tenant string, listed []wire.Agent, began time.T
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for link, h := range l.held {
-		if h.lease.Tenant == tenant && !there[link] && !h.seen.IsZero() && h.seen.Before(began) && h.step != stepRelease {
+		if h.entry.Tenant == tenant && !there[link] && !h.seen.IsZero() && h.seen.Before(began) && h.step != stepRelease {
 			l.push(h, stepHold)
 		}
 	}
 }
 
-// rewriteLink writes one lease anew: there is reason to believe that it is lost,
+// rewriteLink writes one entry anew: there is reason to believe that it is lost,
 // or spoilt.
-func (l *leases) rewriteLink(link wire.LinkID) {
+func (l *entries) rewriteLink(link wire.LinkID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.held[link]; h != nil && h.step != stepRelease {
