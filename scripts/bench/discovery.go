@@ -2,22 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/farscrape/farscrape/scripts/rig"
-)
-
-// What discovery lists here: as many targets as the default limits allow an
-// agent, and five such agents.
-const (
-	listedAgents  = 5
-	listedTargets = 10_000 - 1 // the agent's own metrics are one, too
 )
 
 // discovery measures what listing a large tenant takes at a replica that holds
@@ -27,7 +15,7 @@ func (b *bench) discovery() int {
 	b.startRedis("redis")
 	holder := b.startReplica("holder")
 	for i := range listedAgents {
-		b.startListedAgent(i, holder.URL(""))
+		b.startListedAgent(i, holder.URL(""), 1)
 	}
 	token := b.Mint("-scraper", "bench")
 	b.Until(rig.Patience, "the agents are listed", func() bool {
@@ -48,7 +36,7 @@ func (b *bench) discovery() int {
 				if l.targets != want[mode] {
 					b.Fatalf("%s lists %d targets of %d", mode, l.targets, want[mode])
 				}
-				size = l.bytes
+				size = len(l.body)
 				return milliseconds(l.took)
 			}
 			start := r.CPU()
@@ -74,42 +62,4 @@ func (b *bench) discovery() int {
 func middle(all []float64) float64 {
 	m, _ := medianOf(all)
 	return m
-}
-
-// startListedAgent starts an agent with many targets, none of which runs.
-func (b *bench) startListedAgent(i int, relay string) {
-	var file strings.Builder
-	file.WriteString("targets:\n")
-	for t := range listedTargets {
-		fmt.Fprintf(&file, "- {name: target-%05d, url: 'http://10.%d.%d.%d:9100/metrics', address: '10.%d.%d.%d:9100', labels: {job: node, site: berlin, rack: r%d, team: storage, env: production}}\n",
-			t, i, t/250, t%250, i, t/250, t%250, t%40)
-	}
-	name := filepath.Join(b.TempDir(), "targets.yaml")
-	b.Must(os.WriteFile(name, []byte(file.String()), 0o600))
-	agent := fmt.Sprintf("listed-%d", i)
-	b.StartAgent(agent, rig.AgentEnv(agent, relay, b.Mint("-agent", agent), "FARSCRAPE_LINKS=1", "FARSCRAPE_TARGETS_FILE="+name))
-}
-
-// A listing is what discovery answered.
-type listing struct {
-	took    time.Duration
-	bytes   int
-	targets int // -1: it did not list any
-}
-
-func (b *bench) list(addr, query, token string) (l listing) {
-	req, err := http.NewRequestWithContext(b.Ctx, http.MethodGet, "http://"+addr+"/sd"+query, nil)
-	b.Must(err)
-	req.Header.Set("Authorization", "Bearer "+token)
-	began := time.Now()
-	resp, err := http.DefaultClient.Do(req)
-	b.Must(err)
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	b.Must(err)
-	l = listing{time.Since(began), len(body), strings.Count(string(body), `"targets":`)}
-	if resp.StatusCode != http.StatusOK {
-		l.targets = -1
-	}
-	return l
 }

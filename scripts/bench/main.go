@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -16,7 +17,7 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery|scale] [FLAGS]
+const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery|churn|scale] [FLAGS]
 
 Runs systems in turn within one run (A B C B C A …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
@@ -31,6 +32,9 @@ program, are not counted. Every body is compared with what the target sent.
            scrapes through other links fare meanwhile
   discovery
            /sd of 50,000 targets: cold, warm, fetched anew, and memory
+  churn    50,000 targets, of which 1 % are replaced each minute, and one by one:
+           bytes on the links and to Redis, /sd meanwhile, how late a change is
+           seen elsewhere, memory and processor time
   scale    -links links to -replicas replicas on one Redis: what they cost at
            rest, how they come back when all replicas are killed, what one
            replica knows of another's agents, and how soon
@@ -42,18 +46,18 @@ program, are not counted. Every body is compared with what the target sent.
                  the peers of scripts/bench/peers whose programs are on PATH;
                  default all that can be had but tls.
                  local@DIR, bus@DIR and tls@DIR run the programs in DIR: another
-                 build, to be compared with this one
+                 build, to be compared with this one. For churn: fleet, fleet@DIR
   -beside a,b    those systems whose rates and processor times the others' are
                  set against, round by round; default direct,nginx,frp
   -sizes a,b     of bodies before compression, default 20kB,500kB,5MB
   -identity      send bodies as they are; else gzip
   -agents n      scraped in turn, default 1
   -scrapers n    at once, default 16
-  -rounds n      default 3
-  -for d         how long a system is measured in a round, default 3s
+  -rounds n      default 3; for churn the targets replaced one by one, default 10
+  -for d         how long a system is measured in a round, default 3s; for churn 1m
   -links n       for idle and storm, default 5000; for scale, default what
                  descriptors, ports and memory allow
-  -replicas n    for scale, default 3
+  -replicas n    for scale and churn, default 3
   -profile dir   writes CPU and allocation profiles of our own processes there
   -keep          leaves the logs of all processes, and says where
 `
@@ -66,9 +70,9 @@ type options struct {
 	identity bool
 	agents   int
 	scrapers int
-	rounds   int
-	length   time.Duration
-	links    int // 0: as many as fit
+	rounds   int           // 0: the usual
+	length   time.Duration // 0: the usual
+	links    int           // 0: as many as fit
 	replicas int
 	profile  string
 }
@@ -109,8 +113,8 @@ func (o *options) declare(flags *flag.FlagSet) {
 	flags.BoolVar(&o.identity, "identity", false, "")
 	flags.IntVar(&o.agents, "agents", 1, "")
 	flags.IntVar(&o.scrapers, "scrapers", 16, "")
-	flags.IntVar(&o.rounds, "rounds", 3, "")
-	flags.DurationVar(&o.length, "for", 3*time.Second, "")
+	flags.IntVar(&o.rounds, "rounds", 0, "")
+	flags.DurationVar(&o.length, "for", 0, "")
 	flags.IntVar(&o.links, "links", 0, "")
 	flags.IntVar(&o.replicas, "replicas", 3, "")
 	flags.StringVar(&o.profile, "profile", "", "")
@@ -122,15 +126,16 @@ func (o *options) choose(args []string) (rig.Run, error) {
 	if len(args) > 0 {
 		what = args[0]
 	}
-	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery, "scale": (*bench).scale}[what]
+	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery, "churn": (*bench).churn, "scale": (*bench).scale}[what]
+	o.beUsual(what)
 	switch {
 	case measure == nil || len(args) > 1:
 		return nil, fmt.Errorf("what is %q?", what)
 	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 0 || o.replicas < 1 || o.length <= 0:
 		return nil, errors.New("numbers must be above 0")
 	}
-	if what == "scale" && o.replicas < 2 {
-		return nil, errors.New("scale looks from one replica at another's agents: two at least")
+	if least := map[string]int{"scale": 2, "churn": 3}[what]; o.replicas < least {
+		return nil, fmt.Errorf("%s looks from one replica at what others hold: %d replicas at least", what, least)
 	}
 	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
 		b := &bench{options: *o, out: stdout, progress: stderr,
@@ -139,6 +144,15 @@ func (o *options) choose(args []string) (rig.Run, error) {
 		err = rig.Try(func() { b.Must(rig.Build(".", dir)); status = measure(b) })
 		return status, err
 	}, nil
+}
+
+// beUsual fills in what no flag says.
+func (o *options) beUsual(what string) {
+	rounds, length := 3, 3*time.Second
+	if what == "churn" {
+		rounds, length = 10, time.Minute
+	}
+	o.rounds, o.length = cmp.Or(o.rounds, rounds), cmp.Or(o.length, length)
 }
 
 // A bench is one run. Its stack is what the system is made of that is being started.

@@ -115,7 +115,7 @@ func (b *bench) printListings(w io.Writer, r *rig.Replica, t *seenTenant) {
 	if cold.targets != t.agents {
 		b.Fatalf("one replica lists %d agents, another %d", t.agents, cold.targets)
 	}
-	fmt.Fprintf(w, "/sd of %d agents\t%.0f ms cold, %.1f ms warm, %.2f MB\n", t.agents, milliseconds(cold.took), middle(warm), float64(cold.bytes)/1e6)
+	fmt.Fprintf(w, "/sd of %d agents\t%.0f ms cold, %.1f ms warm, %.2f MB\n", t.agents, milliseconds(cold.took), middle(warm), float64(len(cold.body))/1e6)
 }
 
 // printLookups scrapes agents of another replica, each for the first time and again.
