@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -10,26 +9,34 @@ import (
 // slots is how many a Cluster has.
 const slots = 16384
 
-// A RedisCluster is three masters, each with a third of the slots, and a replica
-// of the first.
+// A RedisCluster is masters, each with an equal part of the slots, and a replica of
+// the first.
 type RedisCluster struct {
 	Masters []*RedisServer
 	Replica *RedisServer
 }
 
-// StartCluster starts one, and stops it with the test.
+// StartCluster starts one of three masters, and stops it with the test.
 func StartCluster(tb testing.TB) *RedisCluster {
+	tb.Helper()
+	return StartClusterOf(tb, 3)
+}
+
+// StartClusterOf starts one of so many masters.
+func StartClusterOf(tb testing.TB, masters int) *RedisCluster {
 	tb.Helper()
 	node := func() *RedisServer {
 		return StartRedis(tb, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
 			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
 	}
-	c := &RedisCluster{Masters: []*RedisServer{node(), node(), node()}, Replica: node()}
-	first := c.Masters[0]
-	for i, m := range c.Masters {
+	c := &RedisCluster{Replica: node()}
+	for i := range masters {
+		m := node()
 		m.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
-		m.Do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
+		m.Do("CLUSTER", "ADDSLOTSRANGE", i*slots/masters, (i+1)*slots/masters-1)
+		c.Masters = append(c.Masters, m)
 	}
+	first := c.Masters[0]
 	all := append([]*RedisServer{c.Replica}, c.Masters...)
 	for _, n := range all {
 		if n != first {
@@ -59,18 +66,23 @@ func StartCluster(tb testing.TB) *RedisCluster {
 
 // URL is the Cluster form of a Redis URL.
 func (c *RedisCluster) URL() string {
-	return fmt.Sprintf("%s?addr=%s&addr=%s", c.Masters[0].URL(), c.Masters[1].Addr(), c.Masters[2].Addr())
+	url := c.Masters[0].URL() + "?"
+	for _, m := range c.Masters {
+		url += "addr=" + m.Addr() + "&"
+	}
+	return strings.TrimSuffix(url, "&")
 }
 
 // Owner is which of the masters owned a key, or a channel, at first.
 func (c *RedisCluster) Owner(key string) int {
-	server := c.Masters[len(c.Masters)-1]
+	masters := len(c.Masters)
+	server := c.Masters[masters-1]
 	slot, err := strconv.Atoi(server.Do("CLUSTER", "KEYSLOT", key))
 	if err != nil {
 		server.tb.Fatal(err)
 	}
 	owner := 0
-	for owner+1 < len(c.Masters) && slot >= (owner+1)*slots/3 {
+	for owner+1 < masters && slot >= (owner+1)*slots/masters {
 		owner++
 	}
 	return owner
