@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/farscrape/farscrape/scripts/rig"
 )
@@ -30,12 +29,8 @@ func agentName(i int) string { return fmt.Sprintf("bench-%d", i) }
 // startAgents starts n agents that dial relay: one as released, unless it is to be
 // profiled; more in one process.
 func (b *bench) startAgents(system string, n int, relay string, target *targetServer, more ...string) ours {
-	var targets []string
-	for _, p := range target.payloads {
-		targets = append(targets, p.target()+"=http://"+target.addr+p.path)
-	}
 	env := append(rig.AgentEnv(agentName(0), relay, b.Mint("-agent", "bench-*"),
-		"FARSCRAPE_TARGETS="+strings.Join(targets, ","), "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"), more...)
+		"FARSCRAPE_TARGETS="+target.declared(), "FARSCRAPE_LINKS=1", "FARSCRAPE_LOG_LEVEL=warn"), more...)
 	name := system + "-agent"
 	if n == 1 && b.profile == "" {
 		a := b.StartAgent(name, env)

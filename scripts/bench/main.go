@@ -17,7 +17,7 @@ import (
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
-const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery|churn|scale] [FLAGS]
+const usageText = `usage: scripts/bench.sh [scrapes|all|idle|storm|discovery|churn|cluster|scale] [FLAGS]
 
 Runs systems in turn within one run (A B C B C A …), since machines differ from
 minute to minute, and prints the medians of all rounds. The processor time is
@@ -35,6 +35,8 @@ program, are not counted. Every body is compared with what the target sent.
   churn    50,000 targets, of which 1 % are replaced each minute, and one by one:
            bytes on the links and to Redis, /sd meanwhile, how late a change is
            seen elsewhere, memory and processor time
+  cluster  scrapes over the bus of Clusters of 1, 3 and 6 masters, by plain and by
+           sharded pub/sub, at a fixed rate: what each node has to do
   scale    -links links to -replicas replicas on one Redis: what they cost at
            rest, how they come back when all replicas are killed, what one
            replica knows of another's agents, and how soon
@@ -49,15 +51,17 @@ program, are not counted. Every body is compared with what the target sent.
                  build, to be compared with this one. For churn: fleet, fleet@DIR
   -beside a,b    those systems whose rates and processor times the others' are
                  set against, round by round; default direct,nginx,frp
-  -sizes a,b     of bodies before compression, default 20kB,500kB,5MB
+  -sizes a,b     of bodies before compression, default 20kB,500kB,5MB; cluster takes
+                 the first
   -identity      send bodies as they are; else gzip
   -agents n      scraped in turn, default 1
   -scrapers n    at once, default 16
   -rounds n      default 3; for churn the targets replaced one by one, default 10
-  -for d         how long a system is measured in a round, default 3s; for churn 1m
+  -for d         how long a system is measured in a round, default 3s; for churn
+                 1m, for cluster 10s
   -links n       for idle and storm, default 5000; for scale, default what
                  descriptors, ports and memory allow
-  -replicas n    for scale and churn, default 3
+  -replicas n    for scale and churn, default 3; for cluster, default 6
   -profile dir   writes CPU and allocation profiles of our own processes there
   -keep          leaves the logs of all processes, and says where
 `
@@ -73,7 +77,7 @@ type options struct {
 	rounds   int           // 0: the usual
 	length   time.Duration // 0: the usual
 	links    int           // 0: as many as fit
-	replicas int
+	replicas int           // 0: the usual
 	profile  string
 }
 
@@ -116,7 +120,7 @@ func (o *options) declare(flags *flag.FlagSet) {
 	flags.IntVar(&o.rounds, "rounds", 0, "")
 	flags.DurationVar(&o.length, "for", 0, "")
 	flags.IntVar(&o.links, "links", 0, "")
-	flags.IntVar(&o.replicas, "replicas", 3, "")
+	flags.IntVar(&o.replicas, "replicas", 0, "")
 	flags.StringVar(&o.profile, "profile", "", "")
 }
 
@@ -126,7 +130,7 @@ func (o *options) choose(args []string) (rig.Run, error) {
 	if len(args) > 0 {
 		what = args[0]
 	}
-	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery, "churn": (*bench).churn, "scale": (*bench).scale}[what]
+	measure := map[string]func(*bench) int{"scrapes": (*bench).scrapes, "all": (*bench).all, "idle": (*bench).idle, "storm": (*bench).storm, "discovery": (*bench).discovery, "churn": (*bench).churn, "cluster": (*bench).cluster, "scale": (*bench).scale}[what]
 	o.beUsual(what)
 	switch {
 	case measure == nil || len(args) > 1:
@@ -134,7 +138,7 @@ func (o *options) choose(args []string) (rig.Run, error) {
 	case o.agents < 1 || o.scrapers < 1 || o.rounds < 1 || o.links < 0 || o.replicas < 1 || o.length <= 0:
 		return nil, errors.New("numbers must be above 0")
 	}
-	if least := map[string]int{"scale": 2, "churn": 3}[what]; o.replicas < least {
+	if least := map[string]int{"scale": 2, "cluster": 2, "churn": 3}[what]; o.replicas < least {
 		return nil, fmt.Errorf("%s looks from one replica at what others hold: %d replicas at least", what, least)
 	}
 	return func(ctx context.Context, dir string, stdout, stderr io.Writer) (status int, err error) {
@@ -148,11 +152,14 @@ func (o *options) choose(args []string) (rig.Run, error) {
 
 // beUsual fills in what no flag says.
 func (o *options) beUsual(what string) {
-	rounds, length := 3, 3*time.Second
-	if what == "churn" {
+	rounds, length, replicas := 3, 3*time.Second, 3
+	switch what {
+	case "churn":
 		rounds, length = 10, time.Minute
+	case "cluster":
+		length, replicas = 10*time.Second, 6
 	}
-	o.rounds, o.length = cmp.Or(o.rounds, rounds), cmp.Or(o.length, length)
+	o.rounds, o.length, o.replicas = cmp.Or(o.rounds, rounds), cmp.Or(o.length, length), cmp.Or(o.replicas, replicas)
 }
 
 // A bench is one run. Its stack is what the system is made of that is being started.

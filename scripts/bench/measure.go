@@ -54,9 +54,14 @@ func (b *bench) measure(s *system, p *payload, scrapers int) round {
 }
 
 func (b *bench) loadFor(d time.Duration, scrapers int, ways []way, p *payload) *figures {
+	return b.paceFor(d, scrapers, 0, ways, p)
+}
+
+// paceFor is as loadFor, with so many scrapes a second.
+func (b *bench) paceFor(d time.Duration, scrapers int, rate float64, ways []way, p *payload) *figures {
 	ctx, stop := context.WithTimeout(b.Ctx, d)
 	defer stop()
-	f := load(ctx, scrapers, ways, p)
+	f := load(ctx, scrapers, rate, ways, p)
 	if b.Ctx.Err() != nil {
 		b.Fatal("interrupted")
 	}

@@ -73,8 +73,9 @@ func (f *figures) quantile(q float64) time.Duration {
 }
 
 // load has n scrapers ask in a closed loop, each over its own connection and all
-// agents in turn, until ctx ends. A scrape that has begun is finished.
-func load(ctx context.Context, n int, ways []way, p *payload) *figures {
+// agents in turn, until ctx ends: as fast as they can, or so many scrapes a second
+// together if rate is not 0. A scrape that has begun is finished.
+func load(ctx context.Context, n int, rate float64, ways []way, p *payload) *figures {
 	requests := make([][]byte, len(ways))
 	for i, w := range ways {
 		requests[i] = w.request(p.gzip)
@@ -86,9 +87,23 @@ func load(ctx context.Context, n int, ways []way, p *payload) *figures {
 		running.Go(func() {
 			s := scraper{payload: p, buffer: make([]byte, 64<<10), conns: make(map[string]*connection)}
 			defer s.close()
+			var turn <-chan time.Time
+			if rate > 0 {
+				every := time.Duration(float64(n) / rate * float64(time.Second))
+				time.Sleep(every * time.Duration(i) / time.Duration(n)) // a little apart
+				tick := time.NewTicker(every)
+				defer tick.Stop()
+				turn = tick.C
+			}
 			for next := i * len(ways) / n; ctx.Err() == nil; next++ {
 				at := next % len(ways)
 				all[i].note(s.scrape(ways[at].addr, requests[at]))
+				if rate > 0 {
+					select {
+					case <-turn:
+					case <-ctx.Done():
+					}
+				}
 			}
 		})
 	}

@@ -90,6 +90,15 @@ func (b *bench) startTarget(payloads []*payload) *targetServer {
 	return s
 }
 
+// declared is an agent's FARSCRAPE_TARGETS.
+func (s *targetServer) declared() string {
+	var all []string
+	for _, p := range s.payloads {
+		all = append(all, p.target()+"=http://"+s.addr+p.path)
+	}
+	return strings.Join(all, ",")
+}
+
 func (s *targetServer) serve(conn *net.TCPConn) {
 	in := bufio.NewReader(conn)
 	for {
