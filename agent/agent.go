@@ -68,6 +68,7 @@ type Agent struct {
 func New(c Config, o Options) (*Agent, error) {
 	a := &Agent{
 		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
+		catalog: catalog{due: make(chan struct{}, 1)},
 		registry: prometheus.NewRegistry(), limiter: newLimiter(), workers: newWorkers(), proxy: o.Proxy, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
@@ -143,7 +144,7 @@ func (a *Agent) load() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.config.targetsSetting(), err)
 	}
-	frames, err := wire.MarshalTargets(set.declared)
+	announced, err := announcementOf(set)
 	if err != nil {
 		return fmt.Errorf("%s: %w", a.config.targetsSetting(), err)
 	}
@@ -152,7 +153,7 @@ func (a *Agent) load() error {
 		old.closeIdle(set)
 		a.metrics.forget(old, set)
 	}
-	a.catalog.announce(frames)
+	a.catalog.announce(announced)
 	a.metrics.reloadOK.Set(1)
 	a.metrics.reloadTime.Set(float64(time.Now().UnixNano()) / 1e9)
 	return nil
@@ -198,6 +199,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.config.TargetsFile != "" {
 		group.Go(func() error { settings.Watch(ctx, a.log, a.config.TargetsFile, a.reload); return nil })
 	}
+	group.Go(func() error { a.catalog.run(ctx); return nil })
 	group.Go(func() error {
 		a.log.Info("agent starts", "version", a.version, "relay", a.connectURL.Host, "targets", len(a.catalog.get().declared))
 		a.warnOfNoTargets()

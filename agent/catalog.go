@@ -1,20 +1,47 @@
 package agent
 
 import (
-	"bytes"
-	"slices"
+	"context"
 	"sync"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// A catalog holds the targets as they are now, and tells the links of each
-// change.
+// announceEvery is how soon after a change of the targets the relay is told of the
+// next: what has changed meanwhile is told as one. Prometheus's own discovery keeps
+// to as much.
+const announceEvery = 5 * time.Second
+
+// A catalog holds the targets as they are now, and has the links tell each change.
 type catalog struct {
-	mu     sync.Mutex
-	set    *targetSet
-	frames []wire.Frame // the set as TARGETS
-	links  map[*link]bool
+	due chan struct{} // has one element if there is something to tell
+
+	mu    sync.Mutex
+	set   *targetSet
+	said  announcement // what the links have said
+	next  *announcement
+	links map[*link]bool
+}
+
+// An announcement is the targets as the relay is told of them.
+type announcement struct {
+	list   *wire.TargetList
+	frames []wire.Frame // the list as TARGETS
+}
+
+func announcementOf(set *targetSet) (announcement, error) {
+	frames, err := wire.MarshalTargets(set.declared)
+	if err != nil {
+		return announcement{}, err
+	}
+	return announcement{wire.NewTargetList(set.declared), frames}, nil
+}
+
+// changeFrom is what is otherwise than in the one before, if that is much less to say.
+func (a *announcement) changeFrom(before *announcement) (wire.Frame, bool) {
+	f, ok := a.list.ChangesFrom(before.list).Frame()
+	return f, ok && len(f.Payload) < a.list.Bytes()/2
 }
 
 // get is the current set.
@@ -31,21 +58,67 @@ func (c *catalog) replace(set *targetSet) {
 	c.set = set
 }
 
-// announce has the links say frames, which are the current set, if they differ
-// from what they said last.
-func (c *catalog) announce(frames []wire.Frame) {
+// announce has the links say the current set, if it differs from what they said last:
+// a changed password is none of the relay's business.
+func (c *catalog) announce(a announcement) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if slices.EqualFunc(frames, c.frames, func(a, b wire.Frame) bool { return bytes.Equal(a.Payload, b.Payload) }) {
-		return // a changed password is none of the relay's business
+	switch {
+	case c.said.frames == nil:
+		c.said = a
+		return
+	case a.list.Hash() == c.said.list.Hash():
+		c.next = nil
+		return
 	}
-	c.frames = frames
-	for l := range c.links {
-		l.declare(frames) // does not block
+	c.next = &a
+	select {
+	case c.due <- struct{}{}:
+	default:
 	}
 }
 
-// add tells a new link the targets now, and of each change until it is removed.
+// run tells the links what is announced, until ctx ends.
+func (c *catalog) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.due:
+		}
+		if !c.tell() {
+			continue
+		}
+		pause := time.NewTimer(announceEvery)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// tell has the links say what has changed, and reports whether anything has.
+func (c *catalog) tell() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == nil {
+		return false
+	}
+	change, less := c.next.changeFrom(&c.said)
+	c.said, c.next = *c.next, nil
+	for l := range c.links { // which does not block
+		if less && l.takesChanges() {
+			l.declare([]wire.Frame{change})
+		} else {
+			l.declare(c.said.frames)
+		}
+	}
+	return true
+}
+
+// add tells a new link the targets, and of each change until it is removed.
 func (c *catalog) add(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,7 +126,7 @@ func (c *catalog) add(l *link) {
 		c.links = make(map[*link]bool)
 	}
 	c.links[l] = true
-	l.declare(c.frames)
+	l.declare(c.said.frames)
 }
 
 func (c *catalog) remove(l *link) {

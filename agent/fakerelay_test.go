@@ -203,7 +203,7 @@ func (l *fakeLink) introduced() {
 
 func (l *fakeLink) expectTargets() []wire.Target {
 	l.t.Helper()
-	var list wire.TargetList
+	var list wire.TargetParts
 	for {
 		whole, err := list.Add(l.expect(wire.TypeTargets).Payload)
 		if err != nil {
@@ -216,7 +216,7 @@ func (l *fakeLink) expectTargets() []wire.Target {
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		return targets
+		return targets.All()
 	}
 }
 

@@ -83,12 +83,12 @@ func (l *link) hello(held []wire.LinkID, cut time.Duration) {
 	a := l.agent
 	l.out.send(outgoing{alone: true, Frame: wire.Frame{Type: wire.TypeHello, Payload: wire.MarshalControl(&wire.Hello{
 		Agent: a.name, Instance: a.instance, Epoch: a.epoch.Load(), Version: a.version,
-		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(), Features: wire.Features(),
+		Shared: a.config.Shared, Ephemeral: a.config.Ephemeral, Held: held, CutAfterMillis: cut.Milliseconds(), Features: wire.AgentFeatures(),
 	})}})
 	a.catalog.add(l)
 }
 
-// declare tells the replica the agent's targets.
+// declare tells the replica the agent's targets, or what of them has changed.
 func (l *link) declare(frames []wire.Frame) {
 	for _, f := range frames {
 		l.out.send(outgoing{alone: true, Frame: f})

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -23,6 +24,12 @@ func (l *link) welcomed() *wire.Welcome {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.welcome
+}
+
+// takesChanges reports whether the replica can be told what has changed of the targets.
+func (l *link) takesChanges() bool {
+	w := l.welcomed()
+	return w != nil && slices.Contains(w.Features, wire.FeatureChanges)
 }
 
 // logger names the link as far as it is known.

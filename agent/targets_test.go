@@ -87,16 +87,16 @@ targets:
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list wire.TargetList
+	var list wire.TargetParts
 	whole, err := list.Add(frames[0].Payload)
 	if err != nil || !whole {
 		t.Fatalf("whole: %v, %v", whole, err)
 	}
 	told, err := list.Take()
-	if err != nil || len(told) != len(want) {
-		t.Fatalf("told of %d targets, %v", len(told), err)
+	if err != nil || told.Len() != len(want) {
+		t.Fatalf("told of %d targets, %v", told.Len(), err)
 	}
-	for _, target := range told {
+	for _, target := range told.All() {
 		if got := target.Discoverable(); got != want[target.Name] {
 			t.Errorf("%s listed: %v", target.Name, got)
 		}

@@ -20,7 +20,7 @@ import (
 // agentOf is an agent of a listing, linked once for each replica.
 func agentOf(tenant, name string, targets []wire.Target, replicas ...wire.ReplicaID) wire.Agent {
 	key := wire.AgentKey{Tenant: tenant, Agent: name}
-	entry := wire.Entry{AgentKey: key, Version: "1.2.3", RemoteAddr: "192.0.2.7:50000", Targets: targets,
+	entry := wire.Entry{AgentKey: key, Version: "1.2.3", RemoteAddr: "192.0.2.7:50000", List: wire.NewTargetList(targets),
 		Instance: "00000000000000aa", TokenExpiry: time.Date(2027, 1, 2, 3, 4, 5, 0, time.UTC)}
 	a := wire.Agent{AgentKey: key, Last: entry, LastSeen: time.Date(2126, 11, 20, 12, 0, 0, 5e8, time.UTC)} // not before this test, or it would be now
 	for _, r := range replicas {

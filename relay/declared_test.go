@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,18 +23,18 @@ import (
 type watched struct {
 	counted
 	updates atomic.Int64
-	last    atomic.Pointer[[]wire.Target]
+	last    atomic.Pointer[wire.TargetList]
 }
 
 func (d *watched) Register(ctx context.Context, l wire.Entry) (uint64, error) {
-	d.last.Store(&l.Targets)
+	d.last.Store(l.List)
 	return d.counted.Register(ctx, l)
 }
 
-func (d *watched) Update(link wire.LinkID, targets []wire.Target) {
+func (d *watched) Update(link wire.LinkID, list *wire.TargetList) {
 	d.updates.Add(1)
-	d.last.Store(&targets)
-	d.counted.Update(link, targets)
+	d.last.Store(list)
+	d.counted.Update(link, list)
 }
 
 func (d *watched) watch(c *relay.Config) {
@@ -92,11 +93,11 @@ func TestLinksThatDeclareTheSameShareIt(t *testing.T) {
 	var d watched
 	r := newCluster(t, 1, d.watch).replicas[0]
 	first := r.dial(dialOptions{targets: large("x")})
-	one := *d.last.Load()
+	one := d.last.Load()
 	before := heapInUse()
 	for range 3 {
 		r.dial(dialOptions{targets: large("x"), instance: first.instance, epoch: first.welcome.Epoch})
-		if other := *d.last.Load(); &one[0] != &other[0] {
+		if d.last.Load() != one {
 			t.Error("a second link's list is a list of its own")
 		}
 	}
@@ -278,5 +279,103 @@ func TestLongListsOfManyAgentsAllArrive(t *testing.T) {
 			default:
 			}
 		}
+	})
+}
+
+// change is what makes one list of another.
+func change(before, after []wire.Target) wire.Frame {
+	f, _ := wire.NewTargetList(after).ChangesFrom(wire.NewTargetList(before)).Frame()
+	return f
+}
+
+// What has changed of a list takes the place of the whole, is shared by the links as that
+// is, and is what a new link declares.
+func TestAChangeOfAListIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		r := newCluster(t, 1, d.watch).replicas[0]
+		before, after := large("x"), append(large("x")[1:], wire.Target{Name: "new"})
+		first := r.dial(dialOptions{targets: before})
+		second := r.dial(dialOptions{targets: before, instance: first.instance, epoch: first.welcome.Epoch})
+		if !slices.Contains(first.welcome.Features, wire.FeatureChanges) {
+			t.Errorf("the replica can do %v", first.welcome.Features)
+		}
+		first.send(change(before, after))
+		synctest.Wait()
+		one := d.last.Load()
+		if want := wire.NewTargetList(after); one.Hash() != want.Hash() || d.updates.Load() != 1 {
+			t.Errorf("the list has %d targets, after %d updates", one.Len(), d.updates.Load())
+		}
+		second.send(change(before, after))
+		r.dial(dialOptions{targets: after, instance: first.instance, epoch: first.welcome.Epoch})
+		synctest.Wait()
+		if d.last.Load() != one {
+			t.Error("another link's list is a list of its own")
+		}
+		first.send(change(after, after))
+		first.declare(1, after)
+		synctest.Wait()
+		if n := d.updates.Load(); n != 2 {
+			t.Errorf("%d updates", n)
+		}
+	})
+}
+
+// A change that cannot be, or makes too much of a list, is refused as a list is.
+func TestAChangeThatCannotBeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.TargetLimits.Targets = 2001 }).replicas[0]
+		list := large("x")
+		frames, err := wire.MarshalTargets(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, send := range map[string][]wire.Frame{
+			"a target that is not there": {{Type: wire.TypeChange, Payload: []byte(`{"removed":["y"]}`)}},
+			"no JSON":                    {{Type: wire.TypeChange, Payload: []byte(`{`)}},
+			"too many":                   {change(list, append(slices.Clone(list), wire.Target{Name: "y"}, wire.Target{Name: "z"}))},
+			"within a list":              {frames[0], change(list, list[1:])},
+		} {
+			time.Sleep(time.Minute)
+			a := r.dial(dialOptions{targets: list})
+			for _, f := range send {
+				a.send(f)
+			}
+			a.closedWith(wire.CauseRefused)
+			if what == "too many" && !strings.Contains(a.reason, "FARSCRAPE_AGENT_MAX_TARGETS") {
+				t.Errorf("%s: it was told %q", what, a.reason)
+			}
+		}
+		a := r.mum(1, func(int) dialOptions { return dialOptions{} })[0]
+		a.send(hello(dialOptions{name: "edge-1", instance: a.instance}))
+		a.send(change(nil, list[:1]))
+		<-a.closed
+	})
+}
+
+// To change a long list all the time is as dear as to declare it: the replica rests.
+func TestChangesOfLongListsWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d watched
+		r := newCluster(t, 1, d.watch).replicas[0]
+		list := append(large("x"), large("y")...) // 1.3 MB, which counts for an eighth
+		a := r.dial(dialOptions{targets: list})
+		began := time.Now()
+		go func() {
+			for i := 0; ; i++ {
+				f := change(list, list[i%2:])
+				if i%2 == 0 {
+					f = change(list[1:], list)
+				}
+				if a.conn.Write(context.Background(), websocket.MessageBinary, f.Append(nil)) != nil {
+					return
+				}
+			}
+		}()
+		time.Sleep(9 * time.Second)
+		if n, most := d.updates.Load(), int64((16<<20+9<<19)/(1_300_000/8)); n < 20 || n > most {
+			t.Errorf("%d changes of %d bytes were taken in %v, want %d at most", n, wire.NewTargetList(list).Bytes(), time.Since(began), most)
+		}
+		_ = a.conn.CloseNow()
 	})
 }

@@ -105,7 +105,7 @@ func TestAHostIsToldFromMemory(t *testing.T) {
 func register(t *testing.T, c *cluster, name string, targets []wire.Target, change ...func(*wire.Entry)) {
 	t.Helper()
 	l := wire.Entry{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: name}, Instance: wire.NewID[wire.InstanceID](),
-		Link: wire.NewID[wire.LinkID](), Replica: wire.NewID[wire.ReplicaID](), Connected: time.Now(), Targets: targets}
+		Link: wire.NewID[wire.LinkID](), Replica: wire.NewID[wire.ReplicaID](), Connected: time.Now(), List: wire.NewTargetList(targets)}
 	for _, f := range change {
 		f(&l)
 	}

@@ -24,7 +24,7 @@ import (
 // A directory says who holds which agent. It outlives replicas.
 type directory interface {
 	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
-	Update(link wire.LinkID, targets []wire.Target)
+	Update(link wire.LinkID, list *wire.TargetList)
 	Release(link wire.LinkID, cause string)
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)

@@ -250,7 +250,7 @@ func TestAStandbyIsAskedThoughBothLinksOfThePrimaryAreGone(t *testing.T) {
 	standby.serve("standby")
 	entry := wire.Entry{
 		AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge"}, Instance: primary.instance, Epoch: primary.welcome.Epoch,
-		Link: wire.NewID[wire.LinkID](), Replica: c.replicas[1].Replica, Shared: true, Targets: []wire.Target{{Name: "node"}},
+		Link: wire.NewID[wire.LinkID](), Replica: c.replicas[1].Replica, Shared: true, List: wire.NewTargetList([]wire.Target{{Name: "node"}}),
 	}
 	if _, err := c.directory.Register(t.Context(), entry); err != nil {
 		t.Fatal(err)

@@ -16,19 +16,20 @@ import (
 //	go test -run - -bench Record ./store
 func BenchmarkRecord(b *testing.B) {
 	first := storetest.NewEntry("t", "a")
-	first.Targets = nil
+	var targets []wire.Target
 	for i := range 10_000 {
-		first.Targets = append(first.Targets, wire.Target{Name: fmt.Sprintf("target-%05d", i), Scheme: "http", Port: 9100, Path: "/metrics",
+		targets = append(targets, wire.Target{Name: fmt.Sprintf("target-%05d", i), Scheme: "http", Port: 9100, Path: "/metrics",
 			Address: fmt.Sprintf("10.1.%d.%d:9100", i/250, i%250),
 			Labels:  map[string]string{"job": "node", "site": "berlin", "rack": fmt.Sprint(i % 40), "team": "storage", "env": "production"}})
 	}
+	first.List = wire.NewTargetList(targets)
 	second := first
 	second.Link = wire.NewID[wire.LinkID]()
 	line := func(l *wire.Entry) string { return fmt.Sprintf("%s 5 20 10 0 %s %s", l.Link, l.Instance, l.Replica) }
 	fields := map[string]string{
 		"links":                    line(&first) + "\n" + line(&second),
-		"d:" + string(first.Link):  string(marshalEntry(&first)),
-		"d:" + string(second.Link): string(marshalEntry(&second)),
+		"d:" + string(first.Link):  string(marshalEntry(&first, true)),
+		"d:" + string(second.Link): string(marshalEntry(&second, true)),
 	}
 	lists := newTargetLists(maxTargetLists)
 	read := func(b *testing.B) {

@@ -81,18 +81,28 @@ func claimsOf(a *wire.Agent) claims {
 // claimSize is about what a claim takes in a call, in bytes.
 const claimSize = 32
 
-// claimCall tells the directory of the claims. It goes after the call that
-// writes the entry.
-func (s *Redis) claimCall(l *wire.Entry, c claims, now time.Time) call {
-	args := make([]any, 0, 3+2*len(c))
-	args = append(args, string(l.Link), string(l.Instance), s.endedLeases())
+// claimCall tells the directory of the claims, or of what has changed of those that it
+// was told before, which are nil if that is not known. It goes after the call that
+// writes the entry, and is not needed where nothing has changed.
+func (s *Redis) claimCall(l *wire.Entry, before, c claims, now time.Time) (call, bool) {
+	whole := before == nil
+	args := []any{string(l.Link), string(l.Instance), s.endedLeases(), whole}
+	fixed := len(args)
 	for _, address := range slices.Sorted(maps.Keys(c)) {
-		args = append(args, address, max(now.Sub(c[address]), 0).Milliseconds())
+		if _, told := before[address]; !told {
+			args = append(args, address, max(now.Sub(c[address]), 0).Milliseconds())
+		}
 	}
-	return call{script: s.scripts.claim, key: s.keys.agent(l.AgentKey), args: args}
+	for _, address := range slices.Sorted(maps.Keys(before)) {
+		if _, still := c[address]; !still {
+			args = append(args, address, "-")
+		}
+	}
+	return call{script: s.scripts.claim, key: s.keys.agent(l.AgentKey), args: args}, whole || len(args) > fixed
 }
 
-// parseClaimed reads claim.lua's reply: the claims by this process's clock.
+// parseClaimed reads claim.lua's reply: the claims it was told of, and any others that
+// it gives, by this process's clock.
 func parseClaimed(cmd *redis.Cmd, now time.Time) (claims, error) {
 	reply, err := cmd.StringSlice()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -112,17 +113,44 @@ func (s *Redis) fetch(ctx context.Context, tenant string, names []string) []read
 	}
 	cmds := runCalls(ctx, s.clients.directory, calls)
 	records, reader := make([]reading, len(cmds)), s.reader()
+	read := func(i int) { records[i] = reader.read(wire.AgentKey{Tenant: tenant, Agent: names[i]}, cmds[i]) }
+	onAllProcessors(len(cmds), read)
+
+	var lists []wire.ListHash
+	var lacking []int
+	for i := range records {
+		if len(records[i].lists) > 0 {
+			lists, lacking = append(lists, records[i].lists...), append(lacking, i)
+		}
+	}
+	if len(lacking) == 0 {
+		return records
+	}
+	slices.SortFunc(lists, wire.ListHash.Compare)
+	fetched, err := s.readLists(ctx, tenant, slices.Compact(lists))
+	reader.fetched = fetched
+	for _, i := range lacking {
+		if err != nil {
+			records[i] = reading{err: err}
+		} else {
+			read(i)
+		}
+	}
+	return records
+}
+
+// onAllProcessors does n things.
+func onAllProcessors(n int, do func(i int)) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(cmds)) {
+	for range min(runtime.GOMAXPROCS(0), n) {
 		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(cmds); i = int(next.Add(1)) - 1 {
-				records[i] = reader.read(wire.AgentKey{Tenant: tenant, Agent: names[i]}, cmds[i])
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
 			}
 		})
 	}
 	workers.Wait()
-	return records
 }
 
 // bury notes in records since when links are no more whose replica has gone without
@@ -142,9 +170,16 @@ func (s *Redis) bury(ctx context.Context, tenant string, read []reading) {
 		calls = append(calls, call{script: s.scripts.bury, key: s.keys.agent(r.agent.AgentKey), args: args})
 		names = append(names, r.agent.Agent)
 	}
-	if len(calls) > 0 {
-		runCalls(ctx, s.clients.directory, append(calls, s.indexCall(tenant, names)))
+	if len(calls) == 0 {
+		return
 	}
+	lists := make(unnamed)
+	for i, cmd := range runCalls(ctx, s.clients.directory, append(calls, s.indexCall(tenant, names)))[:len(names)] {
+		dropped, _ := cmd.Text()
+		agent, _ := names[i].(string)
+		lists.add(wire.AgentKey{Tenant: tenant, Agent: agent}, dropped)
+	}
+	s.unname(ctx, lists)
 }
 
 // merge brings a listing from before Redis was disturbed up to date with what is
@@ -171,13 +206,16 @@ func merge(before, now []wire.Agent, disturbed time.Time, lease time.Duration) [
 func (s *Redis) Forget(ctx context.Context, key wire.AgentKey) error {
 	read := s.lookUp(ctx, key)
 	ended := s.endedLeases(slices.Collect(maps.Keys(read.ended))...)
-	gone, err := runCall(ctx, s.clients.directory, call{script: s.scripts.forget, key: s.keys.agent(key), args: []any{ended}}).Bool()
+	dropped, err := runCall(ctx, s.clients.directory, call{script: s.scripts.forget, key: s.keys.agent(key), args: []any{ended}}).Text()
+	if errors.Is(err, redis.Nil) {
+		return wire.ErrConnected
+	}
 	if err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}
-	if !gone {
-		return wire.ErrConnected
-	}
+	lists := make(unnamed)
+	lists.add(key, dropped)
+	s.unname(ctx, lists)
 	runCalls(ctx, s.clients.directory, []call{s.indexCall(key.Tenant, []any{key.Agent}), s.unaccountCall(key.Tenant, []any{key.Agent})}) // else with the next whole listing
 	s.listings.forgetAgent(key)
 	return nil

@@ -70,7 +70,8 @@ func (s *Redis) restore(ctx context.Context, want func(*wire.Agent) bool) {
 				if want(&chunk[i]) {
 					calls = append(calls, s.restoreCall(&chunk[i]))
 					if c := claimsOf(&chunk[i]); c != nil {
-						calls = append(calls, s.claimCall(&chunk[i].Last, c, time.Now()))
+						claims, _ := s.claimCall(&chunk[i].Last, nil, c, time.Now())
+						calls = append(calls, claims)
 					}
 					names = append(names, chunk[i].Agent)
 				}
@@ -91,6 +92,6 @@ func (s *Redis) restoreCall(a *wire.Agent) call {
 	}
 	return call{script: s.scripts.restore, key: s.keys.agent(a.AgentKey), args: []any{
 		string(l.Link), l.Epoch, a.Seen(s.health.lastDisturbed()).UnixMilli(), l.Shared, l.Yielding, string(l.Instance), string(l.Replica),
-		cause, keepFor(l.Ephemeral, s.config.Keep).Milliseconds(), marshalEntry(l),
+		cause, keepFor(l.Ephemeral, s.config.Keep).Milliseconds(), marshalEntry(l, true),
 	}}
 }

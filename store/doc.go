@@ -20,7 +20,8 @@
 // braces keep it in one slot of a Cluster. Its field "links" has a line for
 // each link with its epoch and the lease that it stands on, and "d:" and a link's ID
 // name the rest of its entry, in JSON; "yielding" names the links whose token is for a
-// pattern, and "lists" has the hash and the size of each link's target list. All
+// pattern, and "lists" has the hash and the size of each link's target list, which stands
+// in the entry if it is short. All
 // changes are made by the scripts in scripts/, which judge times by Redis's own
 // clock: the clocks of replicas do not count. Which leases have ended no script can
 // see from there, on a Cluster: whoever reads a record judges, by a count of replicas
@@ -36,6 +37,15 @@
 // What could not be renewed is not known to be gone. While Redis takes no writes,
 // being full, or is away, the leases that stood go on, for an hour at most: whoever
 // has gone meanwhile is found out by the first scrape.
+//
+// {prefix}list:{tenant}:{hash} is a longer target list: once, whichever of the tenant's
+// agents have it. It names them, so it goes some minutes after the last of them has
+// another, and has from what other list it was made, if it was, and how: so a replica says
+// what has changed of a list, and another reads that. An agent is entered there before
+// its record has the hash, and taken out after its record has another; as these lie in
+// different slots, whoever has entered one looks again a minute later. Replicas of an
+// earlier version find a list only in its entry: there it stands while one is alive, and
+// for an hour after.
 //
 // {prefix}index:{tenant} is the set of a tenant's agents, and has with each when its
 // record last changed: whoever has listed a tenant before reads only what has changed

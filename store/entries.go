@@ -44,13 +44,16 @@ type held struct {
 	sent   bool      // the directory may have an entry
 	seen   time.Time // when it was written, or last looked for; zero: not in the directory
 	ended  []leaseID // of others, that were in its way
-	// written are the targets that the directory has, size what they take, and
-	// counted what all lists of the agent's links take.
-	written []wire.Target
-	size    size
-	counted size
-	told    uint64 // the epoch that the directory gave and the owner knows; 0: none
-	wait    chan<- outcome
+	// written is the list that the directory has, which stands in the record itself if
+	// it is inlined, and counted what all lists of the agent's links take.
+	written  *wire.TargetList
+	inlined  bool
+	detailed bool // the directory has all of the entry but the list, which stands alone
+	settling bool // it was entered, and not looked for since
+	counted  size
+	claimed  claims // what the directory was told last of claims; nil: not known
+	told     uint64 // the epoch that the directory gave and the owner knows; 0: none
+	wait     chan<- outcome
 }
 
 // A step is what the directory is to be told of an entry. A later one includes
@@ -93,7 +96,7 @@ func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) 
 	l := &s.entries
 	done := make(chan outcome, 1)
 	l.mu.Lock()
-	h := &held{entry: entry, claims: claims(nil).declare(entry.Targets, false, time.Now())}
+	h := &held{entry: entry, claims: claims(nil).declare(entry.List.All(), false, time.Now())}
 	if old := l.held[entry.Link]; old != nil {
 		h.sent = old.sent
 		l.answer(old, outcome{err: errReleased})
@@ -127,13 +130,13 @@ func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) 
 }
 
 // Update changes the targets of a link's entry.
-func (s *Redis) Update(link wire.LinkID, targets []wire.Target) {
+func (s *Redis) Update(link wire.LinkID, list *wire.TargetList) {
 	l := &s.entries
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.held[link]; h != nil && h.step != stepRelease {
-		h.entry.Targets = targets
-		h.claims = h.claims.declare(targets, false, time.Now())
+		h.entry.List = list
+		h.claims = h.claims.declare(list.All(), false, time.Now())
 		l.push(h, stepHold)
 	}
 }
@@ -156,7 +159,7 @@ func (s *Redis) Release(link wire.LinkID, cause string) {
 		l.forget(link)
 		return
 	}
-	h.cause, h.entry.Targets = cause, nil
+	h.cause, h.entry.List = cause, nil
 	l.released++
 	l.push(h, stepRelease)
 }
@@ -183,6 +186,13 @@ func (l *entries) push(h *held, to step) {
 	kick(l.kick)
 }
 
+// anew has an entry written of which nobody knows how much the directory has. l.mu is
+// held.
+func (l *entries) anew(h *held) {
+	h.claimed, h.detailed = nil, false
+	l.push(h, stepHold)
+}
+
 // answer tells whoever waits in Register. l.mu is held.
 func (l *entries) answer(h *held, o outcome) {
 	if h.wait != nil {
@@ -205,18 +215,22 @@ func (l *entries) rewrite() {
 	defer l.mu.Unlock()
 	for _, h := range l.held {
 		if h.step != stepRelease {
-			l.push(h, stepHold)
+			l.anew(h)
 		}
 	}
 	kick(l.kick)
 }
 
 // audit queues the links to be looked for that were not for so long.
-func (l *entries) audit(now time.Time, every time.Duration) {
+func (l *entries) audit(now time.Time, every, settled time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held {
-		if !h.seen.IsZero() && now.Sub(h.seen) >= every {
+		due := every
+		if h.settling {
+			due = min(every, settled)
+		}
+		if !h.seen.IsZero() && now.Sub(h.seen) >= due {
 			l.push(h, stepAudit)
 		}
 	}
@@ -235,7 +249,7 @@ func (l *entries) rewriteMissing(tenant string, listed []wire.Agent, began time.
 	defer l.mu.Unlock()
 	for link, h := range l.held {
 		if h.entry.Tenant == tenant && !there[link] && !h.seen.IsZero() && h.seen.Before(began) && h.step != stepRelease {
-			l.push(h, stepHold)
+			l.anew(h)
 		}
 	}
 }
@@ -246,7 +260,7 @@ func (l *entries) rewriteLink(link wire.LinkID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.held[link]; h != nil && h.step != stepRelease {
-		l.push(h, stepHold)
+		l.anew(h)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -20,6 +21,7 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 	}
 	switch t.step {
 	case stepRelease:
+		t.dropped, _ = cmd.Text()
 		s.entries.done(t)
 	case stepAudit:
 		reply, _ := cmd.Slice()
@@ -39,6 +41,9 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 			return nil
 		}
 		switch {
+		case errors.Is(err, errMissing):
+			s.entries.again(t)
+			return nil
 		case errors.Is(err, errOver):
 			s.refuse(t, "lists "+strconv.Itoa(held.taken.bytes), events)
 			return nil
@@ -51,6 +56,7 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 			s.entries.failed(t, err)
 			return err
 		}
+		t.dropped = held.dropped
 		if s.entries.holding(t, held.epoch, held.taken) {
 			events.Registered(t.entry.Link, held.epoch)
 		}
@@ -75,6 +81,9 @@ func (s *Redis) applyClaims(t *task, cmd *redis.Cmd) error {
 // errOver: the agent's lists would take more than they may.
 var errOver = errors.New("over")
 
+// errMissing: the directory has not what the entry should have had before.
+var errMissing = errors.New("missing")
+
 // parseAudit reads audit.lua's reply.
 func parseAudit(reply []any) (status string, taken size) {
 	if len(reply) == 0 {
@@ -98,6 +107,7 @@ func parseSize(targets, bytes string) (s size, err error) {
 type holding struct {
 	epoch     uint64
 	taken     size
+	dropped   string // lists that the record does not name any more
 	displaced map[wire.ReplicaID][]wire.LinkID
 	blocking  []leaseID // of a refusal: what the links that were in the way stand on
 }
@@ -111,6 +121,8 @@ func parseHold(cmd *redis.Cmd) (h holding, err error) {
 	switch {
 	case len(reply) == 0:
 		return h, fmt.Errorf("hold: %w", errReply)
+	case reply[0] == "missing":
+		return h, errMissing
 	case reply[0] == "superseded":
 		h.blocking = parseLeases(reply[1:])
 		return h, wire.ErrSuperseded
@@ -121,7 +133,7 @@ func parseHold(cmd *redis.Cmd) (h holding, err error) {
 		h.taken, _ = parseSize("0", reply[1])
 		h.blocking = parseLeases(reply[2:])
 		return h, errOver
-	case reply[0] != "ok" || len(reply) < 4 || len(reply)%2 != 0:
+	case reply[0] != "ok" || len(reply) < 5 || len(reply)%2 != 1:
 		return h, fmt.Errorf("hold: %w", errReply)
 	}
 	if h.epoch, err = strconv.ParseUint(reply[1], 10, 64); err == nil {
@@ -130,12 +142,23 @@ func parseHold(cmd *redis.Cmd) (h holding, err error) {
 	if err != nil {
 		return h, fmt.Errorf("hold: %w", errReply)
 	}
+	h.dropped = reply[4]
 	h.displaced = make(map[wire.ReplicaID][]wire.LinkID)
-	for i := 4; i < len(reply); i += 2 {
+	for i := 5; i < len(reply); i += 2 {
 		replica := wire.ReplicaID(reply[i])
 		h.displaced[replica] = append(h.displaced[replica], wire.LinkID(reply[i+1]))
 	}
 	return h, nil
+}
+
+// parseDropped reads the hashes of the lists that a record does not name any more.
+func parseDropped(said string) (lists []wire.ListHash) {
+	for hash := range strings.FieldsSeq(said) {
+		if h, ok := wire.ParseListHash(hash); ok {
+			lists = append(lists, h)
+		}
+	}
+	return lists
 }
 
 // parseLeases reads the leases among what links are said to stand on: those of

@@ -16,11 +16,15 @@ type task struct {
 	cause string
 	call  call
 
-	claims claims    // of a hold
-	ended  []leaseID // of a hold: that were in its way
-	size   size      // of the targets; of an audit, of all lists of the agent's links
-	before size      // of those that the directory has
-	asks   bool      // there may be no room for it
+	claims   claims           // of a hold
+	claimed  claims           // that the directory was told before; nil: not known
+	ended    []leaseID        // of a hold: that were in its way
+	before   *wire.TargetList // that the directory has
+	detailed bool             // the directory has the entry, but for its list
+	inlined  bool             // the list stands, or is to stand, in the record itself
+	size     size             // of the targets; of an audit, of all lists of the agent's links
+	asks     bool             // there may be no room for it
+	dropped  string           // lists that the record does not name any more, as a script says it
 }
 
 // next takes the first task off the queue.
@@ -38,7 +42,7 @@ func (l *entries) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, entry: h.entry, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, ended: h.ended, size: h.counted, before: h.size}
+		t := task{held: h, entry: h.entry, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, claimed: h.claimed, ended: h.ended, size: h.counted, before: h.written, inlined: h.inlined, detailed: h.detailed}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -61,6 +65,7 @@ func (l *entries) failed(t *task, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
+		h.claimed, h.detailed = nil, false
 		l.push(h, t.step)
 		l.answer(h, outcome{err: err})
 	}
@@ -73,7 +78,7 @@ func (l *entries) again(t *task, ended ...leaseID) {
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
 		h.ended = append(h.ended[:len(h.ended):len(h.ended)], ended...)
-		l.push(h, stepHold)
+		l.anew(h)
 	}
 }
 
@@ -82,7 +87,7 @@ func (l *entries) found(t *task, taken size) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
-		h.seen, h.counted = time.Now(), taken
+		h.seen, h.counted, h.settling = time.Now(), taken, false
 	}
 }
 
@@ -97,7 +102,8 @@ func (l *entries) holding(t *task, epoch uint64, taken size) (tell bool) {
 		return false
 	}
 	h.entry.Epoch, h.seen, h.ended = epoch, time.Now(), nil
-	h.written, h.size, h.counted = t.entry.Targets, t.size, taken
+	h.settling = h.settling || !t.inlined && t.entry.List != h.written
+	h.written, h.inlined, h.detailed, h.counted = t.entry.List, t.inlined, !t.inlined, taken
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch
 	l.answer(h, outcome{epoch: epoch})
@@ -110,7 +116,7 @@ func (l *entries) claimed(t *task, known claims) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
-		h.claims = h.claims.noYounger(known)
+		h.claims, h.claimed = h.claims.noYounger(known), t.claims
 	}
 }
 
@@ -140,7 +146,7 @@ func (l *entries) refusedMore(t *task, why error) (tell bool) {
 	if h == nil || h.step >= stepHold {
 		return false // there are others by now, or there is nothing more to say
 	}
-	h.entry.Targets, h.claims = h.written, h.claims.declare(h.written, false, time.Now())
+	h.entry.List, h.claims = h.written, h.claims.declare(h.written.All(), false, time.Now())
 	l.push(h, stepHold) // there may be more to write than the targets
 	return true
 }

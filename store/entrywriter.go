@@ -24,21 +24,13 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 	defer close(s.entries.closed)
 	tick := time.NewTicker(s.timing.look)
 	defer tick.Stop()
-	mixed := false
+	var seen fleet
 	for retry := (backoff{}); ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-s.entries.kick:
 		case <-tick.C:
-			was, every := mixed, s.timing.audit
-			mixed = s.roster.mixed()
-			switch {
-			case mixed:
-				every = s.timing.renew
-			case was:
-				every = 0 // what they kept for a shorter time
-			}
-			s.entries.audit(time.Now(), every)
+			s.audit(&seen)
 		}
 		if s.entries.takeUntold() {
 			s.renounce()
@@ -57,6 +49,26 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 	defer cancel()
 	s.writeQueued(ctx, events)
 	s.writeNudges(ctx)
+}
+
+// A fleet is what the writer last saw of the other replicas.
+type fleet struct{ known, mixed, inlines bool }
+
+// audit has links looked for, and entries written that others would not find as they are.
+func (s *Redis) audit(seen *fleet) {
+	now, every := time.Now(), s.timing.audit
+	is := fleet{s.roster.known(), s.roster.mixed(), s.roster.inlines(now)}
+	switch {
+	case is.mixed:
+		every = s.timing.renew
+	case seen.mixed, is.known && !seen.known:
+		every = 0 // what they kept for a shorter time, or was entered before it was known who is there
+	}
+	if is.inlines && seen.known && !seen.inlines {
+		s.entries.rewrite() // a replica has come that finds lists nowhere else
+	}
+	s.entries.audit(now, every, s.timing.settled)
+	*seen = is
 }
 
 // writeQueued works the queue off, and reports whether all of it succeeded.
@@ -95,6 +107,10 @@ func (s *Redis) encode(t *task) int {
 	t.call = call{key: s.keys.agent(l.AgentKey)}
 	switch t.step {
 	case stepAudit:
+		if t.inlined == s.standsAlone(l.List) {
+			t.step, t.claimed = stepHold, nil // its list is to stand elsewhere
+			return s.encode(t)
+		}
 		t.call.script = s.scripts.audit
 		t.call.args = []any{string(l.Link), string(l.Instance), int64(s.lease.current()), stay}
 	case stepRelease:
@@ -102,10 +118,17 @@ func (s *Redis) encode(t *task) int {
 		delist := l.Ephemeral && t.cause == agentStopped
 		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist, s.endedLeases()}
 	default:
-		details := marshalEntry(l)
-		list := listIn(details)
-		t.size = size{len(l.Targets), len(list)}
-		t.asks = !(t.told && t.size.within(t.before))
+		t.inlined = !s.standsAlone(l.List)
+		var details []byte
+		if t.inlined || !t.detailed {
+			details = marshalEntry(l, t.inlined)
+		}
+		hash := l.List.Hash().String()
+		if t.inlined {
+			hash = "=" + hash
+		}
+		t.size = sizeOf(l.List)
+		t.asks = !(t.told && t.size.within(sizeOf(t.before)))
 		most := 0
 		if t.asks {
 			most = s.config.TenantLimits.agentBytes()
@@ -114,15 +137,23 @@ func (s *Redis) encode(t *task) int {
 		t.call.args = []any{
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
 			int64(s.lease.current()), stay, details,
-			hashOf(list), t.size.targets, t.size.bytes, most, s.endedLeases(t.ended...),
+			hash, t.size.targets, t.size.bytes, most, s.endedLeases(t.ended...),
 		}
 		return len(details) + len(t.claims)*claimSize
 	}
 	return 0
 }
 
-func marshalEntry(l *wire.Entry) []byte {
-	b, err := json.Marshal(l)
+// marshalEntry encodes an entry, with its list or without.
+func marshalEntry(l *wire.Entry, inlined bool) []byte {
+	entry := struct {
+		*wire.Entry
+		Targets *[]wire.Target `json:"targets,omitempty"` // the last: see splitDetails
+	}{Entry: l}
+	if targets := l.List.All(); inlined {
+		entry.Targets = &targets
+	}
+	b, err := json.Marshal(entry)
 	if err != nil {
 		panic(fmt.Sprintf("store: entry: %v", err)) // a plain struct always marshals
 	}
@@ -146,6 +177,11 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 		s.entries.setAway(!whole)
 		return whole
 	}
+	batch, named := s.nameLists(ctx, batch)
+	if whole = whole && named; len(batch) == 0 {
+		s.entries.setAway(true)
+		return false
+	}
 	began := time.Now()
 	p := s.pipelineOf(batch, began)
 	cmds := runCalls(ctx, s.clients.directory, p.calls)
@@ -163,12 +199,14 @@ func (s *Redis) writeBatch(ctx context.Context, batch []task, events wire.StoreE
 	for tenant := range p.indexes {
 		s.listings.touch(tenant)
 	}
-	succeeded := 0
+	succeeded, lists := 0, make(unnamed)
 	for i := range batch {
 		if s.applyTask(ctx, &batch[i], p, i, cmds, events) == nil {
 			succeeded++
 		}
+		lists.add(batch[i].entry.AgentKey, batch[i].dropped)
 	}
+	s.unname(ctx, lists)
 	s.entries.setAway(succeeded == 0)
 	return whole && succeeded == len(batch)
 }
@@ -203,9 +241,13 @@ func (s *Redis) pipelineOf(batch []task, now time.Time) entryPipeline {
 		}
 	}
 	for i := range batch {
-		if t := &batch[i]; t.step == stepHold {
+		t := &batch[i]
+		if t.step != stepHold {
+			continue
+		}
+		if claims, needed := s.claimCall(&t.entry, t.claimed, t.claims, now); needed {
 			p.claims[i] = len(p.calls)
-			p.calls = append(p.calls, s.claimCall(&t.entry, t.claims, now))
+			p.calls = append(p.calls, claims)
 		}
 	}
 	return p

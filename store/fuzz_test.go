@@ -11,10 +11,11 @@ import (
 
 func FuzzRecord(f *testing.F) {
 	l := storetest.NewEntry("t", "a")
-	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "1200", "drained")
-	l.Targets = []wire.Target{{Name: "../sd"}, {Name: "a", Address: `[::1%x "y/..]:80`}}
-	f.Add(int64(1500), string(l.Link)+" 1000 2000 99999999999999999 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "9223372036854775807", "\xff")
-	f.Add(int64(1500), string(l.Link)+" 1000 4503599627370497 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l)), "1200", "drained")
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l, true)), "1200", "drained")
+	l.List = wire.NewTargetList([]wire.Target{{Name: "../sd"}, {Name: "a", Address: `[::1%x "y/..]:80`}})
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 99999999999999999 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l, true)), "9223372036854775807", "\xff")
+	f.Add(int64(1500), string(l.Link)+" 1000 4503599627370497 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l, true)), "1200", "drained")
+	f.Add(int64(1500), string(l.Link)+" 1000 2000 1000 0 "+string(l.Instance)+" "+string(l.Replica), string(l.Link), string(marshalEntry(&l, false)), "1200", "drained")
 	f.Add(int64(0), "a 1 2 3 1 b c\na 1 2 3 0 b c\n\n x", "a", `{"targets":[{"labels":null}]}`, "", "")
 	f.Fuzz(func(t *testing.T, now int64, links, link, details, seen, cause string) {
 		now = max(min(now, maxMillis), 0) // Redis's clock is good
@@ -29,19 +30,19 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%d links are doubtful, and %d live", len(read.doubtful), len(a.Links))
 		}
 		for _, l := range append(a.Links, a.Last) {
-			if wire.CheckTargets(l.Targets) != nil || !wire.ValidID(string(l.Link)) || !wire.ValidID(string(l.Instance)) || !wire.ValidID(string(l.Replica)) {
-				t.Errorf("lease %+v", l)
+			if wire.CheckTargets(l.List.All()) != nil || !wire.ValidID(string(l.Link)) || !wire.ValidID(string(l.Instance)) || !wire.ValidID(string(l.Replica)) {
+				t.Errorf("entry %+v", l)
 			}
 		}
 		if a.AgentKey != key || a.Last.AgentKey != key {
-			t.Errorf("agent %v, last lease %v", a.AgentKey, a.Last.AgentKey)
+			t.Errorf("agent %v, last entry %v", a.AgentKey, a.Last.AgentKey)
 		}
 		for i := range a.Links {
 			if i > 0 && byEpoch(a.Links[i-1], a.Links[i]) > 0 {
 				t.Error("links are not in the order they are asked in")
 			}
 			if younger(&a.Links[i], &a.Last) {
-				t.Error("a live lease is younger than the last")
+				t.Error("a live entry is younger than the last")
 			}
 		}
 		a.Targets()

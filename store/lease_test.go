@@ -173,7 +173,7 @@ func TestADisplacedLinkIsToldAgain(t *testing.T) {
 	told := func() bool { return server.Do("HEXISTS", nudges, string(old.Link)) == "1" }
 	storetest.WaitUntil(t, within, "it is told", told)
 	server.Do("DEL", nudges)
-	other.Update(young.Link, young.Targets)
+	other.Update(young.Link, young.List)
 	storetest.WaitUntil(t, within, "it is told again", told)
 }
 

@@ -97,33 +97,17 @@ func (l *listings) set(t *listing, agents []wire.Agent) {
 // weight is about what an agent in a listing takes in memory, in bytes.
 func weight(a *wire.Agent) int {
 	n := int(unsafe.Sizeof(*a)) + 64*len(a.Claims)
-	var counted []*wire.Target // the first of each list
+	var counted []*wire.TargetList
 	for i := -1; i < len(a.Links); i++ {
 		l := &a.Last
 		if i >= 0 {
 			l = &a.Links[i]
 			n += int(unsafe.Sizeof(*l)) + 128 // its strings
 		}
-		if len(l.Targets) == 0 || slices.Contains(counted, &l.Targets[0]) {
-			continue
+		if !slices.Contains(counted, l.List) {
+			counted = append(counted, l.List)
+			n += l.List.Size()
 		}
-		counted = append(counted, &l.Targets[0])
-		for j := range l.Targets {
-			n += targetWeight(&l.Targets[j])
-		}
-	}
-	return n
-}
-
-// targetWeight is about what a target takes: itself, its strings, and a map of
-// its labels, whose buckets have eight places.
-func targetWeight(t *wire.Target) int {
-	n := int(unsafe.Sizeof(*t)) + len(t.Name) + len(t.Scheme) + len(t.Address) + len(t.Path)
-	if len(t.Labels) > 0 {
-		n += 48 + (len(t.Labels)+7)/8*(8+8*32)
-	}
-	for name, value := range t.Labels {
-		n += len(name) + len(value)
 	}
 	return n
 }

@@ -66,10 +66,12 @@ func TestRememberedListingsAreBounded(t *testing.T) {
 func (r *replica) registerLarge(t *testing.T, tenant string, targets int) wire.Entry {
 	t.Helper()
 	l := storetest.NewEntry(tenant, "a")
-	l.Replica, l.Targets = r.id, nil
+	l.Replica = r.id
+	var all []wire.Target
 	for i := range targets {
-		l.Targets = append(l.Targets, wire.Target{Name: fmt.Sprint("t", i), Labels: map[string]string{"a": "b", "tenant": tenant}})
+		all = append(all, wire.Target{Name: fmt.Sprint("t", i), Labels: map[string]string{"a": "b", "tenant": tenant}})
 	}
+	l.List = wire.NewTargetList(all)
 	return r.take(t, l)
 }
 

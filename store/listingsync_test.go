@@ -57,7 +57,7 @@ func TestAListingCostsWhatHasChanged(t *testing.T) {
 	if n := lookups(t, server) - before; n > 0 {
 		t.Errorf("%d records were read", n)
 	}
-	r.Update(last.Link, []wire.Target{{Name: "other"}})
+	r.Update(last.Link, wire.NewTargetList([]wire.Target{{Name: "other"}}))
 	storetest.WaitUntil(t, within, "its targets are listed", func() bool {
 		listed, err := r.List(t.Context(), "t")
 		i := slices.IndexFunc(listed, func(a wire.Agent) bool { return a.Agent == last.Agent })

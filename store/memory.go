@@ -51,8 +51,7 @@ type record struct {
 	cause   string       // and why
 	expires time.Time    // when a departed agent is forgotten
 	claims  claims
-	lists   map[wire.LinkID]sizedList // of its entries
-	size    size                      // that it is counted with: all of them
+	size    size // that it is counted with: all of them
 }
 
 // NewMemory makes a Memory.
@@ -72,7 +71,6 @@ func NewMemory(config MemoryConfig) *Memory {
 
 // Register takes the entry; see [Redis.Register]. It never waits.
 func (m *Memory) Register(_ context.Context, entry wire.Entry) (uint64, error) {
-	list := sized(entry.Targets) // a long one takes its time, for which nobody else shall wait
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
@@ -86,7 +84,7 @@ func (m *Memory) Register(_ context.Context, entry wire.Entry) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := m.account(r, &entry, list, kept); err != nil {
+	if err := m.account(r, &entry, entry.List, kept); err != nil {
 		return 0, err
 	}
 	if !known && (entry.Shared || entry.Yielding) {
@@ -97,7 +95,7 @@ func (m *Memory) Register(_ context.Context, entry wire.Entry) (uint64, error) {
 		m.displace(d)
 	}
 	r.entries = append(kept, entry)
-	r.claims = r.claims.declare(entry.Targets, r.hasOther(entry.Instance), now)
+	r.claims = r.claims.declare(entry.List.All(), r.hasOther(entry.Instance), now)
 	if entry.Epoch >= r.last.Epoch || r.last.Yielding && !entry.Yielding {
 		r.last = entry
 	}
@@ -175,8 +173,7 @@ func (m *Memory) record(key wire.AgentKey, now time.Time) *record {
 }
 
 // Update changes the link's targets.
-func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
-	list := sized(targets)
+func (m *Memory) Update(link wire.LinkID, list *wire.TargetList) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.agents[m.links[link]]
@@ -191,8 +188,8 @@ func (m *Memory) Update(link wire.LinkID, targets []wire.Target) {
 			m.displace(loss{link, err})
 			return
 		}
-		r.entries[i].Targets = targets
-		r.claims = r.claims.declare(targets, r.hasOther(r.entries[i].Instance), time.Now())
+		r.entries[i].List = list
+		r.claims = r.claims.declare(list.All(), r.hasOther(r.entries[i].Instance), time.Now())
 		if r.entries[i].Epoch >= r.last.Epoch {
 			r.last = r.entries[i]
 		}
@@ -212,7 +209,7 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 	i := slices.IndexFunc(r.entries, func(l wire.Entry) bool { return l.Link == link })
 	ephemeral := r.entries[i].Ephemeral
 	r.entries = slices.Delete(r.entries, i, i+1)
-	m.release(key, r, link)
+	m.release(key, r)
 	if len(r.entries) > 0 {
 		return
 	}

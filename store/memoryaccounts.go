@@ -1,28 +1,19 @@
 package store
 
-import (
-	"slices"
-
-	"github.com/farscrape/farscrape/relay/wire"
-)
+import "github.com/farscrape/farscrape/relay/wire"
 
 // A tenantAccount is what the agents of a tenant take in a Memory.
 type tenantAccount struct{ agents, targets, bytes int }
 
 // taken is what the lists of an agent's links take, with one more: the same list of
 // several is one.
-func (r *record) taken(entries []wire.Entry, link wire.LinkID, list sizedList) (sum size) {
-	seen := make(map[string]bool, 1)
-	add := func(l sizedList) {
-		if !seen[l.hash] {
-			seen[l.hash] = true
-			sum.targets, sum.bytes = sum.targets+l.targets, sum.bytes+l.bytes
-		}
-	}
-	add(list)
+func taken(entries []wire.Entry, link wire.LinkID, list *wire.TargetList) size {
+	seen := map[wire.ListHash]bool{list.Hash(): true}
+	sum := sizeOf(list)
 	for i := range entries {
-		if entries[i].Link != link {
-			add(r.lists[entries[i].Link])
+		if l := entries[i].List; entries[i].Link != link && !seen[l.Hash()] {
+			seen[l.Hash()] = true
+			sum.targets, sum.bytes = sum.targets+l.Len(), sum.bytes+l.Bytes()
 		}
 	}
 	return sum
@@ -31,9 +22,9 @@ func (r *record) taken(entries []wire.Entry, link wire.LinkID, list sizedList) (
 // account counts an agent with an entry's target list beside those of other entries,
 // unless that is more than it had and more than it, or its tenant, may take. m.mu
 // is held.
-func (m *Memory) account(r *record, l *wire.Entry, list sizedList, others []wire.Entry) error {
+func (m *Memory) account(r *record, l *wire.Entry, list *wire.TargetList, others []wire.Entry) error {
 	key, yielding := l.AgentKey, l.Yielding
-	s := r.taken(others, l.Link, list)
+	s := taken(others, l.Link, list)
 	if s.bytes > r.size.bytes && s.bytes > m.config.TenantLimits.agentBytes() {
 		return m.config.TenantLimits.over("lists", s.bytes, yielding)
 	}
@@ -60,26 +51,16 @@ func (m *Memory) account(r *record, l *wire.Entry, list sizedList, others []wire
 		}
 	}
 	*t, r.size = after, s
-	if r.lists == nil {
-		r.lists = make(map[wire.LinkID]sizedList)
-	}
-	r.lists[l.Link] = list
-	for link := range r.lists {
-		if link != l.Link && !slices.ContainsFunc(others, func(o wire.Entry) bool { return o.Link == link }) {
-			delete(r.lists, link)
-		}
-	}
 	return nil
 }
 
-// release counts a link's list no longer, if the agent has another link. m.mu is
-// held.
-func (m *Memory) release(key wire.AgentKey, r *record, link wire.LinkID) {
+// release counts the list of a link that has gone no longer, if the agent has another
+// link. m.mu is held.
+func (m *Memory) release(key wire.AgentKey, r *record) {
 	if len(r.entries) == 0 {
 		return
 	}
-	delete(r.lists, link)
-	s := r.taken(r.entries, "", r.lists[r.entries[0].Link])
+	s := taken(r.entries, r.entries[0].Link, r.entries[0].List)
 	t := m.tenants[key.Tenant]
 	t.targets, t.bytes = t.targets+s.targets-r.size.targets, t.bytes+s.bytes-r.size.bytes
 	r.size = s

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type line struct {
 	shared       bool
 	instance     wire.InstanceID
 	replica      wire.ReplicaID
+	list         string // the hash of its target list, if that does not stand in its details; of another line
 }
 
 // maxEpoch bounds an epoch: the scripts' numbers are exact below it.
@@ -40,25 +42,55 @@ func parseLine(s string) (l line, ok bool) {
 	return l, ids && l.epoch < maxEpoch && errs == [3]error{}
 }
 
+// parseListLines reads the lines on links' target lists: their hashes.
+func parseListLines(s string) map[wire.LinkID]string {
+	lists := make(map[wire.LinkID]string)
+	for line := range strings.Lines(s) {
+		link, rest, _ := strings.Cut(line, " ")
+		lists[wire.LinkID(link)], _, _ = strings.Cut(rest, " ")
+	}
+	return lists
+}
+
 // entry puts an entry together from its line and its details, which do not know
 // of an epoch given later. Details that are not as replicas write them leave
 // what the line says, since the link still works, and err says what is wrong.
-func (l *line) entry(key wire.AgentKey, details string, lists *targetLists) (entry wire.Entry, err error) {
-	var read wire.Entry
+func (r *reader) entry(l *line, key wire.AgentKey, details string, read *reading) (entry wire.Entry, err error) {
+	var said wire.Entry
 	details, list := splitDetails(details)
-	err = json.Unmarshal([]byte(details), &read)
-	if err == nil && read.AgentKey != key {
-		err = fmt.Errorf("it is of agent %q", read.AgentKey)
+	err = json.Unmarshal([]byte(details), &said)
+	if err == nil && said.AgentKey != key {
+		err = fmt.Errorf("it is of agent %q", said.AgentKey)
+	}
+	switch {
+	case err != nil:
+	case list == "":
+		said.List, err = r.list(l.list, read)
+	default:
+		said.List, err = r.lists.read(list)
 	}
 	if err == nil {
-		read.Targets, err = lists.read(list)
-	}
-	if err == nil {
-		entry = read
+		entry = said
 	}
 	entry.AgentKey, entry.Link, entry.Epoch = key, l.link, l.epoch
 	entry.Instance, entry.Replica, entry.Shared = l.instance, l.replica, l.shared
 	return entry, err
+}
+
+// list finds a list by its hash. Where it is not known, the reading says so.
+func (r *reader) list(hash string, read *reading) (*wire.TargetList, error) {
+	h, ok := wire.ParseListHash(hash)
+	if !ok {
+		return nil, fmt.Errorf("it has no target list, and names the list %.40q", hash)
+	}
+	if list := cmp.Or(r.fetched[h], r.lists.find(h)); list != nil {
+		return list, nil
+	}
+	if r.fetched != nil {
+		return nil, fmt.Errorf("its target list %s is not there", hash)
+	}
+	read.lists = append(read.lists, h)
+	return nil, nil
 }
 
 // targetsMember is what comes before the target list in an entry's details.
@@ -75,8 +107,9 @@ func splitDetails(details string) (rest, list string) {
 
 // A reader reads records.
 type reader struct {
-	lists *targetLists
-	judge func(leaseID) (verdict, time.Time)
+	lists   *targetLists
+	fetched map[wire.ListHash]*wire.TargetList // that were not known; nil before they were asked for
+	judge   func(leaseID) (verdict, time.Time)
 }
 
 // A reading is what a record was read as.
@@ -89,6 +122,7 @@ type reading struct {
 	timed    bool                  // a link of an earlier version is live, and ends by itself
 	ended    map[leaseID]time.Time // the leases that links in it stood on, and since when they do not
 	doubtful []leaseID             // of which nothing is known: their links are among the live ones
+	lists    []wire.ListHash       // that it names and that are not known: its entries are without them
 }
 
 // read reads lookup.lua's reply.
@@ -129,7 +163,7 @@ func (r *reader) read(key wire.AgentKey, cmd *redis.Cmd) (read reading) {
 // read it leaves out, and says so.
 func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) (read reading) {
 	var newest *line
-	a := &wire.Agent{AgentKey: key}
+	a, lists := &wire.Agent{AgentKey: key}, parseListLines(fields["lists"])
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
 		l, ok := parseLine(s)
@@ -140,9 +174,10 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 			read.flaws = append(read.flaws, flaw{key: key, err: fmt.Errorf("the line %.100q", s)})
 			continue
 		}
+		l.list = lists[l.link]
 		live := r.live(&l, now, &read)
 		seen = max(seen, l.seen)
-		entry, err := l.entry(key, fields["d:"+string(l.link)], r.lists)
+		entry, err := r.entry(&l, key, fields["d:"+string(l.link)], &read)
 		if err != nil {
 			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
 			if live {

@@ -96,6 +96,13 @@ type timing struct {
 	// retire is how long seals of a key count that was taken out: so long others
 	// may not know yet that it was.
 	retire time.Duration
+	// inline is how long target lists stand in their entries after the last replica was
+	// seen that looks for them there: so long an update can be taken back unnoticed.
+	inline time.Duration
+	// unnamed is how long a list stays in Redis that nobody names any more. Who has
+	// entered one looks for it after a shorter time, settled: by then another replica may
+	// have taken a name off it again, that of an agent whose links change to and fro.
+	unnamed, settled time.Duration
 	// keepList is how long a target list is kept that no record has had since.
 	keepList time.Duration
 	// flush bounds what Run does after its ctx has ended.
@@ -151,7 +158,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
-			keepList: time.Minute, flush: time.Second,
+			inline: time.Hour, unnamed: 10 * time.Minute, settled: time.Minute, keepList: time.Minute, flush: time.Second,
 		},
 	}
 	if clients.cluster == nil {
@@ -171,16 +178,20 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	return s, nil
 }
 
-// keys names keys and channels. The braces make an agent's key of one slot.
+// keys names keys and channels. The braces make an agent's key of one slot, and put all
+// of a tenant's lists into one.
 type keys struct{ prefix string }
 
 func (k keys) agent(key wire.AgentKey) string {
 	return k.prefix + "agent:{" + key.String() + "}"
 }
 
-func (k keys) index(tenant string) string     { return k.prefix + "index:" + tenant }
-func (k keys) usage(tenant string) string     { return k.prefix + "usage:" + tenant }
-func (k keys) events(tenant string) string    { return k.prefix + "events:" + tenant }
+func (k keys) index(tenant string) string  { return k.prefix + "index:" + tenant }
+func (k keys) usage(tenant string) string  { return k.prefix + "usage:" + tenant }
+func (k keys) events(tenant string) string { return k.prefix + "events:" + tenant }
+func (k keys) list(l listName) string {
+	return k.prefix + "list:{" + l.tenant + "}:" + l.hash.String()
+}
 func (k keys) replicas() string               { return k.prefix + "replicas" }
 func (k keys) about() string                  { return k.prefix + "replicas:about" }
 func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }

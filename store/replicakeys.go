@@ -19,6 +19,10 @@ type about struct {
 	// Former is the lease that it has renounced, while links still stand on it.
 	Former  leaseID `json:"former,omitempty"`
 	Sharded bool    `json:"sharded,omitempty"` // hears sharded pub/sub, and plain one, as all do
+	Lists   bool    `json:"lists,omitempty"`   // finds target lists that stand under their hash
+	// Inlines is for how many seconds more it leaves lists in their entries at least, for
+	// replicas that do not.
+	Inlines int64 `json:"inlines,omitempty"`
 }
 
 // maxKeys bounds the keys of another replica, and keySize is the length of their
@@ -33,7 +37,7 @@ const (
 const maxTold = 4
 
 func (s *Redis) about(lease, former leaseID) []byte {
-	a := about{Lease: lease, Former: former, Sharded: s.inbox.sharded.Load()}
+	a := about{Lease: lease, Former: former, Sharded: s.inbox.sharded.Load(), Lists: true, Inlines: s.roster.inlinesFor(time.Now())}
 	if s.config.Keys != nil {
 		a.Seals, a.Keys = true, s.config.Keys().KeyIDs()
 	}
@@ -72,7 +76,7 @@ func parseAbout(cmd *redis.Cmd, all *living) (kept bool, err error) {
 
 // says takes what a replica says. One that seals does so to its end.
 func (o *other) says(a about) {
-	o.about.Keys, o.about.Sharded = a.Keys, a.Sharded
+	o.about.Keys, o.about.Sharded, o.about.Inlines = a.Keys, a.Sharded, a.Inlines
 	if a.Seals && o.seals.IsZero() {
 		o.about.Seals, o.seals = true, time.Now()
 	}

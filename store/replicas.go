@@ -17,6 +17,7 @@ type roster struct {
 	living       living
 	counts       uint64                    // how often
 	others       map[wire.ReplicaID]*other // who was alive then, or may still be
+	inline       time.Time                 // until when target lists stand in their entries
 	allSeal      time.Time                 // since when all of them say that they seal; zero: not all do
 	numsubDenied bool                      // an ACL forbids to ask who listens
 	told         lastDenial
@@ -27,6 +28,7 @@ type other struct {
 	alive      uint64 // the last count in which it was
 	counted    int    // in how many it was
 	leases     bool   // it says that its links stand on a lease of its own
+	lists      bool   // it says that it finds lists under their hashes
 	dead, deaf int    // for how many looks in a row it was not alive, or nobody listened to its inbox
 	about      about
 	seals      time.Time // since when it says that it does; zero: not at all
@@ -61,7 +63,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if err != nil {
 		return // the last count stands
 	}
-	gone := s.roster.note(s.config.Replica, now, s.steady())
+	gone := s.roster.note(s.config.Replica, now, s.steady(), s.timing.inline)
 	s.warnOfKeys()
 	s.countSharded()
 	s.missGone(ctx, gone, events)
@@ -78,13 +80,13 @@ func (s *Redis) recount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.roster.note(s.config.Replica, now, false)
+	s.roster.note(s.config.Replica, now, false, s.timing.inline)
 	return nil
 }
 
 // note takes a count, and returns who has gone since; nobody, while that is not
 // steady.
-func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire.ReplicaID) {
+func (r *roster) note(self wire.ReplicaID, now living, steady bool, inline time.Duration) (gone []wire.ReplicaID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.first.Do(func() { close(r.counted) })
@@ -102,10 +104,11 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool) (gone []wire
 		o.alive, o.dead = r.counts, 0
 		o.counted++
 		if about, said := now.about[id]; said {
-			o.leases = about.Lease.isLease()
+			o.leases, o.lists = about.Lease.isLease(), about.Lists
 			o.says(about)
 		}
 	}
+	r.noteInlines(time.Now(), inline)
 	if steady {
 		gone = r.noteAbsent()
 	}
@@ -124,6 +127,54 @@ func (r *roster) mixed() bool {
 		}
 	}
 	return false
+}
+
+// toldLate is longer than what a replica says of itself may be old: it is said anew with
+// each renewal of a lease.
+const toldLate = Lease + 2*time.Second
+
+// noteInlines notes for how long target lists stand in their entries: while a replica
+// is alive that does not find them elsewhere, and then for so long, since it may come
+// back. What others know of that is taken for a little shorter each time it is told, so
+// that it ends. r.mu is held.
+func (r *roster) noteInlines(now time.Time, inline time.Duration) {
+	for _, o := range r.others {
+		until := now.Add(time.Duration(o.about.Inlines)*time.Second - toldLate)
+		switch {
+		case o.alive != r.counts:
+			continue
+		case !o.lists && o.counted > 1:
+			until = now.Add(inline)
+		}
+		if until.After(r.inline) {
+			r.inline = until
+		}
+	}
+}
+
+// inlines reports whether target lists stand in their entries, as they do before it is
+// known who is there.
+func (r *roster) inlines(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.knownLocked() || now.Before(r.inline)
+}
+
+// known reports whether it is known who is there, and what they say: that may be a count
+// late.
+func (r *roster) known() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.knownLocked()
+}
+
+func (r *roster) knownLocked() bool { return r.counts >= 2 }
+
+// inlinesFor is for how many seconds they do so.
+func (r *roster) inlinesFor(now time.Time) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(int64(r.inline.Sub(now).Seconds()), 0)
 }
 
 // denied says what of err is Redis's own word, and whether that is news.

@@ -16,6 +16,7 @@ var scriptFiles embed.FS
 type scripts struct {
 	hold, claim, audit, release, bury, lookup, forget, restore *redis.Script // of an agent's record
 	index, unindex, generation, alive, about, account          *redis.Script
+	list, unlist                                               *redis.Script // of a target list
 	journal                                                    *redis.Script // of a tenant's events
 }
 
@@ -47,16 +48,21 @@ func loadScripts() *scripts {
 		alive:      ofLiving("alive"),
 		about:      ofLiving("about"),
 		account:    alone("account"),
+		list:       alone("list"),
+		unlist:     alone("unlist"),
 		journal:    alone("journal"),
 	}
 }
 
-// A call is one run of a script, on one key.
+// A call is one run of a script, on one key, and it may be on others of its slot.
 type call struct {
 	script *redis.Script
 	key    string
+	also   []string
 	args   []any
 }
+
+func (c *call) keys() []string { return append([]string{c.key}, c.also...) }
 
 // runCalls runs the calls in one pipeline. Each command that it returns has its
 // own error; on a Cluster some may fail and others not. Redis forgets scripts
@@ -65,14 +71,14 @@ func runCalls(ctx context.Context, client redis.UniversalClient, calls []call) [
 	cmds := make([]*redis.Cmd, len(calls))
 	pipe := client.Pipeline()
 	for i, c := range calls {
-		cmds[i] = c.script.EvalSha(ctx, pipe, []string{c.key}, c.args...)
+		cmds[i] = c.script.EvalSha(ctx, pipe, c.keys(), c.args...)
 	}
 	exec(ctx, pipe)
 
 	again := client.Pipeline()
 	for i, c := range calls {
 		if redis.HasErrorPrefix(cmds[i].Err(), "NOSCRIPT") {
-			cmds[i] = c.script.Eval(ctx, again, []string{c.key}, c.args...)
+			cmds[i] = c.script.Eval(ctx, again, c.keys(), c.args...)
 		}
 	}
 	if again.Len() > 0 {

@@ -1,7 +1,7 @@
 package store
 
 import (
-	"hash/maphash"
+	"crypto/sha256"
 	"sync"
 	"time"
 
@@ -9,76 +9,77 @@ import (
 )
 
 // maxTargetLists bounds the target lists that are kept decoded, by what they take in
-// memory, in bytes ([wire.SizeOf]): some five times their JSON as people write it,
-// and up to 13 times for one that is made to. A record that is in a listing has them
+// memory, in bytes ([wire.TargetList.Size]): some five times their JSON as people write
+// it, and up to 13 times for one that is made to. A record that is in a listing has them
 // anyway.
 const maxTargetLists = 128 << 20
 
-// targetLists are the lists of the records that were read last. Each list stands
-// in Redis with every link of its instance, and is read again with each listing,
-// but decoded once. Its JSON is known again by its hash, of a seed that nobody
-// outside knows.
+// targetLists are the lists of the records that were read last, each of which is read
+// and decoded once. One is known again by its hash, or where it stood in the record
+// itself by that of its JSON.
 type targetLists struct {
-	seed maphash.Seed
 	most int // bytes
 
 	mu    sync.Mutex
-	lists map[uint64]*targetList
+	lists map[wire.ListHash]*knownList
 	bytes int // that they take
 }
 
-type targetList struct {
-	targets []wire.Target // never written
-	bytes   int           // that it takes
-	used    time.Time
+type knownList struct {
+	*wire.TargetList
+	used time.Time
 }
 
 func newTargetLists(most int) *targetLists {
-	return &targetLists{most: most, seed: maphash.MakeSeed(), lists: make(map[uint64]*targetList)}
+	return &targetLists{most: most, lists: make(map[wire.ListHash]*knownList)}
 }
 
-// read decodes a list and checks it.
-func (l *targetLists) read(list string) ([]wire.Target, error) {
+// read decodes a list that stands in a record, and checks it.
+func (l *targetLists) read(list string) (*wire.TargetList, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	hash := maphash.String(l.seed, list)
-	if known := l.find(hash); known != nil {
-		return known.targets, nil
+	sum := sha256.Sum256([]byte(list))
+	as := wire.ListHash(sum[:])
+	if known := l.find(as); known != nil {
+		return known, nil
 	}
 	targets, err := wire.ParseTargets(list)
 	if err != nil {
 		return nil, err
 	}
-	l.put(hash, &targetList{targets: targets, bytes: wire.SizeOf(targets), used: time.Now()})
-	return targets, nil
+	known := wire.NewTargetList(targets)
+	l.put(as, known)
+	return known, nil
 }
 
-func (l *targetLists) find(hash uint64) *targetList {
+// find returns a list; nil if it is not known.
+func (l *targetLists) find(hash wire.ListHash) *wire.TargetList {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known := l.lists[hash]
-	if known != nil {
-		known.used = time.Now()
+	if known == nil {
+		return nil
 	}
-	return known
+	known.used = time.Now()
+	return known.TargetList
 }
 
 // put keeps a list, and forgets any others if there are too many.
-func (l *targetLists) put(hash uint64, list *targetList) {
+func (l *targetLists) put(hash wire.ListHash, list *wire.TargetList) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lists[hash] != nil {
 		return
 	}
 	for any := range l.lists {
-		if l.bytes+list.bytes <= l.most {
+		if l.bytes+list.Size() <= l.most {
 			break
 		}
 		l.forget(any)
 	}
-	l.lists[hash] = list
-	l.bytes += list.bytes
+	l.lists[hash] = &knownList{list, time.Now()}
+	l.bytes += list.Size()
 }
 
 // sweep forgets what no record has had since then.
@@ -93,7 +94,7 @@ func (l *targetLists) sweep(since time.Time) {
 }
 
 // forget drops a list. l.mu is held.
-func (l *targetLists) forget(hash uint64) {
-	l.bytes -= l.lists[hash].bytes
+func (l *targetLists) forget(hash wire.ListHash) {
+	l.bytes -= l.lists[hash].Size()
 	delete(l.lists, hash)
 }

@@ -12,18 +12,18 @@ import (
 )
 
 // place tells a list of targets that was read once from one that was read again.
-func place(t *testing.T, r *replica, l wire.Entry) *wire.Target {
+func place(t *testing.T, r *replica, l wire.Entry) *wire.TargetList {
 	t.Helper()
 	a, err := r.Lookup(t.Context(), l.AgentKey)
-	if err != nil || a == nil || len(a.Last.Targets) == 0 {
+	if err != nil || a == nil || a.Last.List.Len() == 0 {
 		t.Fatalf("agent is %+v, %v", a, err)
 	}
 	for i := range a.Links {
-		if &a.Links[i].Targets[0] != &a.Last.Targets[0] {
+		if a.Links[i].List != a.Last.List {
 			t.Error("links of an instance have a list each")
 		}
 	}
-	return &a.Last.Targets[0]
+	return a.Last.List
 }
 
 // A list of targets is stored with every link of an instance, and read once, as long
@@ -53,16 +53,16 @@ func TestTargetListsAreBounded(t *testing.T) {
 	const lists, fit = 20, 4
 	server := storetest.StartRedis(t)
 	r := forgetful(t, server, 1000, 1<<30, fit<<20)
-	var leases []wire.Entry
-	var before []*wire.Target
+	var entries []wire.Entry
+	var before []*wire.TargetList
 	for i := range lists {
 		l := storetest.NewEntry("t", fmt.Sprint("a", i))
-		l.Replica, l.Targets[0].Labels = r.id, map[string]string{"long": strings.Repeat("x", 1<<20), "n": fmt.Sprint(i)}
-		leases = append(leases, r.take(t, l))
+		l.Replica, l.List = r.id, wire.NewTargetList([]wire.Target{{Name: "node", Labels: map[string]string{"long": strings.Repeat("x", 1<<20), "n": fmt.Sprint(i)}}})
+		entries = append(entries, r.take(t, l))
 		before = append(before, place(t, r, l))
 	}
 	kept := 0
-	for i, l := range leases {
+	for i, l := range entries {
 		if place(t, r, l) == before[i] {
 			kept++
 		}

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -41,11 +40,7 @@ func TestAFullTenantIsTidied(t *testing.T) {
 		})
 	}
 	storetest.WaitUntil(t, within, "what they take is counted", func() bool {
-		list, err := json.Marshal(storetest.NewEntry("t", "a").Targets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := len(list)
+		n := storetest.NewEntry("t", "a").List.Bytes()
 		return server.Do("HGET", s.usageKey("t"), "*") == fmt.Sprint(3, 3, 3*n)
 	})
 	if _, err := r.Register(t.Context(), storetest.NewEntry("t", "more")); err == nil {

@@ -1,12 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -70,31 +65,7 @@ func (l TenantLimits) over(what string, value int, yielding bool) error {
 // A size is what a target list takes.
 type size struct{ targets, bytes int }
 
-// A sizedList is a target list as it is counted.
-type sizedList struct {
-	size
-	hash string
-}
-
-func sized(targets []wire.Target) sizedList {
-	b, err := json.Marshal(targets)
-	if err != nil {
-		panic(fmt.Sprintf("store: targets: %v", err)) // plain structs always marshal
-	}
-	return sizedList{size{len(targets), len(b)}, hashOf(b)}
-}
-
-// listIn is the JSON of an entry's targets, which end its details.
-func listIn(details []byte) []byte {
-	_, list, _ := bytes.Cut(details, []byte(targetsMember))
-	return list[:len(list)-len("}")]
-}
-
-// hashOf tells a list from others, at every replica.
-func hashOf(list []byte) string {
-	sum := sha256.Sum256(list)
-	return hex.EncodeToString(sum[:8])
-}
+func sizeOf(list *wire.TargetList) size { return size{list.Len(), list.Bytes()} }
 
 // agentBytes is what the lists of one agent's links may take.
 func (l TenantLimits) agentBytes() int { return l.Bytes / 4 }

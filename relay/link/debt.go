@@ -23,6 +23,10 @@ func (l listLimits) ofToken() allowance {
 // second.
 func (l listLimits) least() float64 { return float64(l.bytes) / 32 }
 
+// change is what a change counts for of a list that is so long: it is not decoded
+// again, but gone through, here and in the directory.
+func (l listLimits) change(of int) float64 { return float64(of) / 8 }
+
 // idle is what a frame counts for that belongs to nothing: 4,096 at once by
 // default, and 128 a second.
 func (l listLimits) idle() float64 { return float64(l.bytes) / 512 }

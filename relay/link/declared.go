@@ -1,6 +1,8 @@
 package link
 
 import (
+	"crypto/sha256"
+	"errors"
 	"slices"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -9,23 +11,22 @@ import (
 // A declaredList is a target list as it is kept here: once, for all links of its
 // agent that have declared it.
 type declaredList struct {
-	hash    wire.ListHash
-	targets []wire.Target // shared: never written
-	bytes   int           // encoded
-	links   int           // that have it; guarded by arrivals.mu
+	*wire.TargetList
+	came  [sha256.Size]byte // as what; zero if as a change
+	bytes int               // it counts for, as it came
+	links int               // that have it; guarded by arrivals.mu
 }
 
 // declaredLists are the lists of one agent. Guarded by arrivals.mu.
 type declaredLists struct {
-	all   []*declaredList // no more than it has links
+	all   []*declaredList // no more than it has links, all different
 	bytes int             // of all of them, and of the one being decoded
 }
 
-func (d *declaredLists) find(hash wire.ListHash) *declaredList {
-	for _, l := range d.all {
-		if l.hash == hash {
-			return l
-		}
+// find returns a list that is as asked for; nil if there is none.
+func (d *declaredLists) find(as func(*declaredList) bool) *declaredList {
+	if i := slices.IndexFunc(d.all, as); i >= 0 {
+		return d.all[i]
 	}
 	return nil
 }
@@ -38,52 +39,78 @@ const listsOfAgent = 2
 // declare takes a whole list in place of the link's last one, and says whether it
 // is another. The error is a *wire.LimitError, or says what is wrong with the
 // list.
-func (v *visit) declare(list *wire.TargetList) (changed bool, err error) {
-	hash, bytes := list.Hash(), list.Bytes()
-	if v.list != nil && v.list.hash == hash {
-		list.Drop()
+func (v *visit) declare(parts *wire.TargetParts) (changed bool, err error) {
+	came, bytes := parts.Sum(), parts.Bytes()
+	if v.list != nil && v.list.came == came {
+		parts.Drop()
 		return false, nil
 	}
 	v.agent.decoding.Lock() // what all links declare is decoded once
 	defer v.agent.decoding.Unlock()
-	if v.share(hash) {
-		list.Drop()
+	if v.share(func(l *declaredList) bool { return l.came == came }) {
+		parts.Drop()
 		return true, nil
 	}
 	if err := v.reserve(bytes); err != nil {
 		return false, err
 	}
-	targets, err := v.decode(list)
-	v.arrivals.mu.Lock()
-	defer v.arrivals.mu.Unlock()
+	list, err := v.decode(parts.Take)
 	if err != nil {
-		v.keep(-bytes)
+		v.unreserve(bytes)
 		return false, err
 	}
-	one := &declaredList{hash: hash, targets: targets, bytes: bytes}
-	d := &v.agent.declared
-	d.all = append(d.all, one)
-	v.takeLocked(one)
-	return true, nil
+	return v.take(&declaredList{TargetList: list, came: came, bytes: bytes}), nil
 }
 
-// decode decodes one list of a token's agents after the other: however many there
+// change changes the link's list, and says whether that makes another of it. The
+// error is as declare's.
+func (v *visit) change(c *wire.ListChange, limits wire.TargetLimits) (changed bool, err error) {
+	v.agent.decoding.Lock()
+	defer v.agent.decoding.Unlock()
+	list, err := v.decode(func() (*wire.TargetList, error) { return v.list.Changed(c, limits) })
+	if err != nil {
+		return false, err
+	}
+	if err := v.reserve(list.Bytes()); err != nil {
+		return false, err
+	}
+	return v.take(&declaredList{TargetList: list, bytes: list.Bytes()}), nil
+}
+
+// decode makes one list of a token's agents after the other: however many there
 // are, they have one processor for it.
-func (v *visit) decode(list *wire.TargetList) ([]wire.Target, error) {
+func (v *visit) decode(make func() (*wire.TargetList, error)) (*wire.TargetList, error) {
 	v.bearer.decoding.Lock()
 	defer v.bearer.decoding.Unlock()
-	return list.Take()
+	return make()
 }
 
-// share takes a list that another link of the agent's has declared.
-func (v *visit) share(hash wire.ListHash) bool {
+// share takes a list that a link of the agent's has declared.
+func (v *visit) share(as func(*declaredList) bool) bool {
 	v.arrivals.mu.Lock()
 	defer v.arrivals.mu.Unlock()
-	one := v.agent.declared.find(hash)
+	one := v.agent.declared.find(as)
 	if one != nil {
 		v.takeLocked(one)
 	}
 	return one != nil
+}
+
+// take makes a list the link's for which there is room, and says whether it is
+// another than before. What the agent has declared in another form is kept once.
+func (v *visit) take(one *declaredList) (changed bool) {
+	v.arrivals.mu.Lock()
+	defer v.arrivals.mu.Unlock()
+	d := &v.agent.declared
+	if same := d.find(func(l *declaredList) bool { return l.Hash() == one.Hash() }); same != nil {
+		v.keep(-one.bytes)
+		one = same
+	} else {
+		d.all = append(d.all, one)
+	}
+	changed = one != v.list
+	v.takeLocked(one)
+	return changed
 }
 
 // reserve makes sure of room for a list, beside those that stay.
@@ -107,6 +134,13 @@ func (v *visit) reserve(bytes int) error {
 	}
 	v.keep(bytes)
 	return nil
+}
+
+// unreserve gives room for a list back.
+func (v *visit) unreserve(bytes int) {
+	v.arrivals.mu.Lock()
+	defer v.arrivals.mu.Unlock()
+	v.keep(-bytes)
 }
 
 // keep counts so many bytes of lists more. arrivals.mu is held.
@@ -149,11 +183,11 @@ func (v *visit) drop() {
 // is, and whether it is another than before.
 func (l *Link) declare(payload []byte) (whole, changed bool, err error) {
 	l.owe(max(float64(len(payload)), l.links.arrivals.lists.idle()))
-	whole, err = l.list.Add(payload)
+	whole, err = l.parts.Add(payload)
 	switch {
 	case err == nil && whole:
-		l.owe(l.links.arrivals.lists.least() - float64(l.list.Bytes()))
-		changed, err = l.visit.declare(&l.list)
+		l.owe(l.links.arrivals.lists.least() - float64(l.parts.Bytes()))
+		changed, err = l.visit.declare(&l.parts)
 		l.visit.halfList.give()
 	case err == nil:
 		return false, false, l.awaitPlace(l.visit.halfList.take)
@@ -161,23 +195,55 @@ func (l *Link) declare(payload []byte) (whole, changed bool, err error) {
 	if err != nil {
 		return false, false, &refusedError{err}
 	}
-	if changed {
-		l.mu.Lock()
-		l.targets = l.visit.list.targets
-		l.mu.Unlock()
-	}
+	l.declared(changed)
 	return whole, changed, nil
 }
 
-// retarget takes a changed target list while the link is up.
+// declared has everybody see the list that the link has now.
+func (l *Link) declared(changed bool) {
+	if !changed {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = l.visit.list.TargetList
+}
+
+// retarget takes a target list while the link is up.
 func (l *Link) retarget(payload []byte) error {
-	before := l.targets
+	before := l.list
 	_, changed, err := l.declare(payload)
 	if err == nil && changed {
-		l.links.Directory.Update(l.id, l.targets)
-		l.links.Changed(l.key, l.targets)
-		l.recordTargets(before)
-		l.log.Info("targets changed", "targets", len(l.targets))
+		l.retargeted(before)
 	}
 	return err
+}
+
+// change takes a CHANGE frame.
+func (l *Link) change(payload []byte) error {
+	before, lists := l.list, l.links.arrivals.lists
+	l.owe(max(float64(len(payload)), lists.least(), lists.change(before.Bytes())))
+	if l.parts.Bytes() > 0 {
+		return &refusedError{errors.New("a change of a list that is not whole yet")}
+	}
+	c, err := wire.ParseChange(payload)
+	if err != nil {
+		return &refusedError{err}
+	}
+	changed, err := l.visit.change(c, l.links.TargetLimits)
+	if err != nil {
+		return &refusedError{err}
+	}
+	if l.declared(changed); changed {
+		l.retargeted(before)
+	}
+	return nil
+}
+
+// retargeted tells everybody of another list.
+func (l *Link) retargeted(before *wire.TargetList) {
+	l.links.Directory.Update(l.id, l.list)
+	l.links.Changed(l.key, l.list.All())
+	l.recordTargets(before)
+	l.log.Info("targets changed", "targets", l.list.Len())
 }

@@ -62,7 +62,7 @@ func (l *Link) register() error {
 		Link: l.id, Replica: l.links.Replica,
 		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Features: l.hello.Features, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
-		Connected: l.connected, TokenExpiry: l.claims.Expires, Targets: l.targets,
+		Connected: l.connected, TokenExpiry: l.claims.Expires, List: l.list,
 	}
 	l.startBeat()
 	l.links.add(l)
@@ -78,10 +78,10 @@ func (l *Link) register() error {
 	case err != nil:
 		l.log.Warn("linked, but local only until the directory is back", "err", err)
 	}
-	l.links.Changed(l.key, l.targets)
+	l.links.Changed(l.key, l.list.All())
 	l.welcome(epoch, err == nil)
 	l.recordLinked(err == nil)
-	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", len(l.targets),
+	l.log.Info("linked", "instance", l.hello.Instance, "epoch", epoch, "targets", l.list.Len(),
 		"version", l.hello.Version, "remote_addr", l.remoteAddr, "token_id", l.claims.ID)
 	return nil
 }
@@ -104,6 +104,6 @@ func (l *Link) welcome(epoch uint64, registered bool) {
 		MaxInflightTarget: l.links.MaxInflightTarget,
 		MaxInflightAgent:  l.links.MaxInflightAgent,
 		Replicas:          l.links.Directory.Replicas(),
-		Features:          wire.Features(),
+		Features:          wire.ReplicaFeatures(),
 	})})
 }

@@ -34,8 +34,8 @@ type Link struct {
 	heard     atomic.Int64 // when the last byte came, by the replica's clock, nanoseconds
 	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
 	beat      beat
-	seat      ring.Ring       // in the wheel, and guarded by its mu
-	list      wire.TargetList // owned by the reader: one that is not yet whole
+	seat      ring.Ring        // in the wheel, and guarded by its mu
+	parts     wire.TargetParts // owned by the reader: of a list that is not yet whole
 
 	// Owned by the reader: how long to rest before anything more is read, for how long it
 	// has rested without catching up, and when it last did.
@@ -47,7 +47,7 @@ type Link struct {
 
 	mu       sync.Mutex // guards what follows
 	epoch    uint64
-	targets  []wire.Target // set by the reader
+	list     *wire.TargetList // set by the reader
 	streams  map[wire.AttemptKey]*stream
 	watch    watch
 	phase    phase
@@ -81,7 +81,7 @@ func newLink(t *Links, conn *websocket.Conn, socket *agentConn, v *visit, k wire
 	l := &Link{
 		links: t, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:     t.Lines.Of(share.Of(k)).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
-		list:    wire.TargetList{Limits: t.TargetLimits},
+		parts:   wire.TargetParts{Limits: t.TargetLimits},
 		streams: make(map[wire.AttemptKey]*stream), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(int64(t.clock.at(l.connected)))
@@ -148,6 +148,8 @@ func (l *Link) handle(f wire.Frame) error {
 		l.roundTrip.Store(int64(l.links.clock.now()) - sent)
 	case wire.TypeTargets:
 		return l.retarget(f.Payload)
+	case wire.TypeChange:
+		return l.change(f.Payload)
 	case wire.TypeDrain:
 		d, err := wire.ParseDrain(f.Payload)
 		if err != nil {
@@ -192,5 +194,5 @@ func (l *Link) leave(cause string) {
 func (l *Link) Current() (epoch uint64, targets []wire.Target, usable bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.epoch, l.targets, l.phase == serving
+	return l.epoch, l.list.All(), l.phase == serving
 }

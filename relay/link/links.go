@@ -18,7 +18,7 @@ import (
 // A directory is told which links a replica holds.
 type directory interface {
 	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
-	Update(link wire.LinkID, targets []wire.Target)
+	Update(link wire.LinkID, list *wire.TargetList)
 	Release(link wire.LinkID, cause string)
 	Replicas() int // alive, this one with them, as last counted; at least 1
 }

@@ -69,8 +69,8 @@ func (l *Link) revoked(now time.Time) string {
 }
 
 // recordTargets tells how many targets are others than before.
-func (l *Link) recordTargets(before []wire.Target) {
-	if c := wire.CompareTargets(before, l.targets); c != (wire.TargetChange{}) {
+func (l *Link) recordTargets(before *wire.TargetList) {
+	if c := wire.CountChanges(before, l.list); c != (wire.ChangeCount{}) {
 		l.record(wire.EventTargets, "", c.String())
 	}
 }

@@ -26,7 +26,7 @@ const (
 	// names can fill.
 	maxRoutes = 50_000
 	// maxRouteBytes bounds what the entries' target lists take in memory, by
-	// [wire.SizeOf]: enough for maxRoutes agents of a few targets each.
+	// [wire.TargetList.Size]: enough for maxRoutes agents of a few targets each.
 	maxRouteBytes = 128 << 20
 	// heavyRoute is what an entry takes that is given up before any other: few
 	// agents have so many targets, and without them the others fit.
@@ -151,13 +151,12 @@ func listBytes(agent *wire.Agent) (n int) {
 	if agent == nil {
 		return 0
 	}
-	n = wire.SizeOf(agent.Last.Targets)
-	var last *wire.Target
+	last := agent.Last.List
+	n = last.Size()
 	for i := range agent.Links {
-		targets := agent.Links[i].Targets
-		if len(targets) > 0 && &targets[0] != last {
-			last = &targets[0]
-			n += wire.SizeOf(targets)
+		if list := agent.Links[i].List; list != last {
+			last = list
+			n += list.Size()
 		}
 	}
 	return n

@@ -43,18 +43,18 @@ func TestExpirySparesWhatIsFresh(t *testing.T) {
 func TestHeavyRoutesAreGivenUpFirst(t *testing.T) {
 	c := newCache()
 	now := time.Now()
-	linked := func(name string, targets int) wire.AgentKey {
+	small, large := wire.NewTargetList(make([]wire.Target, 5)), wire.NewTargetList(make([]wire.Target, 20_000))
+	linked := func(name string, list *wire.TargetList) wire.AgentKey {
 		k := wire.AgentKey{Tenant: "t", Agent: name}
-		list := make([]wire.Target, targets)
-		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, Targets: list}, {AgentKey: k, Targets: list}}}, now)
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, List: list}, {AgentKey: k, List: list}}}, now)
 		return k
 	}
 	for i := range 1000 {
-		linked(fmt.Sprint("small-", i), 5)
+		linked(fmt.Sprint("small-", i), small)
 	}
 	for round := range 5 {
 		for i := range 100 {
-			k := linked(fmt.Sprint("large-", i), 20_000)
+			k := linked(fmt.Sprint("large-", i), large)
 			if _, ok := c.get(k, now, freshLinked); !ok {
 				t.Fatalf("round %d: what was just asked for is given up", round)
 			}
@@ -86,7 +86,7 @@ func TestLengthsOfTargetsThatAreNoMoreAreForgotten(t *testing.T) {
 		for i := range list {
 			list[i].Name = fmt.Sprintf("target-%d-%d", round, i)
 		}
-		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, Targets: list}}}, now)
+		c.put(k, &wire.Agent{AgentKey: k, Links: []wire.Entry{{AgentKey: k, List: wire.NewTargetList(list)}}}, now)
 		for i := range list {
 			c.setLength(k, list[i].Name, 1<<20)
 		}

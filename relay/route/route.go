@@ -142,7 +142,7 @@ func (r *Router) addRemote(candidates []candidate, agent *wire.Agent, tried []wi
 	for _, entry := range agent.Links {
 		if entry.Replica != r.Replica && !slices.Contains(tried, entry.Link) {
 			candidates = append(candidates, candidate{entry.Epoch, entry.Instance, entry.Yielding, entry.Shared,
-				wire.Route{Agent: agent.AgentKey, Link: entry.Link, Replica: entry.Replica}, entry.Connected, entry.Targets})
+				wire.Route{Agent: agent.AgentKey, Link: entry.Link, Replica: entry.Replica}, entry.Connected, entry.List.All()})
 		}
 	}
 	return candidates

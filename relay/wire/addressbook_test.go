@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +19,11 @@ func listed(name string, since time.Time, addresses map[string]time.Time) wire.A
 	name, bound, _ := strings.Cut(name, " ")
 	a := wire.Agent{AgentKey: wire.AgentKey{Tenant: "t", Agent: name}, Since: since, Claims: addresses}
 	a.Last.Addresses = bound
+	targets := []wire.Target{{Name: "node", Port: 9100, Path: "/"}}
 	for address := range addresses {
-		a.Last.Targets = append(a.Last.Targets, wire.Target{Name: "t" + address[:1], Address: address, Path: "/"})
+		targets = append(targets, wire.Target{Name: "t" + address[:1], Address: address, Path: "/"})
 	}
-	a.Last.Targets = append(a.Last.Targets, wire.Target{Name: "node", Port: 9100, Path: "/"})
+	a.Last.List = wire.NewTargetList(targets)
 	return a
 }
 
@@ -74,9 +76,11 @@ func BenchmarkCrowdAtOneAddress(b *testing.B) {
 		agents := make([]wire.Agent, n)
 		for i := range agents {
 			a := listed(fmt.Sprintf("agent-%05d", i), at(1), addresses{"db:1": at(1)})
+			targets := slices.Clone(a.Last.List.All())
 			for p := range 10 {
-				a.Last.Targets = append(a.Last.Targets, wire.Target{Name: fmt.Sprint("p", p), Address: "db:1", Path: fmt.Sprint("/", p)})
+				targets = append(targets, wire.Target{Name: fmt.Sprint("p", p), Address: "db:1", Path: fmt.Sprint("/", p)})
 			}
+			a.Last.List = wire.NewTargetList(targets)
 			agents[i] = a
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

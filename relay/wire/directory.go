@@ -31,7 +31,9 @@ type Entry struct {
 	Connected   time.Time  `json:"connected"`
 	TokenExpiry time.Time  `json:"token_expiry,omitzero"` // zero: never
 	Addresses   string     `json:"addresses,omitempty"`   // the pattern of proxy-mode addresses that its token is bound to; empty: none
-	Targets     []Target   `json:"targets"`
+	// List is what the agent declares by this link. It stands for itself, and is not
+	// encoded with the entry.
+	List *TargetList `json:"-"`
 }
 
 // An Agent is what the directory knows of one agent, linked or departed.
@@ -99,9 +101,9 @@ func (a *Agent) Seen(now time.Time) time.Time {
 // that declare the same name the lower epoch counts; else the last known ones.
 func (a *Agent) Targets() []Target {
 	if len(a.Links) == 0 {
-		return a.Last.Targets
+		return a.Last.List.All()
 	}
-	all := a.Links[0].Targets
+	all := a.Links[0].List.All()
 	var seen map[string]bool // made once a second instance stands beside the first
 	for i := 1; i < len(a.Links); i++ {
 		if a.Links[i].Instance == a.Links[i-1].Instance {
@@ -114,7 +116,7 @@ func (a *Agent) Targets() []Target {
 				seen[all[j].Name] = true
 			}
 		}
-		for _, t := range a.Links[i].Targets {
+		for _, t := range a.Links[i].List.All() {
 			if !seen[t.Name] {
 				seen[t.Name] = true
 				all = append(all, t)

@@ -102,7 +102,7 @@ func TestTargetsAreCompared(t *testing.T) {
 		{nil, []wire.Target{target("a", 1)}, "1 added, 0 removed, 0 changed"},
 		{[]wire.Target{target("a", 1), target("b", 1), target("c", 1)}, []wire.Target{target("c", 1), target("b", 2), target("d", 1), target("e", 1)}, "2 added, 1 removed, 1 changed"},
 	} {
-		if got := wire.CompareTargets(c.before, c.after).String(); got != c.want {
+		if got := wire.CountChanges(wire.NewTargetList(c.before), wire.NewTargetList(c.after)).String(); got != c.want {
 			t.Errorf("%v: %s, want %s", c.after, got, c.want)
 		}
 	}

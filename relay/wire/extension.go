@@ -27,8 +27,9 @@ const ExtensionReasons ExtensionType = 1
 // ignores those that it does not know.
 const FeatureExtensions = "extensions"
 
-// Features are those of this build, for HELLO and WELCOME.
-func Features() []string { return []string{FeatureExtensions} }
+// AgentFeatures and ReplicaFeatures are those of this build, for HELLO and WELCOME.
+func AgentFeatures() []string   { return []string{FeatureExtensions} }
+func ReplicaFeatures() []string { return []string{FeatureExtensions, FeatureChanges} }
 
 // With appends an extension. All of a frame have MaxExtensions bytes at the most.
 func (x Extensions) With(t ExtensionType, value []byte) Extensions {

@@ -37,6 +37,7 @@ const (
 	FirstOptional Type = 128
 
 	TypeNotice Type = 128 // replica: what of the agent's targets it does not grant
+	TypeChange Type = 129 // agent: what of its targets is otherwise than it said last
 )
 
 // HeaderSize is the length of a frame's header, in bytes. All numbers of the

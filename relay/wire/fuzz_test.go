@@ -19,6 +19,7 @@ func FuzzNext(f *testing.F) {
 		wire.TypeRequest: q.Append(nil), wire.TypeHead: h.Append(nil), wire.TypeNack: n.Append(nil),
 		wire.TypeEnd: wire.End{}.Append(nil), wire.TypeCredit: wire.AppendCredit(nil, 1), wire.TypePing: wire.Ping{}.Append(nil),
 		wire.TypeHello:   []byte(`{"agent":"a","instance":"0123456789abcdef"}`),
+		wire.TypeChange:  []byte(`{"removed":["a"],"targets":[{"name":"b"}]}`),
 		wire.TypeTargets: []byte(`{"targets":[{"name":"a","labels":{"b":"c"}}]}`),
 		wire.TypeDrain:   []byte(`{}`), wire.TypeWelcome: []byte(`{}`), 200: []byte("new"),
 	} {
@@ -68,11 +69,13 @@ func parse(t *testing.T, f wire.Frame) {
 		_, _ = wire.ParseWelcome(f.Payload)
 	case wire.TypeDrain:
 		_, _ = wire.ParseDrain(f.Payload)
+	case wire.TypeChange:
+		_, _ = wire.ParseChange(f.Payload)
 	case wire.TypeTargets:
-		var list wire.TargetList
+		var list wire.TargetParts
 		if whole, err := list.Add(f.Payload); err == nil && whole {
 			if targets, err := list.Take(); err == nil {
-				if err := wire.CheckTargets(targets); err != nil {
+				if err := wire.CheckTargets(targets.All()); err != nil {
 					t.Errorf("a list that does not check is taken: %v", err)
 				}
 			}

@@ -2,15 +2,16 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// A listReader reads a target list in the form that encoding/json gives it: all
-// members in the order of [Target], and no space. So do replicas and agents write
-// it, and it is read in a fifth of the time that encoding/json takes for any. It
-// makes of it what that would make, or falls back: then the list is for encoding/json.
+// A listReader reads a target list, or a target, in the form that encoding/json gives
+// it: all members in the order of [Target], and no space. So do replicas and agents write
+// it, and it is read in a fifth of the time that encoding/json takes for any. It makes of
+// it what that would make, or falls back: then it is for encoding/json.
 type listReader struct {
 	rest   string   // what is yet to be read; nothing after it has fallen back
 	odd    bool     // it has fallen back
@@ -18,9 +19,36 @@ type listReader struct {
 	same   interned
 }
 
+// ParseTargets decodes and checks a list that stands in JSON as one. Strings that
+// come back share their memory.
+func ParseTargets(list string) ([]Target, error) {
+	targets, ok := readList(list)
+	if !ok {
+		var err error
+		if targets, err = readAnyList(list); err != nil {
+			return nil, err
+		}
+	}
+	return targets, CheckTargets(targets)
+}
+
+// readAnyList reads a list of any form.
+func readAnyList(list string) (targets []Target, err error) {
+	if err := json.Unmarshal([]byte(list), &targets); err != nil {
+		return nil, err
+	}
+	same := make(interned)
+	for i := range targets {
+		same.target(&targets[i])
+	}
+	return targets, nil
+}
+
+// opening is how a target begins.
+const opening = `{"name":`
+
 // readList reads a list, and says whether it could.
 func readList(list string) (targets []Target, ok bool) {
-	const opening = `{"name":`
 	r := listReader{rest: list, same: make(interned)}
 	targets = make([]Target, 0, min(strings.Count(list, opening), MaxTargets))
 	r.want("[")
@@ -30,6 +58,30 @@ func readList(list string) (targets []Target, ok bool) {
 	}
 	r.want("]")
 	return targets, !r.odd && r.rest == ""
+}
+
+// readLines reads targets that have a line each.
+func readLines(text string) (targets []Target, lines []targetLine, err error) {
+	n := min(strings.Count(text, "\n"), MaxTargets)
+	targets, lines = make([]Target, 0, n), make([]targetLine, 0, n)
+	same := make(interned)
+	for line := range strings.Lines(text) {
+		if !strings.HasSuffix(line, "\n") {
+			return nil, nil, fmt.Errorf("a line of a target list: %w", ErrTruncated)
+		}
+		r := listReader{rest: line, same: same}
+		r.want(opening)
+		t := r.target()
+		if r.want("\n"); r.odd || r.rest != "" {
+			t = Target{}
+			if err := json.Unmarshal([]byte(line), &t); err != nil {
+				return nil, nil, fmt.Errorf("a line of a target list: %w: %v", ErrMalformed, err)
+			}
+			same.target(&t)
+		}
+		targets, lines = append(targets, t), append(lines, lineOf([]byte(line)))
+	}
+	return targets, lines, nil
 }
 
 // target reads what follows the opening of a target.
@@ -143,3 +195,28 @@ func (r *listReader) want(text string) {
 }
 
 func (r *listReader) fallBack() { r.rest, r.odd = "", true }
+
+// interned are the strings of a list that were met before.
+type interned map[string]string
+
+func (m interned) string(s string) string {
+	if known, ok := m[s]; ok {
+		return known
+	}
+	s = strings.Clone(s)
+	m[s] = s
+	return s
+}
+
+func (m interned) target(t *Target) {
+	t.Scheme, t.Path = m.string(t.Scheme), m.string(t.Path)
+	if len(t.Labels) == 0 {
+		t.Labels = nil
+		return
+	}
+	labels := make(map[string]string, len(t.Labels)) // no larger than it must be
+	for name, value := range t.Labels {
+		labels[m.string(name)] = m.string(value)
+	}
+	t.Labels = labels
+}

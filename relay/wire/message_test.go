@@ -83,14 +83,14 @@ func TestTargetListsOfAnySizeArriveWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var list wire.TargetList
+		var list wire.TargetParts
 		for i, f := range frames {
 			whole, err := list.Add(f.Payload)
 			if err != nil || whole != (i == len(frames)-1) {
 				t.Fatalf("frame %d of %d: whole %v, %v", i, len(frames), whole, err)
 			}
 		}
-		if got, err := list.Take(); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		if got, err := list.Take(); err != nil || got.Hash() != wire.NewTargetList(want).Hash() {
 			t.Errorf("%d targets: another list came out, %v", n, err)
 		}
 	}
@@ -210,9 +210,9 @@ func TestMatchTarget(t *testing.T) {
 
 func TestTargetsOfSharedInstancesAreJoined(t *testing.T) {
 	a := wire.Agent{Links: []wire.Entry{
-		{Instance: "1", Epoch: 1, Targets: []wire.Target{{Name: "a", Port: 1}, {Name: "b"}}},
-		{Instance: "1", Epoch: 1, Targets: []wire.Target{{Name: "a", Port: 1}, {Name: "b"}}},
-		{Instance: "2", Epoch: 2, Targets: []wire.Target{{Name: "a", Port: 2}, {Name: "c"}}},
+		{Instance: "1", Epoch: 1, List: wire.NewTargetList([]wire.Target{{Name: "a", Port: 1}, {Name: "b"}})},
+		{Instance: "1", Epoch: 1, List: wire.NewTargetList([]wire.Target{{Name: "a", Port: 1}, {Name: "b"}})},
+		{Instance: "2", Epoch: 2, List: wire.NewTargetList([]wire.Target{{Name: "a", Port: 2}, {Name: "c"}})},
 	}}
 	var got []string
 	for _, t := range a.Targets() {

@@ -3,188 +3,228 @@ package wire
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"unsafe"
 )
 
-// MarshalTargets encodes a target list as TARGETS frames, each of which fits a
-// message of its own. A payload is JSON: {"targets": […], "more": true}; the
-// last has no more.
-func MarshalTargets(targets []Target) ([]Frame, error) {
-	const envelope = len(`{"targets":[],"more":true}`)
-	var frames []Frame
-	var part []byte
-	flush := func(more bool) {
-		payload := append([]byte(`{"targets":[`), part...)
-		payload = append(payload, ']')
-		if more {
-			payload = append(payload, `,"more":true`...)
-		}
-		frames = append(frames, Frame{Type: TypeTargets, Payload: append(payload, '}')})
-		part = nil
-	}
-	for i := range targets {
-		b, err := json.Marshal(&targets[i])
-		if err != nil {
-			return nil, fmt.Errorf("target %s: %w", targets[i].Name, err)
-		}
-		if len(b)+envelope > MaxPayload {
-			return nil, fmt.Errorf("target %s: %d bytes: %w", targets[i].Name, len(b), ErrTooLarge)
-		}
-		if len(part)+1+len(b)+envelope > MaxPayload {
-			flush(true)
-		}
-		if len(part) > 0 {
-			part = append(part, ',')
-		}
-		part = append(part, b...)
-	}
-	flush(false)
-	return frames, nil
-}
-
-// A ListHash names a target list by its encoding.
-type ListHash [sha256.Size]byte
-
-// A TargetList puts a list together from its TARGETS frames. It keeps their
-// payloads as they came until it is whole, for a decoded list takes up to 13
-// times as much memory, and a list that is known already need not be decoded. The
-// zero value is ready, and bounded by what the protocol allows.
+// A TargetList is what an agent declares, as it is kept: checked, in the order of
+// names, and never changed, so that any number may hold it. Nil is the list without
+// targets.
+//
+// Encoded it is JSON Lines: each target as encoding/json has it, but for HTML, and a
+// line feed.
 type TargetList struct {
-	Limits TargetLimits
-
-	parts [][]byte
-	bytes int
+	targets []Target
+	lines   []targetLine // of targets
+	hash    ListHash
+	bytes   int // encoded
+	size    int // in memory
 }
 
-// Add takes the payload of the next TARGETS frame, and says whether the list is
-// whole.
-func (l *TargetList) Add(payload []byte) (whole bool, err error) {
-	limits := l.Limits.orMost()
-	if l.bytes += len(payload); l.bytes > limits.Bytes {
-		return false, limits.over("bytes of targets", l.bytes, limits.Bytes, "BYTES")
+// A ListHash names a target list by what it has, whoever declares it: the first half
+// of the SHA-256 of those of its lines.
+type ListHash [sha256.Size / 2]byte
+
+func (h ListHash) String() string { return hex.EncodeToString(h[:]) }
+
+// Compare orders hashes.
+func (h ListHash) Compare(other ListHash) int { return bytes.Compare(h[:], other[:]) }
+
+// ParseListHash reads what String has written.
+func ParseListHash(s string) (h ListHash, ok bool) {
+	n, err := hex.Decode(h[:], []byte(s[:min(len(s), hex.EncodedLen(len(h)))]))
+	return h, err == nil && n == len(h) && len(s) == hex.EncodedLen(n)
+}
+
+// A targetLine is what is known of a target's line without encoding it again.
+type targetLine struct {
+	sum  ListHash
+	size int32 // bytes
+}
+
+func lineOf(text []byte) targetLine { return targetLine{halfSum(text), int32(len(text))} }
+
+func halfSum(b []byte) ListHash {
+	sum := sha256.Sum256(b)
+	return ListHash(sum[:len(ListHash{})])
+}
+
+// A lineEncoder encodes targets, each as a line.
+type lineEncoder struct {
+	bytes.Buffer
+	json *json.Encoder
+}
+
+func newLineEncoder() *lineEncoder {
+	e := new(lineEncoder)
+	e.json = json.NewEncoder(e)
+	e.json.SetEscapeHTML(false) // a list is no longer than the agent may have written it
+	return e
+}
+
+// add appends a target's line.
+func (e *lineEncoder) add(t *Target) {
+	if err := e.json.Encode(t); err != nil {
+		panic(fmt.Sprintf("wire: target: %v", err)) // a plain struct always marshals
 	}
-	part, err := parseControl[struct {
-		More bool `json:"more"`
-	}]("TARGETS", payload)
+}
+
+// NewTargetList makes a list of targets that are good (see [CheckTargets]), and keeps
+// them.
+func NewTargetList(targets []Target) *TargetList {
+	if len(targets) == 0 {
+		return nil
+	}
+	l := &TargetList{targets: targets}
+	if !slices.IsSortedFunc(targets, byName) {
+		l.targets = slices.SortedFunc(slices.Values(targets), byName)
+	}
+	l.lines = make([]targetLine, len(targets))
+	line := newLineEncoder()
+	for i := range l.targets {
+		line.Reset()
+		line.add(&l.targets[i])
+		l.lines[i] = lineOf(line.Bytes())
+	}
+	return l.named()
+}
+
+func byName(a, b Target) int { return strings.Compare(a.Name, b.Name) }
+
+// named gives a list its name, by its lines, and its sizes.
+func (l *TargetList) named() *TargetList {
+	if len(l.targets) == 0 {
+		return nil
+	}
+	sums := make([]byte, 0, len(l.lines)*len(ListHash{}))
+	for i := range l.lines {
+		sums = append(sums, l.lines[i].sum[:]...)
+		l.bytes += int(l.lines[i].size)
+		l.size += l.targets[i].size()
+	}
+	l.hash = halfSum(sums)
+	return l
+}
+
+// ParseTargetList decodes and checks what Encode has written. Strings share their memory.
+func ParseTargetList(text string) (*TargetList, error) {
+	targets, lines, err := readLines(text)
 	if err != nil {
-		return false, err
-	}
-	l.parts = append(l.parts, bytes.Clone(payload))
-	return !part.More, nil
-}
-
-// Bytes is how long the list is, encoded, so far.
-func (l *TargetList) Bytes() int { return l.bytes }
-
-// Hash names the list, once it is whole.
-func (l *TargetList) Hash() (sum ListHash) {
-	h := sha256.New()
-	for _, part := range l.parts {
-		h.Write(part)
-	}
-	h.Sum(sum[:0])
-	return sum
-}
-
-// Drop makes ready for the next list.
-func (l *TargetList) Drop() { l.parts, l.bytes = nil, 0 }
-
-// Take decodes and checks the list, once it is whole, and makes ready for the
-// next one. Strings that come back share their memory.
-func (l *TargetList) Take() ([]Target, error) {
-	defer l.Drop()
-	limits := l.Limits.orMost()
-	var targets []Target
-	same := make(interned)
-	for _, payload := range l.parts {
-		part, err := parseControl[struct {
-			Targets []Target `json:"targets"`
-		}]("TARGETS", payload)
-		if err != nil {
-			return nil, err
-		}
-		if n := len(targets) + len(part.Targets); n > limits.Targets {
-			return nil, limits.over("targets", n, limits.Targets, "TARGETS")
-		}
-		for i := range part.Targets {
-			t := &part.Targets[i]
-			if len(t.Labels) > limits.Labels {
-				return nil, limits.over("labels", len(t.Labels), limits.Labels, "LABELS")
-			}
-			same.target(t)
-		}
-		targets = append(targets, part.Targets...)
-	}
-	return targets, CheckTargets(targets)
-}
-
-// ParseTargets decodes and checks a list that stands in JSON as one. Strings that
-// come back share their memory.
-func ParseTargets(list string) ([]Target, error) {
-	targets, ok := readList(list)
-	if !ok {
-		var err error
-		if targets, err = readAnyList(list); err != nil {
-			return nil, err
-		}
-	}
-	return targets, CheckTargets(targets)
-}
-
-// readAnyList reads a list of any form.
-func readAnyList(list string) (targets []Target, err error) {
-	if err := json.Unmarshal([]byte(list), &targets); err != nil {
 		return nil, err
 	}
-	same := make(interned)
-	for i := range targets {
-		same.target(&targets[i])
-	}
-	return targets, nil
+	return (&TargetList{targets: targets, lines: lines}).checked()
 }
 
-// interned are the strings of a list that were met before.
-type interned map[string]string
-
-func (m interned) string(s string) string {
-	if known, ok := m[s]; ok {
-		return known
+// checked is the list, if its targets are good and in their order, with its name.
+func (l *TargetList) checked() (*TargetList, error) {
+	if err := CheckTargets(l.targets); err != nil {
+		return nil, err
 	}
-	s = strings.Clone(s)
-	m[s] = s
-	return s
+	if !slices.IsSortedFunc(l.targets, byName) {
+		return nil, fmt.Errorf("a target list that is not in the order of names: %w", ErrMalformed)
+	}
+	return l.named(), nil
 }
 
-func (m interned) target(t *Target) {
-	t.Scheme, t.Path = m.string(t.Scheme), m.string(t.Path)
-	if len(t.Labels) == 0 {
-		t.Labels = nil
-		return
+// add appends a target.
+func (l *TargetList) add(t Target, line targetLine) {
+	l.targets = append(l.targets, t)
+	l.lines = append(l.lines, line)
+}
+
+// All are the targets, which nobody may change.
+func (l *TargetList) All() []Target {
+	if l == nil {
+		return nil
 	}
-	labels := make(map[string]string, len(t.Labels)) // no larger than it must be
+	return l.targets
+}
+
+// Len is how many targets there are.
+func (l *TargetList) Len() int { return len(l.All()) }
+
+// Hash names the list; zero without targets.
+func (l *TargetList) Hash() ListHash {
+	if l == nil {
+		return ListHash{}
+	}
+	return l.hash
+}
+
+// Bytes is how long the list is, encoded.
+func (l *TargetList) Bytes() int {
+	if l == nil {
+		return 0
+	}
+	return l.bytes
+}
+
+// Encode encodes the list.
+func (l *TargetList) Encode() []byte {
+	text := newLineEncoder()
+	text.Grow(l.Bytes())
+	for i := range l.All() {
+		text.add(&l.targets[i])
+	}
+	return text.Bytes()
+}
+
+// Size estimates what the list takes in memory, in bytes, as if it shared no text with
+// itself or another.
+func (l *TargetList) Size() int {
+	if l == nil {
+		return 0
+	}
+	return l.size
+}
+
+func (t *Target) size() int {
+	n := int(unsafe.Sizeof(*t)+unsafe.Sizeof(targetLine{})) + len(t.Name) + len(t.Address) + len(t.Path)
+	if labels := len(t.Labels); labels > 8 {
+		n += 64 * labels // a table of up to twice as many places, of 33 bytes
+	} else if labels > 0 {
+		n += 320 // one group of eight places
+	}
 	for name, value := range t.Labels {
-		labels[m.string(name)] = m.string(value)
-	}
-	t.Labels = labels
-}
-
-// SizeOf estimates what a decoded list takes in memory, in bytes, as if it shared no
-// text with itself or another.
-func SizeOf(targets []Target) (n int) {
-	for i := range targets {
-		t := &targets[i]
-		n += int(unsafe.Sizeof(*t)) + len(t.Name) + len(t.Address) + len(t.Path)
-		if labels := len(t.Labels); labels > 8 {
-			n += 64 * labels // a table of up to twice as many places, of 33 bytes
-		} else if labels > 0 {
-			n += 320 // one group of eight places
-		}
-		for name, value := range t.Labels {
-			n += len(name) + len(value)
-		}
+		n += len(name) + len(value)
 	}
 	return n
+}
+
+// pairs walks two lists in the order of names. It gives the place of a name in each,
+// -1 where it has none.
+func pairs(a, b *TargetList) iter.Seq2[int, int] {
+	return func(yield func(i, j int) bool) {
+		for i, j := 0, 0; i < a.Len() || j < b.Len(); {
+			order := 0
+			switch {
+			case i == a.Len():
+				order = 1
+			case j == b.Len():
+				order = -1
+			default:
+				order = byName(a.targets[i], b.targets[j])
+			}
+			more := false
+			switch {
+			case order < 0:
+				more = yield(i, -1)
+				i++
+			case order > 0:
+				more = yield(-1, j)
+				j++
+			default:
+				more = yield(i, j)
+				i, j = i+1, j+1
+			}
+			if !more {
+				return
+			}
+		}
+	}
 }

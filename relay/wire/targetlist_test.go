@@ -1,113 +1,198 @@
 package wire_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
+	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// declare sends a list through a TargetList.
-func declare(t *testing.T, limits wire.TargetLimits, targets []wire.Target) (decoded []wire.Target, bytes int, err error) {
-	t.Helper()
-	frames, err := wire.MarshalTargets(targets)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := wire.TargetList{Limits: limits}
-	for _, f := range frames {
-		if _, err := list.Add(f.Payload); err != nil {
-			return nil, 0, err
+// drawn is a list of some of 40 names, with targets of a few kinds.
+func drawn(random *rand.Rand) []wire.Target {
+	var all []wire.Target
+	for _, n := range random.Perm(40)[:random.IntN(40)] {
+		t := wire.Target{Name: fmt.Sprint("t", n), Scheme: "http", Port: uint16(random.IntN(3))}
+		if random.IntN(2) == 0 {
+			t.Labels = map[string]string{"odd": "\"\\\n<é\u2028" + strings.Repeat("x", random.IntN(200))}
 		}
-	}
-	bytes = list.Bytes()
-	decoded, err = list.Take()
-	return decoded, bytes, err
-}
-
-// labelled makes n targets with so many labels of the shortest kind each.
-func labelled(n, labels int) []wire.Target {
-	const names = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	all := make([]wire.Target, n)
-	for i := range all {
-		all[i].Name = fmt.Sprint(i)
-		all[i].Labels = make(map[string]string)
-		for l := range labels {
-			all[i].Labels[names[l:l+1]] = ""
-		}
+		all = append(all, t)
 	}
 	return all
 }
 
-func TestTargetListsAreLimited(t *testing.T) {
-	limits := wire.TargetLimits{Targets: 10, Labels: 3, Bytes: 1000}
-	if _, _, err := declare(t, limits, labelled(10, 3)); err != nil {
-		t.Errorf("a list at the limits: %v", err)
+func sorted(targets []wire.Target) []wire.Target {
+	return slices.SortedFunc(slices.Values(targets), func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// spliced applies a patch as Redis does: to text.
+func spliced(t *testing.T, before string, patch []byte) string {
+	t.Helper()
+	var pieces []any
+	if err := json.Unmarshal(patch, &pieces); err != nil {
+		t.Fatal(err)
 	}
-	for want, targets := range map[string][]wire.Target{
-		"11 targets; FARSCRAPE_AGENT_MAX_TARGETS is 10":            labelled(11, 3),
-		"4 labels; FARSCRAPE_AGENT_MAX_LABELS is 3":                labelled(10, 4),
-		"1035 bytes of targets; FARSCRAPE_AGENT_MAX_BYTES is 1000": {{Name: "a", Path: "/" + strings.Repeat("x", 998)}},
-	} {
-		var limit *wire.LimitError
-		if _, _, err := declare(t, limits, targets); !errors.As(err, &limit) || err.Error() != want {
-			t.Errorf("got %v, want %s", err, want)
+	var b strings.Builder
+	for _, piece := range pieces {
+		switch p := piece.(type) {
+		case string:
+			b.WriteString(p)
+		case []any:
+			b.WriteString(before[int(p[0].(float64)):int(p[1].(float64))])
+		}
+	}
+	return b.String()
+}
+
+// A list is the same however one came to it: declared in any order, by a change, by a
+// patch of what it was or of its text, or read from its encoding.
+func TestAListIsNamedByItsContent(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		targets := drawn(random)
+		before, want := wire.NewTargetList(drawn(random)), wire.NewTargetList(targets)
+		if !slices.EqualFunc(want.All(), sorted(targets), func(a, b wire.Target) bool { return reflect.DeepEqual(a, b) }) || want.Bytes() != len(want.Encode()) {
+			t.Fatalf("seed %d: the list is %v, of %d bytes", seed, want.All(), want.Bytes())
+		}
+		same := func(how string, got *wire.TargetList, err error) {
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d: %s: %v, want %v; %v", seed, how, got.All(), want.All(), err)
+			}
+		}
+		targets = slices.Clone(targets)
+		random.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] })
+		same("in another order", wire.NewTargetList(targets), nil)
+		read, err := wire.ParseTargetList(string(want.Encode()))
+		same("encoded", read, err)
+
+		frame, ok := want.ChangesFrom(before).Frame()
+		if !ok {
+			t.Fatalf("seed %d: the change does not fit", seed)
+		}
+		change, err := wire.ParseChange(frame.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := before.Changed(change, wire.TargetLimits{})
+		same("changed", changed, err)
+		if count := wire.CountChanges(before, want); count.Added+count.Changed != len(change.Targets) || count.Removed != len(change.Removed) {
+			t.Errorf("seed %d: %v of %s", seed, count, frame.Payload)
+		}
+		if patch, ok := want.Patch(before); ok {
+			patched, err := before.Patched(string(patch))
+			same("patched", patched, err)
+			if text := spliced(t, string(before.Encode()), patch); text != string(want.Encode()) {
+				t.Fatalf("seed %d: the text is\n%s\nwant\n%s", seed, text, want.Encode())
+			}
 		}
 	}
 }
 
-// What is declared by default fits: 10,000 targets as people have them.
-func TestTenThousandOrdinaryTargetsFit(t *testing.T) {
-	all := make([]wire.Target, 10_000)
+// thousands is a list as people have it.
+func thousands(n int) []wire.Target {
+	all := make([]wire.Target, n)
 	for i := range all {
 		all[i] = wire.Target{
 			Name: fmt.Sprintf("node-exporter-%d", i), Scheme: "http", Address: fmt.Sprintf("10.0.%d.%d:9100", i/250, i%250), Port: 9100, Path: "/metrics",
 			Labels: map[string]string{"env": "production", "job": "node", "rack": fmt.Sprint("r", i%40), "site": "berlin", "team": "infra"},
 		}
 	}
-	_, bytes, err := declare(t, wire.TargetLimits{Targets: wire.MaxTargets, Labels: 32, Bytes: 2 << 20}, all)
-	if err != nil {
-		t.Error(err)
-	}
-	t.Logf("%d bytes", bytes)
+	return all
 }
 
-func TestWhatATargetListCosts(t *testing.T) {
-	const most = 13 // times its encoding, or 512 bytes a target if it says next to nothing
-	for _, labels := range []int{0, 1, 8, 9, 27, 32} {
-		targets := labelled(10_000, labels)
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		decoded, bytes, err := declare(t, wire.TargetLimits{}, targets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		heap := int(after.HeapAlloc) - int(before.HeapAlloc)
-		t.Logf("%d labels a target: %d bytes encoded, %d in memory, %.1f times", labels, bytes, heap, float64(heap)/float64(bytes))
-		if heap > max(most*bytes, 512*len(decoded)) {
-			t.Errorf("%d labels a target: a list of %d bytes takes %d in memory", labels, bytes, heap)
-		}
-		if size := wire.SizeOf(decoded); size < heap*2/3 || size > heap*3/2 {
-			t.Errorf("%d labels a target: SizeOf is %d", labels, size)
-		}
-		runtime.KeepAlive(decoded)
-		runtime.KeepAlive(targets)
+// Of 10,000 targets one is replaced: that is little to say, to the relay and to Redis.
+func TestALittleChangeIsLittleToSay(t *testing.T) {
+	targets := thousands(10_000)
+	before := wire.NewTargetList(targets)
+	targets = slices.Clone(targets)
+	targets[5000].Name, targets[5000].Address = "new", "10.1.1.1:9100"
+	after := wire.NewTargetList(targets)
+	const little = 1 << 10
+	if f, ok := after.ChangesFrom(before).Frame(); !ok || f.Size() > little {
+		t.Errorf("a change of %d bytes", f.Size())
+	}
+	if patch, ok := after.Patch(before); !ok || len(patch) > little {
+		t.Errorf("a patch of %d bytes", len(patch))
+	}
+	if patch, ok := wire.NewTargetList(thousands(3)).Patch(before); !ok || len(patch) > little {
+		t.Errorf("a patch of %d bytes for three that are left", len(patch))
+	}
+	if _, ok := before.Patch(wire.NewTargetList(thousands(3))); ok {
+		t.Error("a patch as long as the list")
 	}
 }
 
-func TestSizeOfCountsAllText(t *testing.T) {
-	long := strings.Repeat("x", 1<<20)
-	for name, target := range map[string]wire.Target{
-		"path": {Path: long}, "address": {Address: long}, "value": {Labels: map[string]string{"a": long}}, "name": {Labels: map[string]string{long: ""}},
+// A change keeps to the limits of a list, and to the list that it is of.
+func TestAChangeIsChecked(t *testing.T) {
+	before := wire.NewTargetList([]wire.Target{{Name: "a"}, {Name: "b"}})
+	limits := wire.TargetLimits{Targets: 3, Labels: 1, Bytes: 200}
+	for _, test := range []struct {
+		change wire.ListChange
+		over   string // of what limit; empty: it is malformed
+	}{
+		{wire.ListChange{Removed: []string{"c"}}, ""},
+		{wire.ListChange{Removed: []string{"a"}, Targets: []wire.Target{{Name: "a"}}}, ""},
+		{wire.ListChange{Targets: []wire.Target{{Name: "c"}, {Name: "c"}}}, ""},
+		{wire.ListChange{Targets: []wire.Target{{Name: "../sd"}}}, ""},
+		{wire.ListChange{Targets: []wire.Target{{Name: "c"}, {Name: "d"}}}, "TARGETS"},
+		{wire.ListChange{Targets: []wire.Target{{Name: "c", Labels: map[string]string{"x": "", "y": ""}}}}, "LABELS"},
+		{wire.ListChange{Targets: []wire.Target{{Name: "c", Path: "/" + strings.Repeat("x", 200)}}}, "BYTES"},
 	} {
-		if n := wire.SizeOf([]wire.Target{target}); n < len(long) {
-			t.Errorf("a %s of %d bytes counts for %d", name, len(long), n)
+		_, err := before.Changed(&test.change, limits)
+		limit := new(wire.LimitError)
+		if over := errors.As(err, &limit); err == nil || over != (test.over != "") || over && !strings.HasSuffix(limit.Setting, test.over) {
+			t.Errorf("%+v: %v", test.change, err)
 		}
 	}
+	for _, change := range []wire.ListChange{{}, {Removed: []string{"a", "a"}}, {Removed: []string{"b", "a"}}, {Targets: []wire.Target{{Name: "a", Port: 1}, {Name: "c"}}}} {
+		if _, err := before.Changed(&change, limits); err != nil {
+			t.Errorf("%+v: %v", change, err)
+		}
+	}
+}
+
+// Whatever a patch is, what comes out is a list as any other.
+func FuzzPatch(f *testing.F) {
+	before := wire.NewTargetList([]wire.Target{{Name: "a"}, {Name: "b", Labels: map[string]string{"x": "y"}}, {Name: "c"}})
+	for _, patch := range []string{
+		`[[0,13],[13,40]]`, `[[0,13],"{\"name\":\"aa\"}\n"]`, `["{\"name\":\"z\"}\n"]`, `[[13,0]]`, `[[-1,13]]`, `[[0,5]]`, `[[0,99999]]`,
+		`["{\"name\":\"a\"}"]`, `["{\"name\":\"b\"}\n{\"name\":\"a\"}\n"]`, `[[0,13],[0,13]]`, `[1]`, `[null]`, `{}`, `null`, ``, `[[0,13,14]]`, `["{\"name\":\"../sd\"}\n"]`,
+	} {
+		f.Add(patch)
+	}
+	f.Fuzz(func(t *testing.T, patch string) {
+		list, err := before.Patched(patch)
+		if err != nil {
+			return
+		}
+		if err := wire.CheckTargets(list.All()); err != nil {
+			t.Errorf("%q: %v", patch, err)
+		}
+		if _, err := wire.ParseTargetList(string(list.Encode())); err != nil {
+			t.Errorf("%q: %v", patch, err)
+		}
+	})
+}
+
+func FuzzParseTargetList(f *testing.F) {
+	f.Add("{\"name\":\"a\"}\n{\"name\":\"b\",\"labels\":{\"x\":\"<\\n\"}}\n")
+	f.Add("{\"name\":\"b\"}\n{\"name\":\"a\"}\n")
+	f.Add(" { \"port\":1,\"name\":\"a\" } \n")
+	f.Add("{\"name\":\"a\"}")
+	f.Add("\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := wire.ParseTargetList(text)
+		if err != nil {
+			return
+		}
+		again, err := wire.ParseTargetList(string(list.Encode()))
+		if err != nil || !reflect.DeepEqual(again.All(), list.All()) {
+			t.Errorf("%q: %v, and again %v; %v", text, list.All(), again.All(), err)
+		}
+	})
 }

@@ -210,7 +210,10 @@ func (t *trial) index(c *redis.Client, agent string) {
 func (t *trial) record(c *redis.Client, agent string, targets []wire.Target) {
 	now := time.Now().UnixMilli()
 	link := wire.NewID[wire.LinkID]()
-	details, err := json.Marshal(wire.Entry{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: agent}, Targets: targets})
+	details, err := json.Marshal(struct {
+		wire.Entry
+		Targets []wire.Target `json:"targets"`
+	}{wire.Entry{AgentKey: wire.AgentKey{Tenant: wire.DefaultTenant, Agent: agent}}, targets})
 	t.Must(err)
 	t.Must(c.HSet(t.Ctx, "farscrape:agent:{default/"+agent+"}",
 		"links", fmt.Sprintf("%s 1 %d %d 0 %s %s", link, now+60_000, now, wire.NewID[wire.InstanceID](), wire.NewID[wire.ReplicaID]()),

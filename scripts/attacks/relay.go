@@ -77,7 +77,7 @@ func (r *hostileRelay) dials() []time.Time {
 // read hands the link over once the agent has said who it is and what it has.
 func (l *hostileLink) read(to chan<- *hostileLink) {
 	defer close(l.ended)
-	var list wire.TargetList
+	var list wire.TargetParts
 	for {
 		_, message, err := l.conn.Read(context.Background())
 		if err != nil {

@@ -2,7 +2,7 @@
 -- and since when: else nobody would, for their replica has gone without a word.
 --
 -- ARGV: keep after that (ms), then in pairs a lease and how long ago it ended (ms).
--- Returns 1 if there were any.
+-- Returns the lists that the record does not name any more.
 
 local ended = {}
 for i = 2, #ARGV, 2 do ended[ARGV[i]] = now - tonumber(ARGV[i + 1]) end
@@ -17,11 +17,11 @@ for _, l in ipairs(links) do
   end
 end
 if found == 0 then
-  return 0
+  return ''
 end
 writeLinks(links)
 if not live then
   redis.call('HSET', KEYS[1], 'seen', number(last))
   keepFor(tonumber(ARGV[1]) - (now - last))
 end
-return 1
+return dropped()

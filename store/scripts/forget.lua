@@ -1,10 +1,10 @@
 -- Drops the record of a departed agent. ARGV: the leases that have ended.
--- Returns 0 if the agent is connected.
+-- Returns nil if the agent is connected, else the lists that the record named.
 
 for _, l in ipairs(readLinks(ARGV[1])) do
   if l.expiry > now then
-    return 0
+    return false
   end
 end
 redis.call('DEL', KEYS[1])
-return 1
+return dropped()

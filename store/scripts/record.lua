@@ -11,7 +11,8 @@
 -- whose token is for a pattern, a space after each, and "lists" has a line for
 -- each link, "link hash targets bytes", on its list of targets; "displaced" has one for
 -- each link that was displaced a short time ago, "since replica link". "seen" and "close" say when
--- and why the last live link was released.
+-- and why the last live link was released. A list's hash is that of a list which stands
+-- under it, or begins with "=" where the list stands in the link's own entry.
 
 local wasYielding, wasLists = '', '' -- the fields, as readLinks found them
 
@@ -58,8 +59,9 @@ end
 local function taken(links)
   local seen, targets, bytes = {}, 0, 0
   for _, l in ipairs(links) do
-    if l.list and l.expiry > now and not seen[l.list.hash] then
-      seen[l.list.hash] = true
+    local hash = l.list and string.gsub(l.list.hash, '^=', '')
+    if hash and l.expiry > now and not seen[hash] then
+      seen[hash] = true
       targets, bytes = targets + l.list.targets, bytes + l.list.bytes
     end
   end
@@ -98,6 +100,21 @@ local function writeLinks(links)
   redis.call('HSET', KEYS[1], 'links', table.concat(lines, '\n'))
   if yielding ~= wasYielding then redis.call('HSET', KEYS[1], 'yielding', yielding) end
   if lists ~= wasLists then redis.call('HSET', KEYS[1], 'lists', lists) end
+end
+
+-- dropped are the lists, by their hashes with a space after each, that the record named
+-- when it was read and does not name any more.
+local function dropped()
+  local named, gone = {}, ''
+  for _, hash in string.gmatch(redis.call('HGET', KEYS[1], 'lists') or '', '(%S+) (%S+) %d+ %d+\n') do
+    named[hash] = true
+  end
+  for _, hash in string.gmatch(wasLists, '(%S+) (%S+) %d+ %d+\n') do
+    if not named[hash] and string.sub(hash, 1, 1) ~= '=' then
+      named[hash], gone = true, gone .. hash .. ' '
+    end
+  end
+  return gone
 end
 
 -- keepFor lets the record go in so many milliseconds.

@@ -2,7 +2,7 @@
 --
 -- ARGV: link, instance, cause, keep after that (ms), delist (1: if this was the
 -- last link, the agent goes with it), the leases that have ended.
--- Returns 1 if the link was there.
+-- Returns the lists that the record does not name any more.
 
 local links = readLinks(ARGV[6])
 local found, live = nil, 0
@@ -14,16 +14,16 @@ for _, l in ipairs(links) do
   end
 end
 if not found then
-  return 0
+  return ''
 end
 found.expiry, found.seen = now, now
 if live == 0 and ARGV[5] == '1' then
   redis.call('DEL', KEYS[1])
-  return 1
+  return dropped()
 end
 writeLinks(links)
 if live == 0 then
   redis.call('HSET', KEYS[1], 'seen', number(now), 'close', ARGV[3])
   keepFor(tonumber(ARGV[4]))
 end
-return 1
+return dropped()

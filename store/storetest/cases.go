@@ -27,7 +27,7 @@ func testEntry(t *testing.T, b *bench) {
 	l := NewEntry("t", "a")
 	l.Version, l.RemoteAddr = "1.2.3", "192.0.2.1:7"
 	l.TokenExpiry = l.Connected.Add(time.Hour)
-	l.Targets[0].Labels = map[string]string{"site": "berlin", "odd": "a\"b\n{}é"}
+	l.List = wire.NewTargetList([]wire.Target{{Name: "node", Labels: map[string]string{"site": "berlin", "odd": "a\"b\n{}é<&>"}}})
 	l.Epoch = b.register(l)
 
 	a := b.links(l.AgentKey, l.Link)
@@ -94,14 +94,38 @@ func testUpdate(t *testing.T, b *bench) {
 	l := NewEntry("t", "a")
 	b.register(l)
 	for _, name := range []string{"one", "two", "three"} {
-		b.Update(l.Link, []wire.Target{{Name: name}})
+		b.Update(l.Link, wire.NewTargetList([]wire.Target{{Name: name}}))
 	}
 	b.Update(wire.NewID[wire.LinkID](), nil) // of nobody
 	WaitUntil(t, within, "the last update", func() bool {
 		a := b.lookup(l.AgentKey)
 		targets := a.Targets()
-		return len(targets) == 1 && targets[0].Name == "three" && a.Last.Targets[0].Name == "three"
+		return len(targets) == 1 && targets[0].Name == "three" && a.Last.List.All()[0].Name == "three"
 	})
+}
+
+func testLongList(t *testing.T, b *bench) {
+	list := func(n int, tag string) *wire.TargetList {
+		var all []wire.Target
+		for i := range n {
+			all = append(all, wire.Target{Name: fmt.Sprint("t", i), Address: fmt.Sprintf("%s-%d:1", tag, i%7), Labels: map[string]string{"odd": "a\"b\n{}é<&>", "tag": tag}})
+		}
+		return wire.NewTargetList(all)
+	}
+	first, second := NewEntry("t", "a"), NewEntry("t", "a")
+	first.List, second.List = list(20, "a"), list(20, "a")
+	second.Instance, second.Epoch = first.Instance, b.register(first)
+	b.register(second)
+	for _, l := range []*wire.TargetList{list(20, "b"), list(21, "b"), list(10, "b"), list(1, "b"), nil, list(20, "a"), list(19, "a")} {
+		b.Update(first.Link, l)
+		b.Update(second.Link, l)
+		WaitUntil(t, within, fmt.Sprint("its ", l.Len(), " targets"), func() bool {
+			a := b.lookup(first.AgentKey)
+			addresses := min(l.Len(), 7)
+			return len(a.Links) == 2 && a.Links[0].List.Hash() == l.Hash() && a.Links[1].List.Hash() == l.Hash() && a.Last.List.Hash() == l.Hash() &&
+				len(a.Targets()) == l.Len() && (addresses == 0 || len(a.Claims) == addresses+1)
+		})
+	}
 }
 
 func testDeparted(t *testing.T, b *bench) {
@@ -209,16 +233,16 @@ func testForget(t *testing.T, b *bench) {
 // declaring is an entry whose targets go by these addresses.
 func declaring(agent string, addresses ...string) wire.Entry {
 	l := NewEntry("default", agent)
-	l.Targets = declared(addresses...)
+	l.List = declared(addresses...)
 	return l
 }
 
-func declared(addresses ...string) []wire.Target {
+func declared(addresses ...string) *wire.TargetList {
 	targets := []wire.Target{}
 	for i, a := range addresses {
 		targets = append(targets, wire.Target{Name: fmt.Sprintf("t%d", i), Scheme: "http", Port: 9100, Path: "/", Address: a})
 	}
-	return targets
+	return wire.NewTargetList(targets)
 }
 
 func testClaims(t *testing.T, b *bench) {

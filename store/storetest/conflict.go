@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -152,7 +153,7 @@ func testYieldingShared(t *testing.T, b *bench) {
 func testShared(t *testing.T, b *bench) {
 	first, second := NewEntry("t", "a"), NewEntry("t", "a")
 	first.Shared, second.Shared = true, true
-	second.Targets = append(second.Targets, wire.Target{Name: "app"})
+	second.List = wire.NewTargetList(append(slices.Clone(second.List.All()), wire.Target{Name: "app"}))
 	b.register(first)
 	b.register(second)
 	a := b.links(first.AgentKey, first.Link, second.Link)

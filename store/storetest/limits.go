@@ -25,11 +25,12 @@ func again(l wire.Entry) wire.Entry {
 	return l
 }
 
-func targets(n int) (all []wire.Target) {
+func targets(n int) *wire.TargetList {
+	var all []wire.Target
 	for i := range n {
 		all = append(all, wire.Target{Name: fmt.Sprint("t", i)})
 	}
-	return all
+	return wire.NewTargetList(all)
 }
 
 func testTenantAgents(t *testing.T, b *bench) {
@@ -64,11 +65,11 @@ func testTenantAgents(t *testing.T, b *bench) {
 
 func testTenantTargets(t *testing.T, b *bench) {
 	big, small := NewEntry("t", "big"), NewEntry("t", "small")
-	big.Targets, small.Targets = targets(TenantTargets-2), targets(1)
+	big.List, small.List = targets(TenantTargets-2), targets(1)
 	b.register(big)
 	small.Epoch = b.register(small)
 	late := NewEntry("t", "late")
-	late.Targets = targets(2)
+	late.List = targets(2)
 	b.over(late, "FARSCRAPE_TENANT_MAX_TARGETS")
 
 	b.Update(small.Link, targets(3))
@@ -85,37 +86,37 @@ func testTenantTargets(t *testing.T, b *bench) {
 }
 
 func testTenantBytes(t *testing.T, b *bench) {
-	list := func(bytes int) []wire.Target {
-		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat("x", bytes)}}}
+	list := func(bytes int) *wire.TargetList {
+		return wire.NewTargetList([]wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat("x", bytes)}}})
 	}
 	for i := range 4 {
 		l := NewEntry("t", fmt.Sprint("a", i))
-		l.Targets = list(TenantBytes / 5)
+		l.List = list(TenantBytes / 5)
 		b.register(l)
 	}
 	late := NewEntry("t", "late")
-	late.Targets = list(TenantBytes / 5)
+	late.List = list(TenantBytes / 5)
 	b.over(late, "FARSCRAPE_TENANT_MAX_BYTES")
-	late.Targets = list(TenantBytes / 10)
+	late.List = list(TenantBytes / 10)
 	b.register(late)
 }
 
 // testAgentBytes: the same list by many links is one, and others add up.
 func testAgentBytes(t *testing.T, b *bench) {
 	l := NewEntry("t", "a")
-	list := func(fill string) []wire.Target {
-		return []wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat(fill, TenantBytes/10)}}}
+	list := func(fill string) *wire.TargetList {
+		return wire.NewTargetList([]wire.Target{{Name: "node", Labels: map[string]string{"a": strings.Repeat(fill, TenantBytes/10)}}})
 	}
-	l.Targets = list("x")
+	l.List = list("x")
 	for range 4 {
 		l = again(l)
 		b.register(l)
 	}
 	other := again(l)
-	other.Targets = list("y")
+	other.List = list("y")
 	b.register(other)
 	third := again(l)
-	third.Targets = list("z")
+	third.List = list("z")
 	b.over(third, "FARSCRAPE_TENANT_MAX_BYTES")
 	b.Release(other.Link, drained)
 	WaitUntil(t, within, "there is room again", func() bool {

@@ -13,7 +13,7 @@ import (
 // A Store is what every store does. The relay declares the parts it uses.
 type Store interface {
 	Register(context.Context, wire.Entry) (epoch uint64, err error)
-	Update(wire.LinkID, []wire.Target)
+	Update(wire.LinkID, *wire.TargetList)
 	Release(link wire.LinkID, cause string)
 	Lookup(context.Context, wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 	}{
 		{"unknown agents are nil", time.Hour, testUnknown},
 		{"an entry comes back as it was given", time.Hour, testEntry},
+		{"a long list comes back as it was given, and changes", time.Hour, testLongList},
 		{"two links of one instance stand together", time.Hour, testTwoLinks},
 		{"registering a link twice is registering it once", time.Hour, testTwice},
 		{"the younger instance displaces the older", time.Hour, testDisplace},
@@ -125,7 +126,7 @@ func NewEntry(tenant, agent string) wire.Entry {
 		Link:      wire.NewID[wire.LinkID](),
 		Replica:   wire.NewID[wire.ReplicaID](),
 		Connected: time.Now().Truncate(time.Millisecond),
-		Targets:   []wire.Target{{Name: "node", Scheme: "http", Port: 9100, Path: "/metrics"}},
+		List:      wire.NewTargetList([]wire.Target{{Name: "node", Scheme: "http", Port: 9100, Path: "/metrics"}}),
 	}
 }
 

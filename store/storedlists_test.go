@@ -1,0 +1,259 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
+	"github.com/farscrape/farscrape/store/storetest"
+	"github.com/redis/go-redis/v9"
+)
+
+// long is a list that stands alone, with any other targets in the place of its first.
+func long(n int, others ...wire.Target) *wire.TargetList {
+	targets := slices.Clone(others)
+	for i := len(others); i < n; i++ {
+		targets = append(targets, wire.Target{Name: fmt.Sprintf("node-exporter-%d", i), Scheme: "http", Port: 9100, Path: "/metrics",
+			Labels: map[string]string{"env": "production", "job": "node", "rack": fmt.Sprint("r", i%40), "site": "berlin", "team": "infra"}})
+	}
+	return wire.NewTargetList(targets)
+}
+
+// declaring registers a link with a list.
+func (r *replica) declaring(t *testing.T, agent string, list *wire.TargetList) wire.Entry {
+	t.Helper()
+	l := storetest.NewEntry("t", agent)
+	l.Replica, l.List = r.id, list
+	return r.take(t, l)
+}
+
+// lists are the keys of target lists that are to stay.
+func lists(server *storetest.RedisServer) (keys []string) {
+	for _, key := range strings.Fields(strings.Trim(server.Do("KEYS", "list:*"), "[]")) {
+		if ttl, err := strconv.Atoi(server.Do("PTTL", key)); err == nil && ttl > int(time.Hour.Milliseconds())/2 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// stands reports whether the list of an entry stands alone, and not in it.
+func stands(server *storetest.RedisServer, r *replica, l wire.Entry) bool {
+	details := server.Do("HGET", r.agentKey(l.AgentKey), "d:"+string(l.Link))
+	return !strings.Contains(details, `"targets"`) && !strings.Contains(server.Do("HGET", r.agentKey(l.AgentKey), "lists"), string(l.Link)+" =")
+}
+
+// have reports whether a replica finds an agent's list.
+func (r *replica) have(t *testing.T, l wire.Entry, list *wire.TargetList) func() bool {
+	return func() bool {
+		t.Helper()
+		a, err := r.Lookup(t.Context(), l.AgentKey)
+		return err == nil && a != nil && a.Last.List.Hash() == list.Hash() && len(a.Targets()) == list.Len()
+	}
+}
+
+// prompt has what is looked for a minute later looked for at once.
+var prompt = store.Pace{Look: 50 * time.Millisecond, Settled: 500 * time.Millisecond, Unnamed: time.Minute}
+
+// A list stands in Redis once, however many agents declare it, and goes when none does.
+func TestAListStandsOnceWhoeverDeclaresIt(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	var all []*replica
+	for range 2 {
+		all = append(all, quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt))
+	}
+	list := long(30)
+	var links []wire.Entry
+	for i := range 20 {
+		links = append(links, all[i%2].declaring(t, fmt.Sprint("sidecar-", i), list))
+	}
+	for _, l := range links {
+		storetest.WaitUntil(t, within, "its list stands alone", func() bool { return stands(server, all[0], l) })
+	}
+	if keys := lists(server); len(keys) != 1 || !strings.HasSuffix(keys[0], list.Hash().String()) {
+		t.Errorf("the lists are %v", keys)
+	}
+	listed, err := all[1].List(t.Context(), "t")
+	if err != nil || len(listed) != len(links) {
+		t.Fatalf("%d are listed, %v", len(listed), err)
+	}
+	for i := range listed {
+		if listed[i].Last.List != listed[0].Last.List || listed[i].Last.List.Hash() != list.Hash() {
+			t.Errorf("%s is listed with %v", listed[i].Agent, listed[i].Last.List.All())
+		}
+	}
+
+	other := long(30, wire.Target{Name: "other"})
+	for i, l := range links[:19] {
+		all[i%2].Update(l.Link, other)
+	}
+	for _, l := range links[:19] {
+		storetest.WaitUntil(t, within, "the other is found", all[1].have(t, l, other))
+	}
+	storetest.WaitUntil(t, within, "both are named", func() bool { return len(lists(server)) == 2 })
+	last := links[19]
+	all[1].Release(last.Link, wire.CauseDrained.String())
+	storetest.WaitUntil(t, within, "it has departed", func() bool { return len(all[0].links(t, last.AgentKey)) == 0 })
+	if !all[0].have(t, last, list)() {
+		t.Error("who has departed has lost its targets")
+	}
+	if err := all[0].Forget(t.Context(), last.AgentKey); err != nil {
+		t.Fatal(err)
+	}
+	storetest.WaitUntil(t, within, "what nobody names goes", func() bool { return len(lists(server)) == 1 })
+	if !all[0].have(t, links[0], other)() {
+		t.Error("what somebody names is gone")
+	}
+}
+
+// counting counts what a replica writes to its directory, in bytes.
+func counting(t *testing.T, server *storetest.RedisServer, r *replica) *atomic.Int64 {
+	t.Helper()
+	options, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := new(atomic.Int64)
+	options.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return countedConn{conn, written}, err
+	}
+	r.UseDirectory(redis.NewClient(options))
+	return written
+}
+
+type countedConn struct {
+	net.Conn
+	written *atomic.Int64
+}
+
+func (c countedConn) Write(b []byte) (int, error) {
+	c.written.Add(int64(len(b)))
+	return c.Conn.Write(b)
+}
+
+// Of 10,000 targets one is replaced: what the directory is told, and what is read of it,
+// is that.
+func TestAChangedListIsToldAsWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := open(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour})
+	written := counting(t, server, owner)
+	seldom := prompt
+	seldom.Look = time.Second // else what it looks for is counted, too
+	owner.SetPace(seldom)
+	run(t, owner)
+	owner.awaitDirectory(t)
+	other := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, seldom)
+	l := owner.declaring(t, "a", long(10_000))
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	storetest.WaitUntil(t, within, "it is known elsewhere", other.have(t, l, long(10_000)))
+
+	told, read := int64(1<<40), int64(1<<40)
+	sent := func() int64 {
+		_, after, _ := strings.Cut(server.Do("INFO", "stats"), "total_net_output_bytes:")
+		n, err := strconv.ParseInt(strings.Fields(after)[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := range 5 { // in one of which nobody does anything else
+		list := long(10_000, wire.Target{Name: fmt.Sprint("replaced-", i), Address: fmt.Sprintf("10.1.0.%d:9100", i), Path: "/metrics"})
+		before, sentBefore := written.Load(), sent()
+		owner.Update(l.Link, list)
+		storetest.WaitUntil(t, within, "the change is known elsewhere", other.have(t, l, list))
+		told, read = min(told, written.Load()-before), min(read, sent()-sentBefore)
+	}
+	t.Logf("%d bytes are told, and %d are read, of a list of %d", told, read, long(10_000).Bytes())
+	if told > 2000 {
+		t.Errorf("the directory is told %d bytes", told)
+	}
+	if most := int64(long(10_000).Bytes()); read > most {
+		t.Errorf("%d bytes are read for it, which is the list", read)
+	}
+}
+
+// What is lost of a list is written again, as soon as somebody looks for it, or its owner.
+func TestAListThatIsLostIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Look: 50 * time.Millisecond, Audit: 300 * time.Millisecond, Settled: 100 * time.Millisecond, Unnamed: time.Minute})
+	other := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	list := long(30)
+	l := owner.declaring(t, "a", list)
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	key := "list:{t}:" + list.Hash().String()
+	for name, lose := range map[string]func(){
+		"gone":          func() { server.Do("DEL", key) },
+		"another type":  func() { server.Do("SET", key, "x") },
+		"cut off":       func() { server.Do("HSET", key, "list", "x") },
+		"its name gone": func() { server.Do("HDEL", key, "@a"); server.Do("PEXPIRE", key, "60000") },
+		"uncounted":     func() { server.Do("HDEL", key, "names"); server.Do("HDEL", key, "@a") },
+		"another's text": func() {
+			server.Do("HSET", key, "list", strings.Replace(server.Do("HGET", key, "list"), "berlin", "boston", 1))
+		},
+	} {
+		lose()
+		if name == "another's text" || name == "cut off" { // which only a reader can tell
+			fresh := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+			if fresh.have(t, l, list)() {
+				t.Errorf("%s: it is taken for the list", name)
+			}
+			other = fresh
+		}
+		storetest.WaitUntil(t, within, name+": it is named again", func() bool {
+			return server.Do("TYPE", key) == "hash" && server.Do("HEXISTS", key, "@a") == "1" && len(lists(server)) == 1
+		})
+		storetest.WaitUntil(t, within, name+": it is there again", other.have(t, l, list))
+	}
+}
+
+// A replica of the version before finds a list in its entry and nowhere else: there it
+// stands while one is alive, and for a time after.
+func TestListsStandInTheirEntriesForEarlierVersions(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	pace := prompt
+	pace.Audit, pace.Inline = 200*time.Millisecond, time.Second
+	first := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, pace)
+	l := first.declaring(t, "a", long(30))
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, first, l) })
+
+	older, done := string(wire.NewID[wire.ReplicaID]()), make(chan struct{})
+	var living atomic.Bool
+	living.Store(true)
+	go func() { // it renews its lease
+		defer close(done)
+		for ; living.Load(); time.Sleep(20 * time.Millisecond) {
+			at := time.Now().Add(time.Second).UnixMilli()
+			server.Do("HSET", "replicas", older, fmt.Sprint(at, " 0"))
+			server.Do("HSET", "replicas:about", older, fmt.Sprint(at, ` {"seals":false,"keys":[],"lease":4503599627370496}`))
+		}
+	}()
+	storetest.WaitUntil(t, within, "it stands in its entry", func() bool { return !stands(server, first, l) })
+	second := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, pace)
+	late := second.declaring(t, "b", long(40))
+	for _, l := range []wire.Entry{l, late} {
+		if stands(server, first, l) {
+			t.Errorf("the list of %s does not stand in its entry", l.Agent)
+		}
+	}
+	second.Update(late.Link, long(41))
+	storetest.WaitUntil(t, within, "a changed one is found", first.have(t, late, long(41)))
+	living.Store(false)
+	<-done
+	for _, l := range []wire.Entry{l, late} {
+		storetest.WaitUntil(t, within, "it stands alone again", func() bool { return stands(server, first, l) })
+	}
+	storetest.WaitUntil(t, within, "it is found there", first.have(t, late, long(41)))
+}
