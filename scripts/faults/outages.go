@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,8 +20,8 @@ func redisFaults() []fault {
 	stall := "by their deadline, never later; back ≤ 2 s"
 	behind := pinned
 	behind.redisLine = true
-	sentinel, cluster := pinned, pinned
-	sentinel.sentinel, cluster.cluster = true, true
+	sentinel := pinned
+	sentinel.sentinel = true
 	return []fault{
 		{name: "redis-restarted", figure: "local 0 failed; remote back ≤ 2 s", short: true, inject: restartRedis, judge: remoteBack, plan: pinned},
 		{name: "redis-emptied-agent-away", figure: "listed and 503, 404 never", inject: emptyRedis, judge: awayIs503},
@@ -33,8 +32,6 @@ func redisFaults() []fault {
 		{name: "redis-refusing", figure: stall, inject: refuseRedis, judge: remoteBack, plan: pinned},
 		{name: "redis-full", figure: stall, inject: fillRedis, judge: remoteBack, plan: pinned},
 		{name: "sentinel-failover", figure: "back ≤ 2 s of the new master", inject: failover, judge: remoteBack, plan: sentinel},
-		{name: "cluster-master-lost", figure: "back ≤ 2 s of the new master", inject: loseMaster, judge: remoteBack, plan: cluster},
-		{name: "cluster-slots-moved", figure: "local 0 failed; remote back ≤ 2 s", inject: moveInboxes, judge: remoteBack, plan: cluster},
 	}
 }
 
@@ -171,26 +168,6 @@ func fillRedis(t *trial) {
 func failover(t *trial) {
 	t.redis.Kill()
 	t.relieved = t.promoted(t.sentinel.Replica)
-	t.Note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
-	t.Wait(10 * time.Second)
-}
-
-// moveInboxes moves the slots of all inboxes, one after the other.
-func moveInboxes(t *trial) {
-	all := t.cluster.Masters
-	ids := all[t.cluster.Owner("farscrape:replicas")].Do("HKEYS", "farscrape:replicas")
-	for _, id := range strings.Fields(strings.Trim(ids, "[]")) {
-		inbox := "farscrape:inbox:" + id
-		owner := t.cluster.Owner(inbox)
-		t.cluster.MoveSlot(inbox, all[owner], all[(owner+1)%len(all)])
-		t.Wait(2 * time.Second)
-	}
-	t.over()
-}
-
-func loseMaster(t *trial) {
-	t.cluster.Masters[0].Kill()
-	t.relieved = t.promoted(t.cluster.Replica)
 	t.Note("the new master came after %s", seconds(t.relieved.Sub(t.began)))
 	t.Wait(10 * time.Second)
 }

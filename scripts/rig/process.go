@@ -77,6 +77,9 @@ func (p *Process) AwaitListening(addr string) {
 // Replace has the next life run another build of the command.
 func (p *Process) Replace(path string) { p.path = path }
 
+// SetEnv has the next life run with these settings, too.
+func (p *Process) SetEnv(env ...string) { p.env = append(p.env, env...) }
+
 // Run starts the command, the first time or again.
 func (p *Process) Run() {
 	file, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
