@@ -32,10 +32,10 @@ func (s *Redis) Lookup(ctx context.Context, key wire.AgentKey) (*wire.Agent, err
 		return nil, ErrAway
 	}
 	read := s.lookUp(ctx, key)
+	s.complain(read.flaws)
 	if read.err != nil {
 		return nil, fmt.Errorf("look up: %w", read.err)
 	}
-	s.complain(read.flaws)
 	if read.agent != nil {
 		return read.agent, nil
 	}
@@ -79,13 +79,14 @@ func (s *Redis) List(ctx context.Context, tenant string) ([]wire.Agent, error) {
 }
 
 // readRecords reads the agents' records. Where links stand on leases of which nothing
-// is known, it asks, and reads those again.
+// is known, it asks, and reads those again; and so it does where a list has gone, for
+// the record may name another by now.
 func (s *Redis) readRecords(ctx context.Context, tenant string, names []string) []reading {
 	read := s.fetch(ctx, tenant, names)
 	var again []int
 	var doubtful []leaseID
 	for i := range read {
-		if len(read[i].doubtful) > 0 {
+		if len(read[i].doubtful) > 0 || errors.Is(read[i].err, errLostList) {
 			again = append(again, i)
 			doubtful = append(doubtful, read[i].doubtful...)
 		}
@@ -93,12 +94,14 @@ func (s *Redis) readRecords(ctx context.Context, tenant string, names []string) 
 	if len(again) == 0 {
 		return read
 	}
-	s.doubt(ctx, doubtful)
-	doubted := make([]string, len(again))
-	for j, i := range again {
-		doubted[j] = names[i]
+	if len(doubtful) > 0 {
+		s.doubt(ctx, doubtful)
 	}
-	for j, r := range s.fetch(ctx, tenant, doubted) {
+	once := make([]string, len(again))
+	for j, i := range again {
+		once[j] = names[i]
+	}
+	for j, r := range s.fetch(ctx, tenant, once) {
 		read[again[j]] = r
 	}
 	return read

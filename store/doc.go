@@ -39,11 +39,11 @@
 // has gone meanwhile is found out by the first scrape.
 //
 // {prefix}list:{tenant}:{hash} is a longer target list: once, whichever of the tenant's
-// agents have it. It names them, so it goes some minutes after the last of them has
+// agents have it. It names them, so it goes some seconds after the last of them has
 // another, and has from what other list it was made, if it was, and how: so a replica says
 // what has changed of a list, and another reads that. An agent is entered there before
 // its record has the hash, and taken out after its record has another; as these lie in
-// different slots, whoever has entered one looks again a minute later. Replicas of an
+// different slots, whoever has entered one looks again some seconds later. Replicas of an
 // earlier version find a list only in its entry: there it stands while one is alive, and
 // for an hour after.
 //

@@ -19,10 +19,11 @@ type entries struct {
 
 	mu       sync.Mutex
 	held     map[wire.LinkID]*held
-	queue    []wire.LinkID // links with a step to do, each once
-	released int           // of held, those that only wait to be released
-	untold   bool          // more were released than may wait
-	away     bool          // no call of the last round succeeded
+	queue    []wire.LinkID        // links with a step to do, each once
+	released int                  // of held, those that only wait to be released
+	untold   bool                 // more were released than may wait
+	late     map[wire.LinkID]bool // links whose list has changed too soon after the last change
+	away     bool                 // no call of the last round succeeded
 
 	mostReleased int
 }
@@ -48,8 +49,9 @@ type held struct {
 	// it is inlined, and counted what all lists of the agent's links take.
 	written  *wire.TargetList
 	inlined  bool
-	detailed bool // the directory has all of the entry but the list, which stands alone
-	settling bool // it was entered, and not looked for since
+	detailed bool      // the directory has all of the entry but the list, which stands alone
+	listed   time.Time // when the directory was last to be told of a list
+	settling bool      // it was entered, and not looked for since
 	counted  size
 	claimed  claims // what the directory was told last of claims; nil: not known
 	told     uint64 // the epoch that the directory gave and the owner knows; 0: none
@@ -81,6 +83,7 @@ func (l *entries) init() {
 	l.kick = make(chan struct{}, 1)
 	l.closed = make(chan struct{})
 	l.held = make(map[wire.LinkID]*held)
+	l.late = make(map[wire.LinkID]bool)
 	l.mostReleased = maxReleased
 }
 
@@ -96,7 +99,8 @@ func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) 
 	l := &s.entries
 	done := make(chan outcome, 1)
 	l.mu.Lock()
-	h := &held{entry: entry, claims: claims(nil).declare(entry.List.All(), false, time.Now())}
+	now := time.Now()
+	h := &held{entry: entry, listed: now, claims: claims(nil).declare(entry.List.All(), false, now)}
 	if old := l.held[entry.Link]; old != nil {
 		h.sent = old.sent
 		l.answer(old, outcome{err: errReleased})
@@ -136,8 +140,32 @@ func (s *Redis) Update(link wire.LinkID, list *wire.TargetList) {
 	defer l.mu.Unlock()
 	if h := l.held[link]; h != nil && h.step != stepRelease {
 		h.entry.List = list
-		h.claims = h.claims.declare(list.All(), false, time.Now())
+		now := time.Now()
+		h.claims = h.claims.declare(list.All(), false, now)
+		if now.Sub(h.listed) < s.timing.relist {
+			l.late[link] = true
+			return
+		}
+		h.listed = now
 		l.push(h, stepHold)
+	}
+}
+
+// relist queues the links whose lists have waited for so long.
+func (l *entries) relist(now time.Time, every time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for link := range l.late {
+		h := l.held[link]
+		switch {
+		case h == nil || h.step >= stepHold:
+		case now.Sub(h.listed) < every:
+			continue
+		default:
+			h.listed = now
+			l.push(h, stepHold)
+		}
+		delete(l.late, link)
 	}
 }
 

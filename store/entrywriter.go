@@ -68,6 +68,7 @@ func (s *Redis) audit(seen *fleet) {
 		s.entries.rewrite() // a replica has come that finds lists nowhere else
 	}
 	s.entries.audit(now, every, s.timing.settled)
+	s.entries.relist(now, s.timing.relist)
 	*seen = is
 }
 

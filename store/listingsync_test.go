@@ -26,7 +26,7 @@ func lookups(t *testing.T, server *storetest.RedisServer) int {
 func follower(t *testing.T, server *storetest.RedisServer, keep time.Duration) *replica {
 	t.Helper()
 	return quickly(t, store.RedisConfig{URL: server.URL(), Keep: keep},
-		store.Pace{Look: time.Hour, Listed: 1, Settle: 50 * time.Millisecond, Whole: time.Hour})
+		store.Pace{Look: time.Hour, Relist: 1, Listed: 1, Settle: 50 * time.Millisecond, Whole: time.Hour})
 }
 
 // A listing in which nothing has changed reads no record.

@@ -87,11 +87,14 @@ func (r *reader) list(hash string, read *reading) (*wire.TargetList, error) {
 		return list, nil
 	}
 	if r.fetched != nil {
-		return nil, fmt.Errorf("its target list %s is not there", hash)
+		return nil, fmt.Errorf("%w: %s", errLostList, hash)
 	}
 	read.lists = append(read.lists, h)
 	return nil, nil
 }
+
+// errLostList: a list is not there that a link names, or is another.
+var errLostList = errors.New("its target list is not there")
 
 // targetsMember is what comes before the target list in an entry's details.
 const targetsMember = `,"targets":`
@@ -182,6 +185,9 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 			f := flaw{key: key, err: fmt.Errorf("link %s: %w", l.link, err)}
 			if live {
 				f.link = &l
+			}
+			if live && errors.Is(err, errLostList) {
+				read.err = f.err // it is not without targets
 			}
 			read.flaws = append(read.flaws, f)
 		}

@@ -60,8 +60,8 @@ func (r *replica) have(t *testing.T, l wire.Entry, list *wire.TargetList) func()
 	}
 }
 
-// prompt has what is looked for a minute later looked for at once.
-var prompt = store.Pace{Look: 50 * time.Millisecond, Settled: 500 * time.Millisecond, Unnamed: time.Minute}
+// prompt has what is looked for seconds later looked for at once.
+var prompt = store.Pace{Look: 50 * time.Millisecond, Settled: 100 * time.Millisecond, Relist: time.Nanosecond}
 
 // A list stands in Redis once, however many agents declare it, and goes when none does.
 func TestAListStandsOnceWhoeverDeclaresIt(t *testing.T) {
@@ -187,7 +187,7 @@ func TestAChangedListIsToldAsWhatHasChanged(t *testing.T) {
 func TestAListThatIsLostIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
-	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Look: 50 * time.Millisecond, Audit: 300 * time.Millisecond, Settled: 100 * time.Millisecond, Unnamed: time.Minute})
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Look: 50 * time.Millisecond, Audit: 300 * time.Millisecond, Settled: 100 * time.Millisecond})
 	other := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
 	list := long(30)
 	l := owner.declaring(t, "a", list)
@@ -215,6 +215,47 @@ func TestAListThatIsLostIsWrittenAgain(t *testing.T) {
 			return server.Do("TYPE", key) == "hash" && server.Do("HEXISTS", key, "@a") == "1" && len(lists(server)) == 1
 		})
 		storetest.WaitUntil(t, within, name+": it is there again", other.have(t, l, list))
+	}
+}
+
+// Nobody takes an agent that is linked for one without targets, while its list is lost.
+func TestAnAgentWhoseListIsLostIsNotWithoutTargets(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	other := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	list := long(30)
+	l := owner.declaring(t, "a", list)
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	owner.stop() // its lease goes on for a while
+	server.Do("DEL", "list:{t}:"+list.Hash().String())
+	if a, err := other.Lookup(t.Context(), l.AgentKey); err == nil {
+		t.Errorf("it is known as %+v", a)
+	}
+	if listed, err := other.List(t.Context(), "t"); err == nil {
+		t.Errorf("it is listed as %+v", listed)
+	}
+	storetest.WaitUntil(t, within, "it has departed", func() bool {
+		listed, err := other.List(t.Context(), "t")
+		return err == nil && len(listed) == 1 && !listed[0].Connected()
+	})
+}
+
+// However often an agent changes its list, what is superseded takes little.
+func TestSupersededListsAreFew(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, store.Pace{Look: 50 * time.Millisecond})
+	l := owner.declaring(t, "a", long(30))
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	changes, most := 0, 0
+	for began := time.Now(); time.Since(began) < 6*time.Second; changes++ {
+		owner.Update(l.Link, long(30, wire.Target{Name: fmt.Sprint("replaced-", changes)}))
+		most = max(most, len(strings.Fields(server.Do("KEYS", "list:*"))))
+	}
+	storetest.WaitUntil(t, within, "the last of them is there", owner.have(t, l, long(30, wire.Target{Name: fmt.Sprint("replaced-", changes-1)})))
+	if most < 3 || most > 6 {
+		t.Errorf("%d lists stood there at a time, of %d", most, changes)
 	}
 }
 
