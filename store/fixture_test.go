@@ -30,7 +30,7 @@ type replica struct {
 }
 
 // open makes a replica with an ID of its own. Without Grace there is none.
-func open(t *testing.T, config store.RedisConfig) *replica {
+func open(t testing.TB, config store.RedisConfig) *replica {
 	t.Helper()
 	if config.Replica == "" {
 		config.Replica = wire.NewID[wire.ReplicaID]()
@@ -49,7 +49,7 @@ func open(t *testing.T, config store.RedisConfig) *replica {
 
 // run runs a replica until the test ends. It records its events, unless others
 // are to be called.
-func run(t *testing.T, r *replica, others ...wire.StoreEvents) *replica {
+func run(t testing.TB, r *replica, others ...wire.StoreEvents) *replica {
 	t.Helper()
 	r.Events = &storetest.Events{}
 	callbacks := append(others, r.Callbacks())[0]
@@ -67,7 +67,7 @@ func run(t *testing.T, r *replica, others ...wire.StoreEvents) *replica {
 }
 
 // quickly runs a replica at another pace, and waits until its directory answers.
-func quickly(t *testing.T, config store.RedisConfig, pace store.Pace) *replica {
+func quickly(t testing.TB, config store.RedisConfig, pace store.Pace) *replica {
 	t.Helper()
 	r := open(t, config)
 	r.SetPace(pace)
@@ -91,7 +91,7 @@ func replicas(t *testing.T, n int, config store.RedisConfig) []*replica {
 	return all
 }
 
-func (r *replica) awaitDirectory(t *testing.T) {
+func (r *replica) awaitDirectory(t testing.TB) {
 	t.Helper()
 	storetest.WaitUntil(t, within, "the directory answers", func() bool {
 		_, err := r.Lookup(t.Context(), wire.AgentKey{Tenant: "t", Agent: "nobody"})

@@ -25,11 +25,9 @@ func TestInAnyOrderAnAgentHasOneOwner(t *testing.T) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			c := newChaos(t, seed)
+			c := newChaos(t, seed, brief(600*time.Millisecond))
 			for range 40 {
-				step := c.steps[c.rand.IntN(len(c.steps))]
-				c.said = append(c.said, step.name)
-				step.do()
+				c.step()
 			}
 			c.settle()
 		})
@@ -38,14 +36,19 @@ func TestInAnyOrderAnAgentHasOneOwner(t *testing.T) {
 
 // A chaos is a relay to which things happen.
 type chaos struct {
-	*testing.T
-	rand   *rand.Rand
-	server *storetest.RedisServer
-	all    []*mutable
-	join   map[*mutable]func() // of those that are cut off
-	held   []chaosLink         // what replicas believe to hold, and what they have lost since
-	steps  []chaosStep
-	said   []string // which steps were done
+	testing.TB
+	rand      *rand.Rand
+	server    *storetest.RedisServer
+	all       []*mutable
+	observers []*replica
+	steps     []chaosStep
+	longest   time.Duration // of outages; 0: as short as can be
+
+	mu    sync.Mutex          // guards what follows
+	join  map[*mutable]func() // of those that are cut off
+	said  []string            // which steps were begun
+	held  []chaosLink         // what replicas believe to hold, and what they have lost since
+	model model
 }
 
 type chaosStep struct {
@@ -60,54 +63,106 @@ type chaosLink struct {
 
 var chaosAgents = []string{"a", "b", "c"}
 
-func newChaos(t *testing.T, seed uint64) *chaos {
-	c := &chaos{T: t, rand: rand.New(rand.NewPCG(seed, 0)), server: storetest.StartRedis(t), join: make(map[*mutable]func())}
+// newChaos is three replicas on one Redis, of which all that may happens.
+func newChaos(t testing.TB, seed uint64, pace store.Pace) *chaos {
+	c := chaosOn(t, seed, storetest.StartRedis(t))
 	for range 3 {
-		c.all = append(c.all, newMutable(t, c.server, brief(600*time.Millisecond)))
+		c.all = append(c.all, newMutable(t, c.server, pace))
 	}
-	for name, do := range map[string]func(){
+	c.begin(c.server.URL(), pace, map[string]func(){
 		"register": c.register, "register again": c.registerAgain, "release": c.release,
 		"cut off": c.cutOff, "cut off, until others know": c.cutOffForLong, "join": c.joinOne,
-		"emptied": func() { c.server.Do("FLUSHALL") },
+		"emptied": func() { c.disturb(func() { c.server.Do("FLUSHALL") }) },
 		"thrown back": func() {
 			c.server.Do("SAVE")
 			c.register()
-			c.server.Kill()
-			c.server.Start()
-			c.restoreUsers()
+			c.disturb(func() {
+				c.server.Kill()
+				c.outage()
+				c.server.Start()
+				c.restoreUsers()
+			})
 		},
 		"stopped": func() {
-			c.server.Pause()
-			c.register()
-			c.server.Resume()
+			c.disturb(func() {
+				c.server.Pause()
+				c.register()
+				c.outage()
+				c.server.Resume()
+			})
 		},
-	} {
+	})
+	return c
+}
+
+// chaosOn is one without replicas.
+func chaosOn(t testing.TB, seed uint64, server *storetest.RedisServer) *chaos {
+	c := &chaos{TB: t, rand: rand.New(rand.NewPCG(seed, 0)), server: server, join: make(map[*mutable]func())}
+	c.model.init()
+	return c
+}
+
+// begin has these steps happen from now on, and the directory at url watched.
+func (c *chaos) begin(url string, pace store.Pace, steps map[string]func()) {
+	for name, do := range steps {
 		for range map[string]int{"register": 5, "register again": 3, "release": 3}[name] + 1 {
 			c.steps = append(c.steps, chaosStep{name, do})
 		}
 	}
 	slices.SortFunc(c.steps, func(a, b chaosStep) int { return strings.Compare(a.name, b.name) }) // a seed is one order
-	c.watch()
-	return c
+	c.watch(url, pace)
 }
 
-// watch looks at the directory all the time, by a replica that nothing happens to.
-func (c *chaos) watch() {
-	observer := quickly(c.T, store.RedisConfig{URL: c.server.URL(), Keep: time.Hour}, brief(600*time.Millisecond))
+// step does one of the steps.
+func (c *chaos) step() {
+	step := c.steps[c.rand.IntN(len(c.steps))]
+	c.change(func() { c.said = append(c.said, step.name) })
+	step.do()
+}
+
+// outage is how long Redis is away.
+func (c *chaos) outage() {
+	if c.longest > 0 {
+		time.Sleep(time.Duration(c.rand.Int64N(int64(c.longest))))
+	}
+}
+
+// watch looks at the directory all the time, by two replicas that nothing happens to.
+func (c *chaos) watch(url string, pace store.Pace) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
-	watching.Go(func() {
-		for ctx.Err() == nil {
-			agents, _ := observer.List(ctx, "t")
-			for i := range agents {
-				links := agents[i].Links
-				if len(links) > 1 && links[0].Instance != links[len(links)-1].Instance {
-					c.Errorf("%s has two owners: %+v", agents[i].Agent, links)
-				}
+	for range 2 {
+		observer := quickly(c.TB, store.RedisConfig{URL: url, Keep: time.Hour}, pace)
+		c.observers = append(c.observers, observer)
+		watching.Go(func() {
+			for ctx.Err() == nil {
+				c.observe(ctx, observer)
 			}
-		}
-	})
+		})
+	}
 	c.Cleanup(func() { cancel(); watching.Wait() })
+}
+
+// observe looks once, and holds what it sees against the model.
+func (c *chaos) observe(ctx context.Context, observer *replica) {
+	before := time.Now()
+	c.reckon(before)
+	agents, err := observer.List(ctx, "t")
+	if ctx.Err() != nil {
+		return
+	}
+	for i := range agents {
+		links := agents[i].Links
+		if len(links) > 1 && links[0].Instance != links[len(links)-1].Instance {
+			c.Errorf("%s has two owners: %+v", agents[i].Agent, links)
+		}
+	}
+	after := time.Now()
+	c.reckon(after)
+	c.mu.Lock()
+	c.model.compare(before, after, agents, err, c.said)
+	c.mu.Unlock()
+	time.Sleep(20 * time.Millisecond) // between two looks
 }
 
 func (c *chaos) restoreUsers() {
@@ -145,20 +200,44 @@ func (c *chaos) link(l wire.Entry) {
 		l.Epoch = epoch
 	}
 	if err != wire.ErrSuperseded && err != wire.ErrNameTaken {
-		c.held = append(c.held, chaosLink{l, by})
+		c.change(func() { c.held = append(c.held, chaosLink{l, by}) })
 	}
+}
+
+// change changes what the model is reckoned from.
+func (c *chaos) change(f func()) {
+	c.mu.Lock()
+	f()
+	c.mu.Unlock()
+	c.reckon(time.Now())
+}
+
+// disturb does something to Redis, which answers when that returns.
+func (c *chaos) disturb(f func()) {
+	c.change(func() { c.model.answers = time.Time{} })
+	f()
+	c.server.Do("PING")
+	c.change(func() { c.model.answers = time.Now() })
 }
 
 func (c *chaos) release() {
 	if held := c.believed(); len(held) > 0 {
 		i := held[c.rand.IntN(len(held))]
 		i.by.Release(i.lease.Link, wire.CauseDrained.String())
-		c.held = slices.DeleteFunc(c.held, func(h chaosLink) bool { return h.lease.Link == i.lease.Link })
+		c.change(func() {
+			c.held = slices.DeleteFunc(c.held, func(h chaosLink) bool { return h.lease.Link == i.lease.Link })
+		})
 	}
 }
 
 // believed are the links that replicas were not told to have lost.
 func (c *chaos) believed() []chaosLink {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.believedLocked())
+}
+
+func (c *chaos) believedLocked() []chaosLink {
 	c.held = slices.DeleteFunc(c.held, func(h chaosLink) bool {
 		return h.by.Has(storetest.LostTo(h.lease.Link, wire.ErrSuperseded)) || h.by.Has(storetest.LostTo(h.lease.Link, wire.ErrNameTaken))
 	})
@@ -168,8 +247,13 @@ func (c *chaos) believed() []chaosLink {
 func (c *chaos) cutOff() {
 	m := c.all[c.rand.IntN(len(c.all))]
 	if c.join[m] == nil && len(c.join) < len(c.all)-1 {
-		c.join[m] = m.cut(c.server)
+		c.cut(m)
 	}
+}
+
+func (c *chaos) cut(m *mutable) {
+	join := m.cut(c.server)
+	c.change(func() { c.join[m] = join })
 }
 
 func (c *chaos) cutOffForLong() {
@@ -177,9 +261,9 @@ func (c *chaos) cutOffForLong() {
 	if c.join[m] != nil || len(c.join) > 0 {
 		return
 	}
-	c.join[m] = m.cut(c.server)
+	c.cut(m)
 	other := c.all[(slices.Index(c.all, m)+1)%len(c.all)]
-	storetest.WaitUntil(c.T, within, "its links are gone", func() bool {
+	storetest.WaitUntil(c.TB, within, "its links are gone", func() bool {
 		agents, err := other.List(c.Context(), "t")
 		return err == nil && !slices.ContainsFunc(agents, func(a wire.Agent) bool {
 			return slices.ContainsFunc(a.Links, func(l wire.Entry) bool { return l.Replica == m.id })
@@ -191,18 +275,23 @@ func (c *chaos) joinOne() {
 	for _, m := range c.all {
 		if join := c.join[m]; join != nil {
 			join()
-			delete(c.join, m)
+			c.change(func() { delete(c.join, m) })
 			return
 		}
 	}
 }
 
-// settle gives everybody Redis back, and waits until all see the same.
+// settle gives everybody Redis back, and waits until all see the same, those that have
+// only watched, too.
 func (c *chaos) settle() {
 	for len(c.join) > 0 {
 		c.joinOne()
 	}
+	everybody := slices.Clone(c.observers)
 	for _, m := range c.all {
+		everybody = append(everybody, m.replica)
+	}
+	for _, m := range everybody {
 		var want, got []string
 		for until := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
 			want, got = nil, nil

@@ -183,7 +183,7 @@ type mutable struct {
 	mute, unmute func()
 }
 
-func newMutable(t *testing.T, server *storetest.RedisServer, pace store.Pace) *mutable {
+func newMutable(t testing.TB, server *storetest.RedisServer, pace store.Pace) *mutable {
 	t.Helper()
 	id := wire.NewID[wire.ReplicaID]()
 	user := "user-" + string(id)
