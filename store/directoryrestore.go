@@ -34,7 +34,7 @@ func (s *Redis) runListings(ctx context.Context) {
 			linked = nil
 		case now := <-refresh.C:
 			s.refresh(ctx)
-			s.lists.sweep(now.Add(-s.timing.keepList))
+			s.lists.sweep(now.Add(-s.timing.keepList), s.listings.lists())
 		case tenant := <-s.crowded:
 			if time.Since(tidied[tenant]) > s.timing.refresh {
 				if len(tidied) >= maxTidied {

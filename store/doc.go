@@ -40,10 +40,10 @@
 //
 // {prefix}list:{tenant}:{hash} is a longer target list: once, whichever of the tenant's
 // agents have it. It names them, so it goes some seconds after the last of them has
-// another, and has from what other list it was made, if it was, and how: so a replica says
-// what has changed of a list, and another reads that. An agent is entered there before
-// its record has the hash, and taken out after its record has another; as these lie in
-// different slots, whoever has entered one looks again some seconds later. Replicas of an
+// another, and has how it was made of other lists, if it was: so a replica says what has
+// changed of a list, and another reads that. An agent is entered there before its record
+// has the hash, and taken out after its record has another; as these lie in different
+// slots, that may cross, and then whoever misses the list has it entered anew. Replicas of an
 // earlier version find a list only in its entry: there it stands while one is alive, and
 // for an hour after.
 //

@@ -51,7 +51,6 @@ type held struct {
 	inlined  bool
 	detailed bool      // the directory has all of the entry but the list, which stands alone
 	listed   time.Time // when the directory was last to be told of a list
-	settling bool      // it was entered, and not looked for since
 	counted  size
 	claimed  claims // what the directory was told last of claims; nil: not known
 	told     uint64 // the epoch that the directory gave and the owner knows; 0: none
@@ -250,15 +249,11 @@ func (l *entries) rewrite() {
 }
 
 // audit queues the links to be looked for that were not for so long.
-func (l *entries) audit(now time.Time, every, settled time.Duration) {
+func (l *entries) audit(now time.Time, every time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.held {
-		due := every
-		if h.settling {
-			due = min(every, settled)
-		}
-		if !h.seen.IsZero() && now.Sub(h.seen) >= due {
+		if !h.seen.IsZero() && now.Sub(h.seen) >= every {
 			l.push(h, stepAudit)
 		}
 	}

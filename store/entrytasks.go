@@ -87,7 +87,7 @@ func (l *entries) found(t *task, taken size) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
-		h.seen, h.counted, h.settling = time.Now(), taken, false
+		h.seen, h.counted = time.Now(), taken
 	}
 }
 
@@ -102,7 +102,6 @@ func (l *entries) holding(t *task, epoch uint64, taken size) (tell bool) {
 		return false
 	}
 	h.entry.Epoch, h.seen, h.ended = epoch, time.Now(), nil
-	h.settling = h.settling || !t.inlined && t.entry.List != h.written
 	h.written, h.inlined, h.detailed, h.counted = t.entry.List, t.inlined, !t.inlined, taken
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch

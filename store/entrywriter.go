@@ -67,7 +67,7 @@ func (s *Redis) audit(seen *fleet) {
 	if is.inlines && seen.known && !seen.inlines {
 		s.entries.rewrite() // a replica has come that finds lists nowhere else
 	}
-	s.entries.audit(now, every, s.timing.settled)
+	s.entries.audit(now, every)
 	s.entries.relist(now, s.timing.relist)
 	*seen = is
 }

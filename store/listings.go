@@ -150,6 +150,22 @@ func (l *listings) get(tenant string) ([]wire.Agent, bool) {
 	return t.agents, true
 }
 
+// lists are the target lists of all listings.
+func (l *listings) lists() map[*wire.TargetList]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lists := make(map[*wire.TargetList]bool)
+	for _, t := range l.tenant {
+		for i := range t.agents {
+			lists[t.agents[i].Last.List] = true
+			for j := range t.agents[i].Links {
+				lists[t.agents[i].Links[j].List] = true
+			}
+		}
+	}
+	return lists
+}
+
 // forgetAgent takes one agent out.
 func (l *listings) forgetAgent(key wire.AgentKey) {
 	l.mu.Lock()

@@ -101,10 +101,8 @@ type timing struct {
 	inline time.Duration
 	// relist is how soon after it was told of a link's list the directory is told of the
 	// next, and unnamed how long a list stays there that nobody names any more: superseded
-	// ones take no more than so many times what the lists take that agents have. Who has
-	// entered one looks for it after settled: another replica may have taken a name off it
-	// again by then, that of an agent whose links change to and fro.
-	relist, unnamed, settled time.Duration
+	// ones take no more than so many times what the lists take that agents have.
+	relist, unnamed time.Duration
 	// keepList is how long a target list is kept that no record has had since.
 	keepList time.Duration
 	// flush bounds what Run does after its ctx has ended.
@@ -160,7 +158,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
-			inline: time.Hour, relist: time.Second, unnamed: 3 * time.Second, settled: 5 * time.Second, keepList: time.Minute, flush: time.Second,
+			inline: time.Hour, relist: time.Second, unnamed: 3 * time.Second, keepList: time.Minute, flush: time.Second,
 		},
 	}
 	if clients.cluster == nil {

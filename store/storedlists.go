@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -166,13 +168,13 @@ func (s *Redis) readLists(ctx context.Context, tenant string, hashes []wire.List
 	if err != nil {
 		return nil, err
 	}
-	texts, err := s.fetchFields(ctx, tenant, unread, "list")
+	texts, err := s.fetchField(ctx, tenant, unread, "list")
 	if err != nil {
 		return nil, err
 	}
 	lists := make([]*wire.TargetList, len(unread))
 	onAllProcessors(len(unread), func(i int) {
-		if list, err := wire.ParseTargetList(texts[i]["list"]); err == nil && list.Hash() == unread[i] {
+		if list, err := wire.ParseTargetList(texts[i]); err == nil && list.Hash() == unread[i] {
 			lists[i] = list
 		}
 	})
@@ -181,7 +183,7 @@ func (s *Redis) readLists(ctx context.Context, tenant string, hashes []wire.List
 		case lists[i] != nil:
 			read[hash] = lists[i]
 			s.lists.put(hash, lists[i])
-		case texts[i]["list"] != "": // then whoever holds the link writes it anew
+		case texts[i] != "": // then whoever holds the link writes it anew
 			_ = s.clients.directory.Del(ctx, s.keys.list(listName{tenant, hash})).Err()
 		}
 	}
@@ -191,14 +193,13 @@ func (s *Redis) readLists(ctx context.Context, tenant string, hashes []wire.List
 // readChanged reads those lists that are made of one that is known, and returns the
 // others.
 func (s *Redis) readChanged(ctx context.Context, tenant string, hashes []wire.ListHash, read map[wire.ListHash]*wire.TargetList) (unread []wire.ListHash, err error) {
-	made, err := s.fetchFields(ctx, tenant, hashes, "base", "patch")
+	texts, err := s.fetchField(ctx, tenant, hashes, "made")
 	if err != nil {
 		return nil, err
 	}
 	for i, hash := range hashes {
-		base, _ := wire.ParseListHash(made[i]["base"])
-		list, err := s.lists.find(base).Patched(made[i]["patch"])
-		if err != nil || list.Hash() != hash {
+		list := s.lists.made(texts[i])
+		if list.Hash() != hash {
 			unread = append(unread, hash)
 			continue
 		}
@@ -208,29 +209,37 @@ func (s *Redis) readChanged(ctx context.Context, tenant string, hashes []wire.Li
 	return unread, nil
 }
 
-// fetchFields reads fields of lists; one that is not there is empty.
-func (s *Redis) fetchFields(ctx context.Context, tenant string, hashes []wire.ListHash, fields ...string) ([]map[string]string, error) {
+// made makes a list as it was made, beginning with the last that is known; nil if that
+// cannot be.
+func (l *targetLists) made(how string) (list *wire.TargetList) {
+	for step := range strings.Lines(how) {
+		hash, patch, _ := strings.Cut(step, " ")
+		if base, ok := wire.ParseListHash(hash); ok {
+			list = cmp.Or(l.find(base), list)
+		}
+		list, _ = list.Patched(patch)
+	}
+	return list
+}
+
+// fetchField reads a field of lists; one that is not there is empty.
+func (s *Redis) fetchField(ctx context.Context, tenant string, hashes []wire.ListHash, field string) ([]string, error) {
 	if len(hashes) == 0 {
 		return nil, nil
 	}
 	pipe := s.clients.directory.Pipeline()
-	var cmds []*redis.StringCmd
-	for _, hash := range hashes {
-		for _, field := range fields {
-			cmds = append(cmds, pipe.HGet(ctx, s.keys.list(listName{tenant, hash}), field))
-		}
+	cmds := make([]*redis.StringCmd, len(hashes))
+	for i, hash := range hashes {
+		cmds[i] = pipe.HGet(ctx, s.keys.list(listName{tenant, hash}), field)
 	}
 	exec(ctx, pipe)
-	read := make([]map[string]string, len(hashes))
-	for i := range read {
-		read[i] = make(map[string]string, len(fields))
-		for j, field := range fields {
-			value, err := cmds[i*len(fields)+j].Result()
-			if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
-				return nil, fmt.Errorf("lists: %w", err)
-			}
-			read[i][field] = value
+	texts := make([]string, len(cmds))
+	for i, cmd := range cmds {
+		text, err := cmd.Result()
+		if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, fmt.Errorf("lists: %w", err)
 		}
+		texts[i] = text
 	}
-	return read, nil
+	return texts, nil
 }

@@ -82,12 +82,13 @@ func (l *targetLists) put(hash wire.ListHash, list *wire.TargetList) {
 	l.bytes += list.Size()
 }
 
-// sweep forgets what no record has had since then.
-func (l *targetLists) sweep(since time.Time) {
+// sweep forgets what no record has had since then, but for what is listed: that is in
+// memory anyway, and what is listed next may be made of it.
+func (l *targetLists) sweep(since time.Time, listed map[*wire.TargetList]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for hash, list := range l.lists {
-		if list.used.Before(since) {
+		if list.used.Before(since) && !listed[list.TargetList] {
 			l.forget(hash)
 		}
 	}
