@@ -101,7 +101,7 @@ type churnFigures struct {
 	name            string
 	processes       []*rig.Process
 	rest, busy      spent
-	restSD, busySD  []time.Duration // what the list took, ascending
+	restSD, busySD  asked
 	files, replaced int
 	memory, peaks   []int           // of the processes, bytes
 	late            []time.Duration // ascending
@@ -114,7 +114,7 @@ func (f *fleet) measureChurn() *churnFigures {
 	before := f.used()
 	c.restSD = f.discoverFor(churnRest)
 	c.rest = f.used().since(before)
-	f.say("%s: at rest: the list took %v", f.name, c.restSD)
+	f.say("%s: at rest: the list took %v", f.name, c.restSD.took)
 
 	for _, p := range f.processes {
 		p.ResetPeak()
@@ -128,7 +128,7 @@ func (f *fleet) measureChurn() *churnFigures {
 		c.memory = append(c.memory, p.Memory("VmRSS"))
 		c.peaks = append(c.peaks, p.Memory("VmHWM"))
 	}
-	f.say("%s: %d targets replaced: the list took %v", f.name, c.replaced, c.busySD)
+	f.say("%s: %d targets replaced: the list took %v", f.name, c.replaced, c.busySD.took)
 
 	c.late = f.lateness()
 	c.keys = f.keyKinds()
@@ -142,19 +142,27 @@ func (f *fleet) measureChurn() *churnFigures {
 // discover asks for the list.
 func (f *fleet) discover() listing { return f.list(f.edge().Addr, "", f.token) }
 
-// discoverFor asks again and again for a while, and says what each took.
-func (f *fleet) discoverFor(length time.Duration) (took []time.Duration) {
+// asked is how asking for the list went. On a busy machine Redis may be away for a
+// moment, and the list with it.
+type asked struct {
+	took    []time.Duration // ascending
+	refused int
+}
+
+// discoverFor asks again and again for a while.
+func (f *fleet) discoverFor(length time.Duration) (a asked) {
 	for end := time.Now().Add(length); time.Now().Before(end); {
 		next := time.Now().Add(discoverEvery)
-		l := f.discover()
-		if l.targets < 0 {
-			f.Fatalf("%s: %s", f.name, l.body[:min(len(l.body), 200)])
+		if l := f.discover(); l.targets < 0 {
+			a.refused++
+			f.say("%s: %s", f.name, l.body[:min(len(l.body), 200)])
+		} else {
+			a.took = append(a.took, l.took)
 		}
-		took = append(took, l.took)
 		f.Wait(min(time.Until(next), time.Until(end)))
 	}
-	slices.Sort(took)
-	return took
+	slices.Sort(a.took)
+	return a
 }
 
 // lateness is how long after a file was written its targets were in the list.

@@ -38,10 +38,11 @@ func (b *bench) printChurn(all []*churnFigures) {
 		return fmt.Sprintf("%.0f at rest, %.0f", rate(c.rest), rate(c.busy))
 	})
 	row("/sd, ms", func(c *churnFigures) string {
-		return fmt.Sprintf("%s at rest, %s", middleAndLongest(c.restSD, time.Millisecond), middleAndLongest(c.busySD, time.Millisecond))
+		return fmt.Sprintf("%s, %d refused at rest; %s, %d refused",
+			middleAndLongest(c.restSD.took), c.restSD.refused, middleAndLongest(c.busySD.took), c.busySD.refused)
 	})
 	row("a change elsewhere after, ms", func(c *churnFigures) string {
-		return middleAndLongest(c.late, time.Millisecond)
+		return middleAndLongest(c.late)
 	})
 	for i, p := range all[0].processes {
 		row(p.Name, func(c *churnFigures) string {
@@ -69,13 +70,12 @@ func (c *churnFigures) bytes(of func(spent) float64) string {
 		n/1e6, of(c.rest)/c.rest.length.Seconds()/1e3, n/float64(c.files)/1e3, n/float64(c.replaced)/1e3)
 }
 
-// middleAndLongest are of durations in ascending order.
-func middleAndLongest(all []time.Duration, unit time.Duration) string {
+// middleAndLongest are of durations in ascending order, in ms.
+func middleAndLongest(all []time.Duration) string {
 	if len(all) == 0 {
 		return "none"
 	}
-	in := func(d time.Duration) float64 { return float64(d) / float64(unit) }
-	return fmt.Sprintf("p50 %.0f, longest %.0f of %d", in(all[len(all)/2]), in(all[len(all)-1]), len(all))
+	return fmt.Sprintf("p50 %.0f, longest %.0f of %d", milliseconds(all[len(all)/2]), milliseconds(all[len(all)-1]), len(all))
 }
 
 // printSingles prints what one replaced target took.
