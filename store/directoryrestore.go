@@ -18,6 +18,8 @@ const maxTidied = 1024
 func (s *Redis) runListings(ctx context.Context) {
 	refresh := time.NewTicker(s.timing.refresh)
 	defer refresh.Stop()
+	sweep := time.NewTicker(s.timing.keepList)
+	defer sweep.Stop()
 	var linked <-chan time.Time
 	tidied := make(map[string]time.Time)
 	var tidying sync.WaitGroup
@@ -32,8 +34,9 @@ func (s *Redis) runListings(ctx context.Context) {
 		case <-linked:
 			s.restore(ctx, func(*wire.Agent) bool { return true })
 			linked = nil
-		case now := <-refresh.C:
+		case <-refresh.C:
 			s.refresh(ctx)
+		case now := <-sweep.C:
 			s.lists.sweep(now.Add(-s.timing.keepList), s.listings.lists())
 		case tenant := <-s.crowded:
 			if time.Since(tidied[tenant]) > s.timing.refresh {

@@ -29,7 +29,7 @@ func (l *TargetList) Patch(before *TargetList) (patch []byte, ok bool) {
 	for i, j := range pairs(before, l) {
 		next := at
 		if i >= 0 {
-			next += int(before.lines[i].size)
+			next += int(before.lines[i].bytes)
 		}
 		switch {
 		case i >= 0 && j >= 0 && before.lines[i].sum == l.lines[j].sum:
@@ -38,7 +38,7 @@ func (l *TargetList) Patch(before *TargetList) (patch []byte, ok bool) {
 			}
 			to = next
 		case j >= 0:
-			if size += int(l.lines[j].size); size > l.bytes/2 {
+			if size += int(l.lines[j].bytes); size > l.bytes/2 {
 				return nil, false
 			}
 			text.add(&l.targets[j])
@@ -59,7 +59,7 @@ func (l *TargetList) Patched(patch string) (*TargetList, error) {
 	if err := json.Unmarshal([]byte(patch), &pieces); err != nil {
 		return nil, fmt.Errorf("patch: %w: %v", ErrMalformed, err)
 	}
-	patched := new(TargetList)
+	patched := &TargetList{targets: make([]Target, 0, l.Len()+len(pieces)), lines: make([]targetLine, 0, l.Len()+len(pieces))}
 	at, i := 0, 0 // the next line of l
 	for _, piece := range pieces {
 		var text string
@@ -76,14 +76,14 @@ func (l *TargetList) Patched(patch string) (*TargetList, error) {
 			return nil, fmt.Errorf("patch: %w: %v", ErrMalformed, err)
 		}
 		for ; at < taken[0] && i < l.Len(); i++ {
-			at += int(l.lines[i].size)
+			at += int(l.lines[i].bytes)
 		}
 		if at != taken[0] {
 			return nil, fmt.Errorf("patch: %w: no line begins at %d", ErrMalformed, taken[0])
 		}
 		for ; at < taken[1] && i < l.Len(); i++ {
 			patched.add(l.targets[i], l.lines[i])
-			at += int(l.lines[i].size)
+			at += int(l.lines[i].bytes)
 		}
 		if at != taken[1] {
 			return nil, fmt.Errorf("patch: %w: no line ends at %d", ErrMalformed, taken[1])

@@ -79,7 +79,7 @@ func readLines(text string) (targets []Target, lines []targetLine, err error) {
 			}
 			same.target(&t)
 		}
-		targets, lines = append(targets, t), append(lines, lineOf([]byte(line)))
+		targets, lines = append(targets, t), append(lines, lineOf(&t, []byte(line)))
 	}
 	return targets, lines, nil
 }

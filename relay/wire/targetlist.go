@@ -41,13 +41,16 @@ func ParseListHash(s string) (h ListHash, ok bool) {
 	return h, err == nil && n == len(h) && len(s) == hex.EncodedLen(n)
 }
 
-// A targetLine is what is known of a target's line without encoding it again.
+// A targetLine is what is known of a target without looking at it again.
 type targetLine struct {
-	sum  ListHash
-	size int32 // bytes
+	sum   ListHash // of its line
+	bytes int32    // of its line
+	size  int32    // in memory
 }
 
-func lineOf(text []byte) targetLine { return targetLine{halfSum(text), int32(len(text))} }
+func lineOf(t *Target, text []byte) targetLine {
+	return targetLine{halfSum(text), int32(len(text)), int32(t.size())}
+}
 
 func halfSum(b []byte) ListHash {
 	sum := sha256.Sum256(b)
@@ -89,7 +92,7 @@ func NewTargetList(targets []Target) *TargetList {
 	for i := range l.targets {
 		line.Reset()
 		line.add(&l.targets[i])
-		l.lines[i] = lineOf(line.Bytes())
+		l.lines[i] = lineOf(&l.targets[i], line.Bytes())
 	}
 	return l.named()
 }
@@ -104,8 +107,8 @@ func (l *TargetList) named() *TargetList {
 	sums := make([]byte, 0, len(l.lines)*len(ListHash{}))
 	for i := range l.lines {
 		sums = append(sums, l.lines[i].sum[:]...)
-		l.bytes += int(l.lines[i].size)
-		l.size += l.targets[i].size()
+		l.bytes += int(l.lines[i].bytes)
+		l.size += int(l.lines[i].size)
 	}
 	l.hash = halfSum(sums)
 	return l
