@@ -346,10 +346,42 @@ func TestAChangeThatCannotBeIsRefused(t *testing.T) {
 				t.Errorf("%s: it was told %q", what, a.reason)
 			}
 		}
-		a := r.mum(1, func(int) dialOptions { return dialOptions{} })[0]
-		a.send(hello(dialOptions{name: "edge-1", instance: a.instance}))
-		a.send(change(nil, list[:1]))
-		<-a.closed
+		one, err := wire.MarshalTargets(list[:1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, before := range [][]byte{nil, one[0].Append(nil)} { // before the list, and before the welcome
+			a := r.mum(1, func(int) dialOptions { return dialOptions{name: "edge-1"} })[0]
+			a.send(hello(dialOptions{name: "edge-1", instance: a.instance}))
+			if err := a.conn.Write(t.Context(), websocket.MessageBinary, change(list[:1], nil).Append(before)); err != nil {
+				t.Fatal(err)
+			}
+			a.closedWith(wire.CauseProtocol)
+		}
+	})
+}
+
+// Links that change together by the same CHANGE count once, as those that declare.
+func TestLinksThatChangeTogetherByAChangeShareIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.TargetLimits.Bytes = 800_000 }).replicas[0]
+		list := large("x")
+		first := r.dial(dialOptions{targets: list})
+		links := []*agent{first}
+		for range 2 {
+			links = append(links, r.dial(dialOptions{targets: list, instance: first.instance, epoch: first.welcome.Epoch}))
+		}
+		for _, a := range links {
+			a.send(change(list, append(slices.Clone(list), wire.Target{Name: "y"})))
+			synctest.Wait()
+		}
+		for _, a := range links {
+			select {
+			case <-a.closed:
+				t.Errorf("a link is closed: %s", a.reason)
+			default:
+			}
+		}
 	})
 }
 

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
 )
 
 // maxTidied bounds the tenants of whom it is known when they were tidied.
@@ -84,6 +86,37 @@ func (s *Redis) restore(ctx context.Context, want func(*wire.Agent) bool) {
 				runCalls(ctx, s.clients.directory, append(calls, s.indexCall(tenant, names)))
 			}
 		}
+		s.restoreLists(ctx, tenant, slices.DeleteFunc(slices.Clone(agents), func(a wire.Agent) bool { return !want(&a) }))
+	}
+}
+
+// restoreLists writes back lists of remembered agents whose records name them still: on a
+// Cluster the two lie with different masters, of which one may be lost. What fails is
+// lost: it is best effort.
+func (s *Redis) restoreLists(ctx context.Context, tenant string, agents []wire.Agent) {
+	agents = slices.DeleteFunc(slices.Clone(agents), func(a wire.Agent) bool { return a.Last.List.Bytes() <= smallList })
+	for chunk := range slices.Chunk(agents, listChunk) {
+		pipe := s.clients.directory.Pipeline()
+		named := make([]*redis.StringCmd, len(chunk))
+		for i := range chunk {
+			named[i] = pipe.HGet(ctx, s.keys.agent(chunk[i].AgentKey), "lists")
+		}
+		exec(ctx, pipe)
+		at := make(map[listName]*naming)
+		var all []*naming
+		for i := range chunk {
+			list := chunk[i].Last.List
+			name := listName{tenant, list.Hash()}
+			if !strings.Contains(named[i].Val(), " "+name.hash.String()+" ") {
+				continue
+			}
+			if at[name] == nil {
+				at[name] = &naming{name: name, list: list}
+				all = append(all, at[name])
+			}
+			at[name].agents = append(at[name].agents, chunk[i].Agent)
+		}
+		s.enterLists(ctx, all, func(*naming, error) {})
 	}
 }
 

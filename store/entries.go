@@ -37,24 +37,32 @@ func (l *entries) links() int {
 
 // A held is one entry.
 type held struct {
-	entry  wire.Entry
-	claims claims // by this process's clock
-	step   step
-	queued bool
-	cause  string    // of a release
-	sent   bool      // the directory may have an entry
-	seen   time.Time // when it was written, or last looked for; zero: not in the directory
-	ended  []leaseID // of others, that were in its way
+	entry   wire.Entry
+	claims  claims // by this process's clock
+	edition int    // of claims
+	step    step
+	queued  bool
+	cause   string    // of a release
+	sent    bool      // the directory may have an entry
+	seen    time.Time // when it was written, or last looked for; zero: not in the directory
+	ended   []leaseID // of others, that were in its way
 	// written is the list that the directory has, which stands in the record itself if
 	// it is inlined, and counted what all lists of the agent's links take.
 	written  *wire.TargetList
 	inlined  bool
-	detailed bool      // the directory has all of the entry but the list, which stands alone
-	listed   time.Time // when the directory was last to be told of a list
+	detailed bool            // the directory has all of the entry but the list, which stands alone
+	named    []wire.ListHash // lists that may name the agent for it; more than one while it is not known what the directory has
+	listed   time.Time       // when the directory was last to be told of a list
 	counted  size
 	claimed  claims // what the directory was told last of claims; nil: not known
 	told     uint64 // the epoch that the directory gave and the owner knows; 0: none
 	wait     chan<- outcome
+}
+
+// claim changes the claims. The entries' mu is held.
+func (h *held) claim(c claims) {
+	h.claims = c
+	h.edition++
 }
 
 // A step is what the directory is to be told of an entry. A later one includes
@@ -134,20 +142,45 @@ func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) 
 
 // Update changes the targets of a link's entry.
 func (s *Redis) Update(link wire.LinkID, list *wire.TargetList) {
-	l := &s.entries
+	for done := false; !done; {
+		before, edition := s.entries.claimsOf(link)
+		claims := before.declare(list.All(), false, time.Now()) // takes its time, for which nobody else shall wait
+		done = s.entries.change(link, list, claims, edition, s.timing.relist)
+	}
+}
+
+// claimsOf are the claims of a link's entry, and their edition.
+func (l *entries) claimsOf(link wire.LinkID) (c claims, edition int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if h := l.held[link]; h != nil && h.step != stepRelease {
-		h.entry.List = list
-		now := time.Now()
-		h.claims = h.claims.declare(list.All(), false, now)
-		if now.Sub(h.listed) < s.timing.relist {
-			l.late[link] = true
-			return
-		}
-		h.listed = now
-		l.push(h, stepHold)
+	if h := l.held[link]; h != nil {
+		c, edition = h.claims, h.edition
 	}
+	return c, edition
+}
+
+// change changes the list of a link's entry, if it is held, and the claims that were of
+// that edition. If they are of another by now, it has done nothing.
+func (l *entries) change(link wire.LinkID, list *wire.TargetList, c claims, of int, relist time.Duration) (done bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.held[link]
+	if h == nil || h.step == stepRelease {
+		return true
+	}
+	if h.edition != of {
+		return false
+	}
+	h.entry.List = list
+	h.claim(c)
+	now := time.Now()
+	if now.Sub(h.listed) < relist {
+		l.late[link] = true
+		return true
+	}
+	h.listed = now
+	l.push(h, stepHold)
+	return true
 }
 
 // relist queues the links whose lists have waited for so long.

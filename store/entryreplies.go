@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,7 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 		}
 	case stepHold:
 		held, err := parseHold(cmd)
+		t.dropped = held.dropped
 		if ended := s.endedOf(ctx, held.blocking); len(ended) > 0 {
 			s.entries.again(t, ended...)
 			return nil
@@ -56,7 +58,6 @@ func (s *Redis) apply(ctx context.Context, t *task, cmd *redis.Cmd, events wire.
 			s.entries.failed(t, err)
 			return err
 		}
-		t.dropped = held.dropped
 		if s.entries.holding(t, held.epoch, held.taken) {
 			events.Registered(t.entry.Link, held.epoch)
 		}
@@ -107,7 +108,7 @@ func parseSize(targets, bytes string) (s size, err error) {
 type holding struct {
 	epoch     uint64
 	taken     size
-	dropped   string // lists that the record does not name any more
+	dropped   string // lists that the record does not name, or not any more
 	displaced map[wire.ReplicaID][]wire.LinkID
 	blocking  []leaseID // of a refusal: what the links that were in the way stand on
 }
@@ -118,35 +119,37 @@ func parseHold(cmd *redis.Cmd) (h holding, err error) {
 	if err != nil {
 		return h, fmt.Errorf("hold: %w", err)
 	}
-	switch {
-	case len(reply) == 0:
-		return h, fmt.Errorf("hold: %w", errReply)
-	case reply[0] == "missing":
-		return h, errMissing
-	case reply[0] == "superseded":
-		h.blocking = parseLeases(reply[1:])
-		return h, wire.ErrSuperseded
-	case reply[0] == "taken":
-		h.blocking = parseLeases(reply[1:])
-		return h, wire.ErrNameTaken
-	case reply[0] == "over" && len(reply) >= 2:
-		h.taken, _ = parseSize("0", reply[1])
-		h.blocking = parseLeases(reply[2:])
-		return h, errOver
-	case reply[0] != "ok" || len(reply) < 5 || len(reply)%2 != 1:
+	if len(reply) < 2 {
 		return h, fmt.Errorf("hold: %w", errReply)
 	}
-	if h.epoch, err = strconv.ParseUint(reply[1], 10, 64); err == nil {
-		h.taken, err = parseSize(reply[2], reply[3])
+	verdict, rest := reply[0], reply[2:]
+	h.dropped = reply[1]
+	switch {
+	case verdict == "missing":
+		return h, errMissing
+	case verdict == "superseded":
+		h.blocking = parseLeases(rest)
+		return h, wire.ErrSuperseded
+	case verdict == "taken":
+		h.blocking = parseLeases(rest)
+		return h, wire.ErrNameTaken
+	case verdict == "over" && len(rest) >= 1:
+		h.taken, _ = parseSize("0", rest[0])
+		h.blocking = parseLeases(rest[1:])
+		return h, errOver
+	case verdict != "ok" || len(rest) < 3 || len(rest)%2 != 1:
+		return h, fmt.Errorf("hold: %w", errReply)
+	}
+	if h.epoch, err = strconv.ParseUint(rest[0], 10, 64); err == nil {
+		h.taken, err = parseSize(rest[1], rest[2])
 	}
 	if err != nil {
 		return h, fmt.Errorf("hold: %w", errReply)
 	}
-	h.dropped = reply[4]
 	h.displaced = make(map[wire.ReplicaID][]wire.LinkID)
-	for i := 5; i < len(reply); i += 2 {
-		replica := wire.ReplicaID(reply[i])
-		h.displaced[replica] = append(h.displaced[replica], wire.LinkID(reply[i+1]))
+	for displaced := range slices.Chunk(rest[3:], 2) {
+		replica := wire.ReplicaID(displaced[0])
+		h.displaced[replica] = append(h.displaced[replica], wire.LinkID(displaced[1]))
 	}
 	return h, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
@@ -20,6 +21,7 @@ type task struct {
 	claimed  claims           // that the directory was told before; nil: not known
 	ended    []leaseID        // of a hold: that were in its way
 	before   *wire.TargetList // that the directory has
+	named    []wire.ListHash  // that may name the agent for the link, the one to be written last
 	detailed bool             // the directory has the entry, but for its list
 	inlined  bool             // the list stands, or is to stand, in the record itself
 	size     size             // of the targets; of an audit, of all lists of the agent's links
@@ -42,7 +44,7 @@ func (l *entries) next() (task, bool) {
 		if h.step == stepNone {
 			continue
 		}
-		t := task{held: h, entry: h.entry, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, claimed: h.claimed, ended: h.ended, size: h.counted, before: h.written, inlined: h.inlined, detailed: h.detailed}
+		t := task{held: h, entry: h.entry, told: h.told != 0, step: h.step, cause: h.cause, claims: h.claims, claimed: h.claimed, ended: h.ended, size: h.counted, before: h.written, inlined: h.inlined, detailed: h.detailed, named: h.named}
 		if h.step != stepRelease {
 			h.step = stepNone
 		}
@@ -82,6 +84,22 @@ func (l *entries) again(t *task, ended ...leaseID) {
 	}
 }
 
+// naming notes that a list is about to name an agent for a task's link.
+func (l *entries) naming(t *task) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	hash := t.entry.List.Hash()
+	others := slices.DeleteFunc(slices.Clone(t.named), func(h wire.ListHash) bool { return h == hash })
+	t.named = append(others[max(len(others)-maxNamed+1, 0):], hash)
+	if h := l.current(t); h != nil {
+		h.named = t.named
+	}
+}
+
+// maxNamed bounds the lists that may name an agent for a link: as many of its lists may
+// be written before one answer comes.
+const maxNamed = 16
+
 // found notes that a link is where it should be.
 func (l *entries) found(t *task, taken size) {
 	l.mu.Lock()
@@ -103,6 +121,9 @@ func (l *entries) holding(t *task, epoch uint64, taken size) (tell bool) {
 	}
 	h.entry.Epoch, h.seen, h.ended = epoch, time.Now(), nil
 	h.written, h.inlined, h.detailed, h.counted = t.entry.List, t.inlined, !t.inlined, taken
+	if h.named = nil; !t.inlined {
+		h.named = t.named[len(t.named)-1:]
+	}
 	tell = h.wait == nil && h.told != epoch && h.step != stepRelease
 	h.told = epoch
 	l.answer(h, outcome{epoch: epoch})
@@ -115,7 +136,8 @@ func (l *entries) claimed(t *task, known claims) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if h := l.current(t); h != nil {
-		h.claims, h.claimed = h.claims.noYounger(known), t.claims
+		h.claim(h.claims.noYounger(known))
+		h.claimed = t.claims
 	}
 }
 
@@ -142,10 +164,11 @@ func (l *entries) refusedMore(t *task, why error) (tell bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.current(t)
-	if h == nil || h.step >= stepHold {
-		return false // there are others by now, or there is nothing more to say
+	if h == nil || h.step >= stepHold || h.entry.List != t.entry.List {
+		return false // there is another by now, or there is nothing more to say
 	}
-	h.entry.List, h.claims = h.written, h.claims.declare(h.written.All(), false, time.Now())
+	h.entry.List = h.written
+	h.claim(h.claims.declare(h.written.All(), false, time.Now()))
 	l.push(h, stepHold) // there may be more to write than the targets
 	return true
 }

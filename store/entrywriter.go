@@ -30,7 +30,7 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 		case <-ctx.Done():
 		case <-s.entries.kick:
 		case <-tick.C:
-			s.audit(&seen)
+			s.lookAfter(&seen)
 		}
 		if s.entries.takeUntold() {
 			s.renounce()
@@ -54,8 +54,9 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 // A fleet is what the writer last saw of the other replicas.
 type fleet struct{ known, mixed, inlines bool }
 
-// audit has links looked for, and entries written that others would not find as they are.
-func (s *Redis) audit(seen *fleet) {
+// lookAfter has links looked for, and entries written that have waited, or that others
+// would not find as they are.
+func (s *Redis) lookAfter(seen *fleet) {
 	now, every := time.Now(), s.timing.audit
 	is := fleet{s.roster.known(), s.roster.mixed(), s.roster.inlines(now)}
 	switch {
@@ -117,7 +118,7 @@ func (s *Redis) encode(t *task) int {
 	case stepRelease:
 		t.call.script = s.scripts.release
 		delist := l.Ephemeral && t.cause == agentStopped
-		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist, s.endedLeases()}
+		t.call.args = []any{string(l.Link), string(l.Instance), t.cause, keep.Milliseconds(), delist, s.endedLeases(), named(t.named)}
 	default:
 		t.inlined = !s.standsAlone(l.List)
 		var details []byte
@@ -127,6 +128,8 @@ func (s *Redis) encode(t *task) int {
 		hash := l.List.Hash().String()
 		if t.inlined {
 			hash = "=" + hash
+		} else {
+			s.entries.naming(t)
 		}
 		t.size = sizeOf(l.List)
 		t.asks = !(t.told && t.size.within(sizeOf(t.before)))
@@ -138,7 +141,7 @@ func (s *Redis) encode(t *task) int {
 		t.call.args = []any{
 			string(l.Link), string(l.Instance), strconv.FormatUint(l.Epoch, 10), t.told, string(l.Replica), l.Shared, l.Yielding,
 			int64(s.lease.current()), stay, details,
-			hash, t.size.targets, t.size.bytes, most, s.endedLeases(t.ended...),
+			hash, t.size.targets, t.size.bytes, most, s.endedLeases(t.ended...), named(t.named),
 		}
 		return len(details) + len(t.claims)*claimSize
 	}

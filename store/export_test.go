@@ -9,7 +9,7 @@ import (
 // A Pace is the periods that tests shorten. Those that are 0 stay as they are.
 type Pace struct {
 	Lease, Audit, Renew, Look, Rejoin, Refresh, Standstill, Registering, Listed, Settle, Whole time.Duration
-	Forget, Stale, Retire, KeepList, Inline, Relist, Unnamed                                   time.Duration
+	Forget, Stale, Retire, KeepList, TakeBack, Relist, Unnamed                                 time.Duration
 }
 
 // SetPace is to be called before Run.
@@ -21,7 +21,7 @@ func (s *Redis) SetPace(p Pace) {
 	}{
 		{&t.lease, p.Lease}, {&t.audit, p.Audit}, {&t.renew, p.Renew}, {&t.look, p.Look}, {&t.rejoin, p.Rejoin}, {&t.refresh, p.Refresh},
 		{&t.standstill, p.Standstill}, {&t.listed, p.Listed}, {&t.settle, p.Settle}, {&t.whole, p.Whole}, {&t.registering, p.Registering},
-		{&t.forget, p.Forget}, {&t.stale, p.Stale}, {&t.retire, p.Retire}, {&t.keepList, p.KeepList}, {&t.inline, p.Inline}, {&t.relist, p.Relist}, {&t.unnamed, p.Unnamed},
+		{&t.forget, p.Forget}, {&t.stale, p.Stale}, {&t.retire, p.Retire}, {&t.keepList, p.KeepList}, {&t.takeBack, p.TakeBack}, {&t.relist, p.Relist}, {&t.unnamed, p.Unnamed},
 	} {
 		if d.is != 0 {
 			*d.to = d.is

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -191,6 +192,7 @@ func (s *Redis) listWhole(ctx context.Context, tenant string, as occasions) ([]w
 func (s *Redis) readAgents(ctx context.Context, tenant string, names []string, sync *synced) ([]wire.Agent, error) {
 	agents := make([]wire.Agent, 0, len(names))
 	var without []any
+	var lost error
 	for chunk := range slices.Chunk(names, listChunk) {
 		read := s.readRecords(ctx, tenant, chunk)
 		for i := range read {
@@ -199,6 +201,8 @@ func (s *Redis) readAgents(ctx context.Context, tenant string, names []string, s
 			sync.doubt = sync.doubt || r.timed || len(r.doubtful) > 0
 			delete(sync.fading, chunk[i])
 			switch {
+			case errors.Is(r.err, errLostList): // that all are told of, before this fails
+				lost = r.err
 			case r.err != nil:
 				return nil, r.err
 			case r.agent == nil && len(r.flaws) > 0:
@@ -210,6 +214,9 @@ func (s *Redis) readAgents(ctx context.Context, tenant string, names []string, s
 			}
 		}
 		s.bury(ctx, tenant, read)
+	}
+	if lost != nil {
+		return nil, lost
 	}
 	slices.SortFunc(agents, byName)
 	if len(without) > 0 && s.health.uncertain() == nil {

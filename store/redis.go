@@ -96,9 +96,10 @@ type timing struct {
 	// retire is how long seals of a key count that was taken out: so long others
 	// may not know yet that it was.
 	retire time.Duration
-	// inline is how long target lists stand in their entries after the last replica was
-	// seen that looks for them there: so long an update can be taken back unnoticed.
-	inline time.Duration
+	// takeBack is for how long after the last replica was seen that finds target lists
+	// only in their entries they stand there: so long an update can be taken back with
+	// nothing lost.
+	takeBack time.Duration
 	// relist is how soon after it was told of a link's list the directory is told of the
 	// next, and unnamed how long a list stays there that nobody names any more: superseded
 	// ones take no more than so many times what the lists take that agents have.
@@ -158,7 +159,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
-			inline: time.Hour, relist: time.Second, unnamed: 3 * time.Second, keepList: 15 * time.Second, flush: time.Second,
+			takeBack: time.Hour, relist: time.Second, unnamed: 3 * time.Second, keepList: 15 * time.Second, flush: time.Second,
 		},
 	}
 	if clients.cluster == nil {
@@ -192,6 +193,7 @@ func (k keys) events(tenant string) string { return k.prefix + "events:" + tenan
 func (k keys) list(l listName) string {
 	return k.prefix + "list:{" + l.tenant + "}:" + l.hash.String()
 }
+func (k keys) listNames(l listName) string    { return k.list(l) + ":names" }
 func (k keys) replicas() string               { return k.prefix + "replicas" }
 func (k keys) about() string                  { return k.prefix + "replicas:about" }
 func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }

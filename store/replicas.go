@@ -17,7 +17,7 @@ type roster struct {
 	living       living
 	counts       uint64                    // how often
 	others       map[wire.ReplicaID]*other // who was alive then, or may still be
-	inline       time.Time                 // until when target lists stand in their entries
+	inlineUntil  time.Time                 // until when target lists stand in their entries
 	allSeal      time.Time                 // since when all of them say that they seal; zero: not all do
 	numsubDenied bool                      // an ACL forbids to ask who listens
 	told         lastDenial
@@ -63,7 +63,7 @@ func (s *Redis) countReplicas(ctx context.Context, events wire.StoreEvents) {
 	if err != nil {
 		return // the last count stands
 	}
-	gone := s.roster.note(s.config.Replica, now, s.steady(), s.timing.inline)
+	gone := s.roster.note(s.config.Replica, now, s.steady(), s.timing.takeBack)
 	s.warnOfKeys()
 	s.countSharded()
 	s.missGone(ctx, gone, events)
@@ -80,13 +80,13 @@ func (s *Redis) recount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.roster.note(s.config.Replica, now, false, s.timing.inline)
+	s.roster.note(s.config.Replica, now, false, s.timing.takeBack)
 	return nil
 }
 
 // note takes a count, and returns who has gone since; nobody, while that is not
 // steady.
-func (r *roster) note(self wire.ReplicaID, now living, steady bool, inline time.Duration) (gone []wire.ReplicaID) {
+func (r *roster) note(self wire.ReplicaID, now living, steady bool, takeBack time.Duration) (gone []wire.ReplicaID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.first.Do(func() { close(r.counted) })
@@ -108,7 +108,7 @@ func (r *roster) note(self wire.ReplicaID, now living, steady bool, inline time.
 			o.says(about)
 		}
 	}
-	r.noteInlines(time.Now(), inline)
+	r.noteInlines(time.Now(), takeBack)
 	if steady {
 		gone = r.noteAbsent()
 	}
@@ -137,17 +137,18 @@ const toldLate = Lease + 2*time.Second
 // is alive that does not find them elsewhere, and then for so long, since it may come
 // back. What others know of that is taken for a little shorter each time it is told, so
 // that it ends. r.mu is held.
-func (r *roster) noteInlines(now time.Time, inline time.Duration) {
+func (r *roster) noteInlines(now time.Time, takeBack time.Duration) {
 	for _, o := range r.others {
-		until := now.Add(time.Duration(o.about.Inlines)*time.Second - toldLate)
+		told := time.Duration(min(max(o.about.Inlines, 0), int64(takeBack.Seconds()))) * time.Second // whoever may write it may lie
+		until := now.Add(told - toldLate)
 		switch {
 		case o.alive != r.counts:
 			continue
 		case !o.lists && o.counted > 1:
-			until = now.Add(inline)
+			until = now.Add(takeBack)
 		}
-		if until.After(r.inline) {
-			r.inline = until
+		if until.After(r.inlineUntil) {
+			r.inlineUntil = until
 		}
 	}
 }
@@ -157,7 +158,7 @@ func (r *roster) noteInlines(now time.Time, inline time.Duration) {
 func (r *roster) inlines(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.knownLocked() || now.Before(r.inline)
+	return !r.knownLocked() || now.Before(r.inlineUntil)
 }
 
 // known reports whether it is known who is there, and what they say: that may be a count
@@ -174,7 +175,7 @@ func (r *roster) knownLocked() bool { return r.counts >= 2 }
 func (r *roster) inlinesFor(now time.Time) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return max(int64(r.inline.Sub(now).Seconds()), 0)
+	return max(int64(r.inlineUntil.Sub(now).Seconds()), 0)
 }
 
 // denied says what of err is Redis's own word, and whether that is news.

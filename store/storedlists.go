@@ -34,106 +34,128 @@ type listName struct {
 
 // A naming is a list that is named by agents.
 type naming struct {
+	name       listName
 	list, base *wire.TargetList // base: what Redis may have of it; nil: nothing
 	agents     []any
-	tasks      []int // places in the batch
+	tasks      []int // places in a batch
 }
 
 // nameLists sees to it that the lists are there which the batch's entries name, and
 // returns the tasks to go on with. The others have failed: then whole is false.
-func (s *Redis) nameLists(ctx context.Context, batch []task) (named []task, whole bool) {
-	namings := namingsOf(batch)
-	if len(namings) == 0 {
-		return batch, true
-	}
+func (s *Redis) nameLists(ctx context.Context, batch []task) (there []task, whole bool) {
 	out := make(map[int]bool)
-	fail := func(n *naming, err error) {
+	s.enterLists(ctx, namingsOf(batch), func(n *naming, err error) {
 		for _, i := range n.tasks {
 			out[i] = true
 			s.entries.failed(&batch[i], err)
 		}
-	}
-	calls, of := make([]call, 0, len(namings)), make([]*naming, 0, len(namings))
-	for name, n := range namings {
-		calls, of = append(calls, s.nameCall(name, n, nil)), append(of, n)
-	}
-	var absent []*naming
-	for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
-		switch there, err := cmd.Int(); {
-		case err != nil:
-			fail(of[i], fmt.Errorf("list: %w", err))
-		case there == 0:
-			absent = append(absent, of[i])
-		}
-	}
-	for len(absent) > 0 {
-		n := s.enterLists(ctx, batch, absent, fail)
-		absent = absent[n:]
-	}
+	})
 	for i := range batch {
 		if !out[i] {
-			named = append(named, batch[i])
+			there = append(there, batch[i])
 		}
 	}
-	return named, len(out) == 0
-}
-
-// enterLists sends as many lists as go in one pipeline, whole, and says how many.
-func (s *Redis) enterLists(ctx context.Context, batch []task, absent []*naming, fail func(*naming, error)) (n int) {
-	var calls []call
-	for size := 0; n < len(absent) && size < batchBytes; n++ {
-		a := absent[n]
-		name := listName{batch[a.tasks[0]].entry.Tenant, a.list.Hash()}
-		calls = append(calls, s.nameCall(name, a, a.list.Encode()))
-		size += a.list.Bytes()
-	}
-	for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
-		switch there, err := cmd.Int(); {
-		case err != nil:
-			fail(absent[i], fmt.Errorf("list: %w", err))
-		case there == 0:
-			fail(absent[i], fmt.Errorf("list: %w", errReply))
-		}
-	}
-	return n
+	return there, len(out) == 0
 }
 
 // namingsOf are the lists that a batch's entries name.
-func namingsOf(batch []task) map[listName]*naming {
-	namings := make(map[listName]*naming)
+func namingsOf(batch []task) (all []*naming) {
+	at := make(map[listName]*naming)
 	for i := range batch {
 		t := &batch[i]
 		if t.step == stepRelease || t.inlined || t.entry.List == nil {
 			continue
 		}
 		name := listName{t.entry.Tenant, t.entry.List.Hash()}
-		n := namings[name]
+		n := at[name]
 		if n == nil {
-			n = &naming{list: t.entry.List}
-			namings[name] = n
+			n = &naming{name: name, list: t.entry.List}
+			at[name], all = n, append(all, n)
 		}
 		if t.before != n.list && t.before.Bytes() > smallList {
 			n.base = t.before
 		}
 		n.agents, n.tasks = append(n.agents, t.entry.Agent), append(n.tasks, i)
 	}
-	return namings
+	return all
 }
 
-// nameCall names a list, and sends it, whole or as what has changed, if it can be sent so.
-func (s *Redis) nameCall(name listName, n *naming, whole []byte) call {
-	c := call{script: s.scripts.list, key: s.keys.list(name)}
-	var base string
-	var patch []byte
-	if n.base != nil && whole == nil {
-		if made, ok := n.list.Patch(n.base); ok {
-			base, patch = n.base.Hash().String(), made
-			c.also = []string{s.keys.list(listName{name.tenant, n.base.Hash()})}
+// enterLists enters lists with their agents: as what has changed, if that can be, and
+// whole where they are not there then. It says which it could not enter.
+func (s *Redis) enterLists(ctx context.Context, all []*naming, fail func(*naming, error)) {
+	var absent []*naming
+	s.nameEach(ctx, all, (*naming).patch, func(n *naming, there int, err error) {
+		switch {
+		case err != nil:
+			fail(n, err)
+		case there == 0:
+			absent = append(absent, n)
+		}
+	})
+	s.nameEach(ctx, absent, (*naming).whole, func(n *naming, there int, err error) {
+		if err == nil && there == 0 {
+			err = fmt.Errorf("list: %w", errReply)
+		}
+		if err != nil {
+			fail(n, err)
+		}
+	})
+}
+
+// A listText is how a list is sent, if it is: whole, or as a patch of a base.
+type listText struct {
+	whole, patch []byte
+	base         wire.ListHash
+}
+
+func (n *naming) whole() listText { return listText{whole: n.list.Encode()} }
+
+func (n *naming) patch() (text listText) {
+	if n.base != nil {
+		if patch, ok := n.list.Patch(n.base); ok {
+			return listText{patch: patch, base: n.base.Hash()}
 		}
 	}
+	return text
+}
+
+// nameEach names lists, in pipelines that are no longer than they may be.
+func (s *Redis) nameEach(ctx context.Context, all []*naming, text func(*naming) listText, answer func(n *naming, there int, err error)) {
 	keep := (s.timing.stay + s.config.Keep).Milliseconds()
-	c.args = append([]any{keep, n.list.Bytes(), whole, base, patch}, n.agents...)
-	return c
+	for len(all) > 0 {
+		var calls []call
+		for size := 0; len(calls) < len(all) && len(calls) < batchCalls && size < batchBytes; {
+			n := all[len(calls)]
+			as := text(n)
+			c := call{script: s.scripts.list, key: s.keys.list(n.name), also: []string{s.keys.listNames(n.name)}}
+			var base string
+			if as.patch != nil {
+				base = as.base.String()
+				c.also = append(c.also, s.keys.list(listName{n.name.tenant, as.base}))
+			}
+			c.args = append([]any{keep, n.list.Bytes(), as.whole, base, as.patch}, n.agents...)
+			calls = append(calls, c)
+			size += len(as.whole) + len(as.patch)
+		}
+		for i, cmd := range runCalls(ctx, s.clients.directory, calls) {
+			there, err := cmd.Int()
+			if err != nil {
+				err = fmt.Errorf("list: %w", err)
+			}
+			answer(all[i], there, err)
+		}
+		all = all[len(calls):]
+	}
+}
+
+// named are hashes as the scripts take them.
+func named(lists []wire.ListHash) string {
+	var b strings.Builder
+	for _, hash := range lists {
+		b.WriteString(hash.String())
+		b.WriteByte(' ')
+	}
+	return b.String()
 }
 
 // An unnamed list is one that an agent's record does not name any more.
@@ -147,15 +169,15 @@ func (u unnamed) add(key wire.AgentKey, dropped string) {
 	}
 }
 
-// unname notes which agents name lists no longer. It is best effort: what is not noted
-// goes when all of the list's agents have gone for as long as they are listed.
+// unname notes which agents name lists no longer. It is best effort: a name ends by itself
+// when the agent would be listed no longer.
 func (s *Redis) unname(ctx context.Context, lists unnamed) {
 	if len(lists) == 0 {
 		return
 	}
 	calls := make([]call, 0, len(lists))
 	for name, agents := range lists {
-		calls = append(calls, call{script: s.scripts.unlist, key: s.keys.list(name), args: append([]any{s.timing.unnamed.Milliseconds()}, agents...)})
+		calls = append(calls, call{script: s.scripts.unlist, key: s.keys.list(name), also: []string{s.keys.listNames(name)}, args: append([]any{s.timing.unnamed.Milliseconds()}, agents...)})
 	}
 	runCalls(ctx, s.clients.directory, calls)
 }
@@ -178,16 +200,28 @@ func (s *Redis) readLists(ctx context.Context, tenant string, hashes []wire.List
 			lists[i] = list
 		}
 	})
+	var bad []wire.ListHash
 	for i, hash := range unread {
-		switch {
-		case lists[i] != nil:
-			read[hash] = lists[i]
-			s.lists.put(hash, lists[i])
-		case texts[i] != "": // then whoever holds the link writes it anew
-			_ = s.clients.directory.Del(ctx, s.keys.list(listName{tenant, hash})).Err()
+		if lists[i] == nil {
+			bad = append(bad, hash)
+			continue
+		}
+		read[hash] = lists[i]
+		s.lists.put(hash, lists[i])
+	}
+	return read, s.dropSpoilt(ctx, tenant, bad)
+}
+
+// dropSpoilt drops what stands in the place of lists: whoever holds the link writes
+// them anew. What is not there at all may be on its way.
+func (s *Redis) dropSpoilt(ctx context.Context, tenant string, bad []wire.ListHash) error {
+	lengths, err := s.fetchField(ctx, tenant, bad, "bytes")
+	for i, length := range lengths {
+		if length != "" {
+			_ = s.clients.directory.Del(ctx, s.keys.list(listName{tenant, bad[i]})).Err() // best effort
 		}
 	}
-	return read, nil
+	return err
 }
 
 // readChanged reads those lists that are made of one that is known, and returns the

@@ -35,9 +35,15 @@ func (r *replica) declaring(t *testing.T, agent string, list *wire.TargetList) w
 	return r.take(t, l)
 }
 
-// lists are the keys of target lists that are to stay.
+// allLists are the keys of target lists.
+func allLists(server *storetest.RedisServer) []string {
+	keys := strings.Fields(strings.Trim(server.Do("KEYS", "list:*"), "[]"))
+	return slices.DeleteFunc(keys, func(key string) bool { return strings.HasSuffix(key, ":names") })
+}
+
+// lists are the keys of those that are to stay.
 func lists(server *storetest.RedisServer) (keys []string) {
-	for _, key := range strings.Fields(strings.Trim(server.Do("KEYS", "list:*"), "[]")) {
+	for _, key := range allLists(server) {
 		if ttl, err := strconv.Atoi(server.Do("PTTL", key)); err == nil && ttl > int(time.Hour.Milliseconds())/2 {
 			keys = append(keys, key)
 		}
@@ -207,29 +213,132 @@ func TestAListThatIsLostIsWrittenAgain(t *testing.T) {
 	l := owner.declaring(t, "a", list)
 	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
 	key := "list:{t}:" + list.Hash().String()
+	named := func() bool { return server.Do("ZSCORE", key+":names", "a") != "<nil>" && len(lists(server)) == 1 }
 	for name, lose := range map[string]func(){
-		"gone":          func() { server.Do("DEL", key) },
-		"another type":  func() { server.Do("SET", key, "x") },
-		"cut off":       func() { server.Do("HSET", key, "list", "x") },
-		"its name gone": func() { server.Do("HDEL", key, "@a"); server.Do("PEXPIRE", key, "60000") },
-		"uncounted":     func() { server.Do("HDEL", key, "names"); server.Do("HDEL", key, "@a") },
+		"gone":           func() { server.Do("DEL", key) },
+		"all of it":      func() { server.Do("DEL", key, key+":names") },
+		"another type":   func() { server.Do("SET", key, "x") },
+		"its name gone":  func() { server.Do("DEL", key+":names"); server.Do("PEXPIRE", key, "60000") },
+		"names no names": func() { server.Do("SET", key+":names", "x") },
+	} {
+		lose()
+		storetest.WaitUntil(t, within, name+": it is named again", func() bool { return server.Do("TYPE", key+":names") == "zset" && named() })
+		storetest.WaitUntil(t, within, name+": it is there again", other.have(t, l, list))
+	}
+	for name, spoil := range map[string]func(){ // which only a reader can tell
+		"cut off":        func() { server.Do("HSET", key, "list", "x") },
+		"empty":          func() { server.Do("HSET", key, "list", "") },
+		"without itself": func() { server.Do("HDEL", key, "list") },
 		"another's text": func() {
 			server.Do("HSET", key, "list", strings.Replace(server.Do("HGET", key, "list"), "berlin", "boston", 1))
 		},
 	} {
-		lose()
-		if name == "another's text" || name == "cut off" { // which only a reader can tell
-			fresh := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
-			if fresh.have(t, l, list)() {
-				t.Errorf("%s: it is taken for the list", name)
-			}
-			other = fresh
+		spoil()
+		fresh := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+		if fresh.have(t, l, list)() {
+			t.Errorf("%s: it is taken for the list", name)
 		}
-		storetest.WaitUntil(t, within, name+": it is named again", func() bool {
-			return server.Do("TYPE", key) == "hash" && server.Do("HEXISTS", key, "@a") == "1" && len(lists(server)) == 1
-		})
-		storetest.WaitUntil(t, within, name+": it is there again", other.have(t, l, list))
+		storetest.WaitUntil(t, within, name+": it is there again", fresh.have(t, l, list))
+		if text := server.Do("HGET", key, "list"); text != string(list.Encode()) {
+			t.Errorf("%s: it stands there as\n%s", name, text)
+		}
 	}
+}
+
+// All lists that are lost are asked for at once.
+func TestManyListsThatAreLostAreBackSoon(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	var links []wire.Entry
+	for i := range 40 {
+		links = append(links, owner.declaring(t, fmt.Sprint("a", i), long(30, wire.Target{Name: fmt.Sprint("of-", i)})))
+	}
+	for _, l := range links {
+		storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	}
+	for _, key := range allLists(server) {
+		server.Do("DEL", key)
+	}
+	fresh := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	failed := 0
+	for began := time.Now(); ; failed++ {
+		listed, err := fresh.List(t.Context(), "t")
+		if err == nil {
+			if len(listed) != len(links) {
+				t.Errorf("%d are listed", len(listed))
+			}
+			break
+		}
+		if time.Since(began) > within {
+			t.Fatal(err)
+		}
+		storetest.WaitUntil(t, within, "some are back", func() bool { return len(allLists(server)) > 0 })
+	}
+	if len(allLists(server)) != len(links) {
+		t.Errorf("%d lists are back", len(allLists(server)))
+	}
+	t.Logf("%d listings failed", failed)
+}
+
+// A departed agent's list is written back as its record would be: by who remembers it.
+func TestTheListOfADepartedAgentIsWrittenBack(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	list := long(30)
+	l := owner.declaring(t, "a", list)
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	owner.Release(l.Link, wire.CauseDrained.String())
+	storetest.WaitUntil(t, within, "it is listed as departed", func() bool {
+		listed, err := owner.List(t.Context(), "t")
+		return err == nil && len(listed) == 1 && !listed[0].Connected()
+	})
+	key := allLists(server)[0]
+	server.Do("DEL", key, key+":names", "generation:0") // as where one master of a Cluster is emptied
+	storetest.WaitUntil(t, within, "it is back", func() bool { return len(lists(server)) == 1 })
+	fresh := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, prompt)
+	if !fresh.have(t, l, list)() {
+		t.Error("it has no targets any more")
+	}
+}
+
+// A list that is not taken leaves nothing in Redis, nor does one whose answer was lost.
+func TestAListThatIsRefusedIsNotKept(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	config := store.RedisConfig{URL: server.URL(), Keep: time.Hour, TenantLimits: store.TenantLimits{Bytes: 4 * 3 * long(30).Bytes()}}
+	pace := prompt
+	pace.Unnamed = time.Millisecond
+	owner := quickly(t, config, pace)
+	l := owner.declaring(t, "a", long(30))
+	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, owner, l) })
+	only := func(what string) {
+		t.Helper()
+		storetest.WaitUntil(t, within, what+": its own list is there only", func() bool {
+			all := allLists(server)
+			return len(all) == 1 && strings.HasSuffix(all[0], l.List.Hash().String()) && server.Do("ZRANGE", all[0]+":names", 0, -1) == "[a]"
+		})
+	}
+	for i := range 3 {
+		late := storetest.NewEntry("t", "a") // which yields to who is there
+		late.Replica, late.Yielding, late.List = owner.id, true, long(30, wire.Target{Name: fmt.Sprint("late-", i)})
+		if _, err := owner.Register(t.Context(), late); err == nil {
+			t.Fatal("it displaces who is there")
+		}
+		same := late
+		same.Link, same.List = wire.NewID[wire.LinkID](), long(30)
+		if _, err := owner.Register(t.Context(), same); err == nil {
+			t.Fatal("it displaces who is there")
+		}
+	}
+	only("taken")
+	for i := range 3 {
+		owner.Clear()
+		owner.Update(l.Link, long(100, wire.Target{Name: fmt.Sprint("over-", i)}))
+		owner.Await(t, within, storetest.OverLimit(l.Link))
+	}
+	only("over")
 }
 
 // Nobody takes an agent that is linked for one without targets, while its list is lost.
@@ -255,6 +364,26 @@ func TestAnAgentWhoseListIsLostIsNotWithoutTargets(t *testing.T) {
 	})
 }
 
+// What an agent has declared since stays when what it declared before is refused.
+func TestWhatWasDeclaredLastIsNotRefusedForWhatWasBefore(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	owner := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour, TenantLimits: store.TenantLimits{Bytes: 6 * long(30).Bytes()}}, store.Pace{Look: 50 * time.Millisecond, Relist: 100 * time.Millisecond})
+	last := long(4)
+	for i := range 20 {
+		l := owner.declaring(t, fmt.Sprint("a", i), long(5))
+		began := time.Now()
+		storetest.WaitUntil(t, within, "the next is written at once", func() bool { return time.Since(began) > 110*time.Millisecond })
+		owner.Update(l.Link, long(60))
+		owner.Update(l.Link, last)
+		storetest.WaitUntil(t, within, "the last is there", owner.have(t, l, last))
+		owner.Release(l.Link, wire.CauseAgentStopped.String())
+	}
+	if slices.ContainsFunc(owner.All(), func(event string) bool { return strings.HasPrefix(event, "over a limit") }) {
+		t.Errorf("what happened: %v", owner.All())
+	}
+}
+
 // However often an agent changes its list, what is superseded takes little.
 func TestSupersededListsAreFew(t *testing.T) {
 	t.Parallel()
@@ -265,7 +394,7 @@ func TestSupersededListsAreFew(t *testing.T) {
 	changes, most := 0, 0
 	for began := time.Now(); time.Since(began) < 6*time.Second; changes++ {
 		owner.Update(l.Link, long(30, wire.Target{Name: fmt.Sprint("replaced-", changes)}))
-		most = max(most, len(strings.Fields(server.Do("KEYS", "list:*"))))
+		most = max(most, len(allLists(server)))
 	}
 	storetest.WaitUntil(t, within, "the last of them is there", owner.have(t, l, long(30, wire.Target{Name: fmt.Sprint("replaced-", changes-1)})))
 	if most < 3 || most > 6 {
@@ -279,7 +408,7 @@ func TestListsStandInTheirEntriesForEarlierVersions(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)
 	pace := prompt
-	pace.Audit, pace.Inline = 200*time.Millisecond, time.Second
+	pace.Audit, pace.TakeBack = 200*time.Millisecond, time.Second
 	first := quickly(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour}, pace)
 	l := first.declaring(t, "a", long(30))
 	storetest.WaitUntil(t, within, "it stands alone", func() bool { return stands(server, first, l) })

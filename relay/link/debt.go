@@ -1,6 +1,10 @@
 package link
 
-import "time"
+import (
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+)
 
 // listLimits are what an agent may send besides the answers to scrapes, in bytes,
 // by the size of the largest list it may have: eight of these at once, and one
@@ -23,9 +27,11 @@ func (l listLimits) ofToken() allowance {
 // second.
 func (l listLimits) least() float64 { return float64(l.bytes) / 32 }
 
-// change is what a change counts for of a list that is so long: it is not decoded
-// again, but gone through, here and in the directory.
-func (l listLimits) change(of int) float64 { return float64(of) / 8 }
+// change is what a change of a list counts for: that is not decoded again, but gone
+// through, target by target here and in the directory, and copied there.
+func (l listLimits) change(of *wire.TargetList) float64 {
+	return max(l.least(), float64(of.Bytes())/8+16*float64(of.Len()))
+}
 
 // idle is what a frame counts for that belongs to nothing: 4,096 at once by
 // default, and 128 a second.

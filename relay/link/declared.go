@@ -71,6 +71,12 @@ func (v *visit) change(c *wire.ListChange, limits wire.TargetLimits) (changed bo
 	if err != nil {
 		return false, err
 	}
+	if list.Hash() == v.list.Hash() {
+		return false, nil
+	}
+	if v.share(func(l *declaredList) bool { return l.Hash() == list.Hash() }) {
+		return true, nil
+	}
 	if err := v.reserve(list.Bytes()); err != nil {
 		return false, err
 	}
@@ -222,7 +228,7 @@ func (l *Link) retarget(payload []byte) error {
 // change takes a CHANGE frame.
 func (l *Link) change(payload []byte) error {
 	before, lists := l.list, l.links.arrivals.lists
-	l.owe(max(float64(len(payload)), lists.least(), lists.change(before.Bytes())))
+	l.owe(max(float64(len(payload)), lists.change(before)))
 	if l.parts.Bytes() > 0 {
 		return &refusedError{errors.New("a change of a list that is not whole yet")}
 	}

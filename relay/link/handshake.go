@@ -30,8 +30,8 @@ func (l *Link) introduce() error {
 				late.Reset(handshakeTimeout - time.Since(l.connected))
 			case f.Type == wire.TypeTargets && l.hello != nil && !whole:
 				whole, _, err = l.declare(f.Payload)
-			case f.Type < wire.FirstOptional:
-				err = errors.New("a frame before HELLO and TARGETS")
+			case f.Type < wire.FirstOptional, f.Type == wire.TypeChange:
+				err = errors.New("a frame before HELLO and TARGETS, or of a change of these")
 			}
 			return err
 		})

@@ -9,8 +9,12 @@ import (
 // elements are one after the other either [from, to], lines of the other by their
 // offsets, or a string, lines as they are. Who knows neither list can apply it.
 
+// maxPieces bounds a patch: of more pieces it is dearer to put together than to send
+// the list.
+const maxPieces = 1024
+
 // Patch is how to make l of the list before. It is empty, and not ok, where that is no
-// shorter than the list.
+// shorter than the list, or has more than maxPieces.
 func (l *TargetList) Patch(before *TargetList) (patch []byte, ok bool) {
 	var pieces []any
 	text := newLineEncoder()
@@ -46,6 +50,9 @@ func (l *TargetList) Patch(before *TargetList) (patch []byte, ok bool) {
 		at = next
 	}
 	flush()
+	if len(pieces) > maxPieces {
+		return nil, false
+	}
 	patch, err := json.Marshal(pieces)
 	if err != nil {
 		panic(fmt.Sprintf("wire: patch: %v", err)) // text and numbers always marshal

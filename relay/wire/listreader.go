@@ -66,6 +66,9 @@ func readLines(text string) (targets []Target, lines []targetLine, err error) {
 	targets, lines = make([]Target, 0, n), make([]targetLine, 0, n)
 	same := make(interned)
 	for line := range strings.Lines(text) {
+		if len(targets) == MaxTargets {
+			return nil, nil, fmt.Errorf("more than %d targets: %w", MaxTargets, ErrTooLarge)
+		}
 		if !strings.HasSuffix(line, "\n") {
 			return nil, nil, fmt.Errorf("a line of a target list: %w", ErrTruncated)
 		}

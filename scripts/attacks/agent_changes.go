@@ -24,6 +24,8 @@ func changeAttacks() []attack {
 		{name: "crowd-changes", sent: "8 made-up agents replace one target of their 8,000 after the other, as fast as it goes, for 8 s",
 			expected: "no more changes were taken than of so many agents; Redis holds no more lists than it may",
 			bound:    bound{memory: 160, left: 60, lines: 600}, run: changeLists},
+		{name: "change-of-addresses", sent: "of 10,000 addresses 800 are others each time, as fast as it goes, for 8 s", expected: "open",
+			bound: bound{memory: 160, left: 60, lines: 200}, run: changeAddresses},
 		{name: "change-of-nothing", sent: "a change that removes a target that is not there", expected: "4008 refused", run: change(`{"removed":["nobody"]}`)},
 		{name: "change-deep-json", sent: "a change of 60,000 brackets", expected: "4008 refused", run: change(strings.Repeat("[", 60_000))},
 		{name: "change-doubled", sent: "a change with two targets of one name", expected: "4008 refused", run: change(`{"targets":[{"name":"a"},{"name":"a"}]}`)},
@@ -75,6 +77,33 @@ func changeLists(t *trial) string {
 		return fmt.Sprintf("Redis holds %d bytes of lists", most.Load())
 	}
 	return "no more changes were taken than of so many agents; Redis holds no more lists than it may"
+}
+
+// changeAddresses has the directory look through all that an agent claims, as often as
+// it may.
+func changeAddresses(t *trial) string {
+	address := func(n, round int) wire.Target {
+		return wire.Target{Name: fmt.Sprintf("t%05d", n), Address: fmt.Sprintf("host-%d-%d:9100", n, round), Path: "/"}
+	}
+	var all []wire.Target
+	for n := range wire.MaxTargets {
+		all = append(all, address(n, 0))
+	}
+	p, until := t.link(0, guise{targets: all}), time.Now().Add(attackFor)
+	_ = p.socket.SetWriteDeadline(until)
+	for round := 1; ; round++ {
+		var c wire.ListChange
+		for n := range 800 {
+			c.Targets = append(c.Targets, address((round*800+n)%wire.MaxTargets, round))
+		}
+		f, ok := c.Frame()
+		if !ok {
+			t.Fatalf("a change of %d bytes", len(f.Payload))
+		}
+		if _, err := p.socket.Write(message(f.Append(nil))); err != nil {
+			return p.closes(time.Until(until))
+		}
+	}
 }
 
 // listsInRedis watches until then how many bytes the target lists have that stand alone.

@@ -23,49 +23,26 @@ local before = redis.call('HGET', KEYS[1], 'claims') or ''
 if not mine then
   return {number(now), before}
 end
-local most = 20000 -- lines, while nobody knows which of them others declare
+local most = 20000 -- lines, before what is no longer claimed here goes even if others may claim it
+local whole, said = ARGV[4] == '1', {}
+for i = 5, #ARGV, 2 do said[ARGV[i]] = ARGV[i + 1] end
 
-if ARGV[4] == '1' then
-  local since = {}
-  for at, address in string.gmatch(before, '(%d+) ([^\n]*)') do
-    since[address] = tonumber(at)
-  end
-  local lines = {}
-  for i = 5, #ARGV, 2 do
-    local at = math.min(since[ARGV[i]] or now, now - tonumber(ARGV[i + 1]))
-    lines[#lines + 1] = number(at) .. ' ' .. ARGV[i]
-    since[ARGV[i]] = nil
-  end
-  if others then
-    for address, at in pairs(since) do
-      if #lines >= most then break end
-      lines[#lines + 1] = number(at) .. ' ' .. address
-    end
-  end
-  local claims = table.concat(lines, '\n')
-  if claims ~= before then redis.call('HSET', KEYS[1], 'claims', claims) end
-  return {number(now), claims}
+local lines, new = {}, {}
+local function enter(address, since)
+  local line = number(math.min(since or now, now - tonumber(said[address]))) .. ' ' .. address
+  said[address], lines[#lines + 1], new[#new + 1] = nil, line, line
 end
-
--- A long field is not read line by line for one that has changed.
-local claims, new = '\n' .. before .. (before == '' and '' or '\n'), {}
+for line, at, address in string.gmatch(before, '((%d+) ([^\n]*))') do
+  local age = said[address]
+  if age and age ~= '-' then
+    enter(address, tonumber(at))
+  elseif others and #lines < most or not whole and not age then
+    lines[#lines + 1] = line
+  end
+end
 for i = 5, #ARGV, 2 do
-  local since
-  local at, last = string.find(claims, ' ' .. ARGV[i] .. '\n', 1, true)
-  if at then
-    local first = at
-    while first > 1 and string.byte(claims, first - 1) ~= 10 do first = first - 1 end
-    since = tonumber(string.sub(claims, first, at - 1))
-    if ARGV[i + 1] ~= '-' or not others then
-      claims = string.sub(claims, 1, first - 1) .. string.sub(claims, last + 1)
-    end
-  end
-  if ARGV[i + 1] ~= '-' then
-    new[#new + 1] = number(math.min(since or now, now - tonumber(ARGV[i + 1]))) .. ' ' .. ARGV[i]
-  end
+  if said[ARGV[i]] and said[ARGV[i]] ~= '-' then enter(ARGV[i]) end
 end
-local added = table.concat(new, '\n')
-if added ~= '' and not (others and #claims > most * 64) then claims = claims .. added .. '\n' end
-claims = string.sub(claims, 2, -2)
+local claims = table.concat(lines, '\n')
 if claims ~= before then redis.call('HSET', KEYS[1], 'claims', claims) end
-return {number(now), added}
+return {number(now), whole and claims or table.concat(new, '\n')}

@@ -18,14 +18,14 @@
 -- replica, shared, yielding, its replica's lease, keep without another word (ms), the
 -- entry in JSON ('' if it is there, and the same), of its list a hash, the targets and
 -- the bytes, the most that the agent's lists may take (bytes; 0: anything), the leases
--- that have ended.
+-- that have ended, the lists that were named for the link.
 -- Who was displaced is told again for a minute: the answer may be lost.
--- Returns {'ok', epoch, the targets and the bytes of the agent's lists, the lists that it
--- does not name any more, displaced replica, its link, …}, {'missing'} if the entry is not
--- there, {'superseded', lease, …}, {'taken', lease, …} or {'over', bytes, lease, …}: with
--- the leases of the links that were in its way.
+-- Returns a verdict, the lists that the record does not name, or not any more, and what
+-- the verdict takes: 'ok', the epoch, the targets and the bytes of the agent's lists, each
+-- displaced link's replica and the link; 'missing' if the entry is not there; 'over' and the
+-- bytes, 'superseded' or 'taken', and the leases of the links that were in its way.
 
-if ARGV[10] == '' and redis.pcall('HEXISTS', KEYS[1], 'd:' .. ARGV[1]) ~= 1 then return {'missing'} end
+if ARGV[10] == '' and redis.pcall('HEXISTS', KEYS[1], 'd:' .. ARGV[1]) ~= 1 then return {'missing', ''} end
 local me = {link = ARGV[1], instance = ARGV[2], epoch = tonumber(ARGV[3]), replica = ARGV[5],
   shared = ARGV[6] == '1', yielding = ARGV[7] == '1', expiry = tonumber(ARGV[8]), seen = now,
   list = {hash = ARGV[11], targets = tonumber(ARGV[12]), bytes = tonumber(ARGV[13])}}
@@ -74,18 +74,18 @@ for _, l in ipairs(links) do
   end
 end
 if verdict then
-  return blocking({verdict}, before)
+  return blocking({verdict, dropped(ARGV[16])}, before)
 end
 local targets, bytes = taken(kept)
 local most = tonumber(ARGV[14])
 if most > 0 and bytes > most then
-  return blocking({'over', number(bytes)}, kept)
+  return blocking({'over', dropped(ARGV[16]), number(bytes)}, kept)
 end
 if claimed and (me.shared or me.yielding) then
   me.epoch = fresh
 end
 
-local reply = {'ok', number(me.epoch), number(targets), number(bytes), ''}
+local reply = {'ok', '', number(me.epoch), number(targets), number(bytes)}
 for _, l in ipairs(past) do redis.call('HDEL', KEYS[1], 'd:' .. l.link) end
 local told, tell = redis.call('HGET', KEYS[1], 'displaced') or '', {}
 for at, replica, link in string.gmatch(told, '(%d+) (%S+) (%S+)\n') do
@@ -107,5 +107,5 @@ if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'd:' .. me.link, ARGV[10]) en
 redis.call('HDEL', KEYS[1], 'seen', 'close')
 writeLinks(kept)
 keepFor(tonumber(ARGV[9]))
-reply[5] = dropped()
+reply[2] = dropped(ARGV[16])
 return reply

@@ -102,18 +102,21 @@ local function writeLinks(links)
   if lists ~= wasLists then redis.call('HSET', KEYS[1], 'lists', lists) end
 end
 
--- dropped are the lists, by their hashes with a space after each, that the record named
--- when it was read and does not name any more.
-local function dropped()
+-- dropped are the lists, by their hashes with a space after each, that the record does
+-- not name any more: of those that it named when it was read, and of others, which somebody
+-- has named for it.
+local function dropped(others)
   local named, gone = {}, ''
-  for _, hash in string.gmatch(redis.call('HGET', KEYS[1], 'lists') or '', '(%S+) (%S+) %d+ %d+\n') do
-    named[hash] = true
-  end
-  for _, hash in string.gmatch(wasLists, '(%S+) (%S+) %d+ %d+\n') do
+  local function drop(hash)
     if not named[hash] and string.sub(hash, 1, 1) ~= '=' then
       named[hash], gone = true, gone .. hash .. ' '
     end
   end
+  for _, hash in string.gmatch(redis.call('HGET', KEYS[1], 'lists') or '', '(%S+) (%S+) %d+ %d+\n') do
+    named[hash] = true
+  end
+  for _, hash in string.gmatch(wasLists, '(%S+) (%S+) %d+ %d+\n') do drop(hash) end
+  for hash in string.gmatch(others or '', '%S+') do drop(hash) end
   return gone
 end
 
