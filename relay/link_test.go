@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -278,10 +279,11 @@ func TestNoWriteToAnAgentWaitsForEver(t *testing.T) {
 				a.deaf(r)
 				start := time.Now()
 				end(a)
-				for err := error(nil); err == nil; time.Sleep(time.Second) {
+				const every = 100 * time.Millisecond
+				for err := error(nil); err == nil; time.Sleep(every) {
 					_, err = a.socket.Write([]byte{0x82, 0x80, 0, 0, 0, 0}) // it lives
 				}
-				if took := time.Since(start); took > 16*time.Second {
+				if took := time.Since(start); took > wire.PeerTimeout+link.Tick+2*every {
 					t.Errorf("the link was closed after %s", took)
 				}
 			})

@@ -40,7 +40,7 @@ func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
 		t.refuse(w, req, claims, refused)
 		return
 	}
-	hijacking := &hijacker{ResponseWriter: w}
+	hijacking := &hijacker{ResponseWriter: w, clock: t.clock}
 	var l *Link
 	unasked := func(context.Context, []byte) bool { l.unasked(); return true }
 	conn, err := websocket.Accept(hijacking, req, &websocket.AcceptOptions{

@@ -52,10 +52,14 @@ func (t *Links) Tend(now time.Time) {
 func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.Duration) {
 	b, at := &l.beat, l.links.clock.at(now)
 	silent, expired := time.Duration(l.heard.Load())+wire.PeerTimeout, l.expiry(now)
+	deaf := l.socket.deaf()
 	l.keepKey(at, keys.Has(l.claims.Key))
 	switch {
 	case at > silent:
 		l.close(wire.CauseTimeout)
+		return never
+	case at > deaf:
+		l.close(wire.CauseSlow)
 		return never
 	case at > expired, at >= b.revoke:
 		l.close(wire.CauseRevoked)
@@ -68,7 +72,7 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 		b.retire = never
 		l.DrainOnce("max_age")
 	}
-	return min(b.next, b.retire, b.revoke, silent, expired)
+	return min(b.next, b.retire, b.revoke, silent, deaf, expired)
 }
 
 // expiry is when the link's token ends, by the replica's clock, as far as the wall

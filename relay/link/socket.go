@@ -18,6 +18,7 @@ import (
 // most of what an idle link costs. What does not fit passes them by.
 type hijacker struct {
 	http.ResponseWriter
+	clock  clock
 	socket *agentConn
 }
 
@@ -36,14 +37,15 @@ func (h *hijacker) WriteHeader(status int) {
 	h.ResponseWriter.WriteHeader(status)
 }
 
-// An agentConn bounds what its agent can do to a connection. Each write has
-// PeerTimeout, or a second more: who has read nothing for so long is dead. And no
-// more than maxUnheard is read without a message's end: what is neither its bytes
-// nor, by far, its framing.
+// An agentConn bounds what its agent can do to a connection. No more than maxUnheard
+// is read without a message's end: what is neither its bytes nor, by far, its framing.
+// And it tells when a write has waited for too long for its agent to read, which the
+// heartbeat looks at: a deadline would be a timer to set for each ping.
 type agentConn struct {
 	net.Conn
+	clock   clock
 	unheard atomic.Int64 // bytes since the last message's end
-	timed   time.Time    // when the deadline was set; the library writes one frame at a time
+	overdue atomic.Int64 // when the write under way has waited for too long, by the replica's clock, nanoseconds; 0: none is
 }
 
 const maxUnheard = 2 * wire.MaxMessage
@@ -59,13 +61,18 @@ func (c *agentConn) Read(b []byte) (int, error) {
 }
 
 func (c *agentConn) Write(b []byte) (int, error) {
-	if now := time.Now(); now.Sub(c.timed) > time.Second { // one serves all writes of a second
-		if err := c.SetWriteDeadline(now.Add(wire.PeerTimeout + time.Second)); err != nil {
-			return 0, err
-		}
-		c.timed = now
-	}
+	c.overdue.Store(int64(c.clock.now() + wire.PeerTimeout)) // the library writes one frame at a time
+	defer c.overdue.Store(0)
 	return c.Conn.Write(b)
+}
+
+// deaf is when an agent will have read nothing for so long that it is dead; never, if
+// nothing waits for it.
+func (c *agentConn) deaf() time.Duration {
+	if at := c.overdue.Load(); at > 0 {
+		return time.Duration(at)
+	}
+	return never
 }
 
 // Hijack takes it.
@@ -74,9 +81,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.socket = &agentConn{Conn: conn}
+	h.socket = &agentConn{Conn: conn, clock: h.clock}
+	in := io.Reader(h.socket)
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what came with the request
-	in := io.MultiReader(bytes.NewReader(bytes.Clone(early)), h.socket)
+	if len(early) > 0 {
+		in = io.MultiReader(bytes.NewReader(bytes.Clone(early)), in)
+	}
 	buffered := bufio.NewReaderSize(in, max(readAhead, len(early)))
 	_, _ = buffered.Peek(len(early))
 	return h.socket, bufio.NewReadWriter(buffered, bufio.NewWriterSize(h.socket, writeAhead)), nil
