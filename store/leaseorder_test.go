@@ -160,7 +160,7 @@ func (c *chaos) observe(ctx context.Context, observer *replica) {
 	after := time.Now()
 	c.reckon(after)
 	c.mu.Lock()
-	c.model.compare(before, after, agents, err, c.said)
+	c.model.compare(observer, before, after, agents, err, c.said)
 	c.mu.Unlock()
 	time.Sleep(20 * time.Millisecond) // between two looks
 }

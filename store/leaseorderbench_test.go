@@ -19,7 +19,7 @@ import (
 //
 // For how long a link is not listed that is up, and listed that is not, counts from
 // when that is so, or from when Redis answers again if that is later; and so does for
-// how long nobody could be told. A link is neither while two processes have its name.
+// how long an observer could not be told. A link is neither while two processes have its name.
 func BenchmarkOrders(b *testing.B) {
 	for name, chaos := range map[string]func(testing.TB, uint64, store.Pace) *chaos{"one-Redis": newChaos, "fail-over": newFailover} {
 		b.Run(name, func(b *testing.B) {

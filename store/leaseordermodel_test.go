@@ -13,6 +13,7 @@ import (
 type model struct {
 	answers time.Time // since when Redis does; zero: it does not
 	links   map[wire.LinkID]expected
+	seen    map[sight]time.Time // when last
 
 	unlisted finding // a link that should be
 	untold   finding // how long it took until there was a listing again
@@ -38,6 +39,12 @@ type expected struct {
 	since time.Time
 }
 
+// A sight is of a link in the listing of an observer.
+type sight struct {
+	by   *replica
+	link wire.LinkID
+}
+
 type should uint8
 
 const (
@@ -47,7 +54,7 @@ const (
 )
 
 func (m *model) init() {
-	m.answers, m.links = time.Now(), make(map[wire.LinkID]expected)
+	m.answers, m.links, m.seen = time.Now(), make(map[wire.LinkID]expected), make(map[sight]time.Time)
 }
 
 // reckon brings the model up to date.
@@ -83,9 +90,9 @@ func (c *chaos) shouldBe(h chaosLink, held []chaosLink) should {
 	return beListed
 }
 
-// compare holds a listing against the model. It was asked for before, and came after,
-// when these steps had begun.
-func (m *model) compare(before, after time.Time, agents []wire.Agent, err error, said []string) {
+// compare holds an observer's listing against the model. It was asked for before, and
+// came after, when these steps had begun.
+func (m *model) compare(by *replica, before, after time.Time, agents []wire.Agent, err error, said []string) {
 	if m.answers.IsZero() {
 		return
 	}
@@ -102,18 +109,24 @@ func (m *model) compare(before, after time.Time, agents []wire.Agent, err error,
 		m.owners = max(m.owners, len(owners))
 	}
 	for id, e := range m.links {
-		took := after.Sub(e.since)
-		if e.since.Before(m.answers) {
-			took = after.Sub(m.answers)
-		}
-		switch {
+		switch since := latest(e.since, m.answers); {
 		case e.since.After(before):
 		case e.should == beListed && !listed[id]:
-			m.unlisted.note(took, said)
+			m.unlisted.note(after.Sub(latest(since, m.seen[sight{by, id}])), said)
 		case e.should == beGone && listed[id]:
-			m.dead.note(took, said)
+			m.dead.note(after.Sub(since), said)
+		}
+		if listed[id] {
+			m.seen[sight{by, id}] = before
 		}
 	}
+}
+
+func latest(t, u time.Time) time.Time {
+	if t.After(u) {
+		return t
+	}
+	return u
 }
 
 // worse keeps the worse of both.
