@@ -20,31 +20,41 @@ type gathering struct {
 	n        int
 }
 
-// state is what the replicas and their Redis have used so far.
+// state is how the replicas and their Redis are.
 type state struct {
-	memory     int     // resident, bytes
-	heap       float64 // in use after a collection, bytes
-	stacks     float64 // the same
-	goroutines float64
-	cpu        time.Duration // of the replicas
-	redisCPU   time.Duration
-	commands   float64
-	stored     float64 // in Redis's memory, bytes
-	at         time.Time
+	memory      int     // resident, bytes
+	heap        float64 // in use after a collection, bytes
+	stacks      float64 // the same
+	goroutines  float64
+	stored      float64 // in Redis's memory, bytes
+	from, until toll    // when the look began and ended: it has garbage collected, which is not the links'
+}
+
+// A toll is what the replicas and their Redis have used so far.
+type toll struct {
+	at       time.Time
+	cpu      time.Duration // of the replicas
+	redisCPU time.Duration
+	commands float64
 }
 
 func (b *bench) look(g *gathering) state {
-	s := state{redisCPU: b.redisCPU(g.redis),
-		commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed"),
-		stored:   infoNumber(b.redisInfo(g.redis, "memory"), "used_memory"), at: time.Now(),
-	}
+	s := state{from: b.tollOf(g), stored: infoNumber(b.redisInfo(g.redis, "memory"), "used_memory")}
 	for _, r := range g.replicas {
-		s.cpu += r.CPU()
 		s.memory += r.Memory("VmRSS")
 		r.CollectGarbage()
 		s.goroutines += rig.Metric(r.Ops, "go_goroutines")
 		s.heap += rig.Metric(r.Ops, "go_memstats_heap_inuse_bytes")
 		s.stacks += rig.Metric(r.Ops, "go_memstats_stack_inuse_bytes")
+	}
+	s.until = b.tollOf(g)
+	return s
+}
+
+func (b *bench) tollOf(g *gathering) toll {
+	s := toll{at: time.Now(), redisCPU: b.redisCPU(g.redis), commands: infoNumber(b.redisInfo(g.redis, "stats"), "total_commands_processed")}
+	for _, r := range g.replicas {
+		s.cpu += r.CPU()
 	}
 	return s
 }
@@ -83,7 +93,7 @@ func (b *bench) idle() int {
 		b.Must(os.MkdirAll(b.profile, 0o755))
 		fetchFile("http://"+g.replicas[0].Ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
 	}
-	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, after.at.Sub(before.at).Seconds())
+	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, after.from.at.Sub(before.until.at).Seconds())
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
 	printRest(w, g, empty, before, after)
 	_ = w.Flush()
@@ -93,13 +103,14 @@ func (b *bench) idle() int {
 // printRest prints what links at rest cost: memory by how it was without any, the
 // rest between two looks.
 func printRest(w io.Writer, g *gathering, empty, before, after state) {
-	seconds := after.at.Sub(before.at).Seconds()
+	began, ended := before.until, after.from
+	seconds := ended.at.Sub(began.at).Seconds()
 	perLink := func(x float64) float64 { return x / float64(g.n) }
 	fmt.Fprintf(w, "memory of a link\t%.1f kB in use: %.1f of heap, %.1f of stacks; %.1f kB resident, with garbage\n",
 		perLink(after.heap+after.stacks-empty.heap-empty.stacks)/1e3, perLink(after.heap-empty.heap)/1e3, perLink(after.stacks-empty.stacks)/1e3, perLink(float64(after.memory-empty.memory))/1e3)
 	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
-	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(after.cpu-before.cpu).Seconds()/seconds)
-	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link; %.2f %% of a core\n", (after.commands-before.commands)/seconds, perLink((after.commands-before.commands)/seconds), 100*(after.redisCPU-before.redisCPU).Seconds()/seconds)
+	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(ended.cpu-began.cpu).Seconds()/seconds)
+	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link; %.2f %% of a core\n", (ended.commands-began.commands)/seconds, perLink((ended.commands-began.commands)/seconds), 100*(ended.redisCPU-began.redisCPU).Seconds()/seconds)
 	fmt.Fprintf(w, "Redis's memory\t%.2f kB of an agent of one link and one target\n", perLink(after.stored-empty.stored)/1e3)
 }
 
