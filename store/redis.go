@@ -159,7 +159,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
 			standstill: maxStandstill, registering: 2 * commandTimeout,
 			forget: 10 * time.Minute, stale: 2 * time.Second, retire: 5 * time.Second,
-			takeBack: time.Hour, relist: time.Second, unnamed: 3 * time.Second, keepList: 15 * time.Second, flush: time.Second,
+			takeBack: time.Hour, relist: time.Second, unnamed: 2 * time.Second, keepList: 15 * time.Second, flush: time.Second,
 		},
 	}
 	if clients.cluster == nil {
