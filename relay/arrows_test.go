@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"scripts/rig":               {"relay/wire", "store/storetest"},
 	"scripts/faults":            {"scripts/rig", "relay/wire", "store/storetest"},
 	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},
-	"scripts/bench":             {"scripts/rig", "agent", "relay/settings"},
+	"scripts/bench":             {"scripts/rig", "agent", "relay/settings", "store/storetest"},
 }
 
 // The drawing in doc.go shows what the table says of the packages below relay.

@@ -51,14 +51,18 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 	s.writeNudges(ctx)
 }
 
-// A fleet is what the writer last saw of the other replicas.
-type fleet struct{ known, mixed, inlines bool }
+// A fleet is what the writer last saw of the other replicas, and when it last went over
+// its own links.
+type fleet struct {
+	known, mixed, inlines bool
+	audited               time.Time
+}
 
 // lookAfter has links looked for, and entries written that have waited, or that others
 // would not find as they are.
 func (s *Redis) lookAfter(seen *fleet) {
 	now, every := time.Now(), s.timing.audit
-	is := fleet{s.roster.known(), s.roster.mixed(), s.roster.inlines(now)}
+	is := fleet{s.roster.known(), s.roster.mixed(), s.roster.inlines(now), seen.audited}
 	switch {
 	case is.mixed:
 		every = s.timing.renew
@@ -68,7 +72,10 @@ func (s *Redis) lookAfter(seen *fleet) {
 	if is.inlines && seen.known && !seen.inlines {
 		s.entries.rewrite() // a replica has come that finds lists nowhere else
 	}
-	s.entries.audit(now, every)
+	if now.Sub(seen.audited) >= min(every/10, s.timing.renew) { // going over all links takes its time
+		is.audited = now
+		s.entries.audit(now, every)
+	}
 	s.entries.relist(now, s.timing.relist)
 	*seen = is
 }
