@@ -68,7 +68,7 @@ type Agent struct {
 func New(c Config, o Options) (*Agent, error) {
 	a := &Agent{
 		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
-		catalog: catalog{due: make(chan struct{}, 1)},
+		catalog:  catalog{due: make(chan struct{}, 1)},
 		registry: prometheus.NewRegistry(), limiter: newLimiter(), workers: newWorkers(), proxy: o.Proxy, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
