@@ -37,26 +37,29 @@ func (l *entries) links() int {
 
 // A held is one entry.
 type held struct {
+	// What it is to be.
 	entry   wire.Entry
-	claims  claims // by this process's clock
-	edition int    // of claims
-	step    step
-	queued  bool
-	cause   string    // of a release
-	sent    bool      // the directory may have an entry
-	seen    time.Time // when it was written, or last looked for; zero: not in the directory
-	ended   []leaseID // of others, that were in its way
-	// written is the list that the directory has, which stands in the record itself if
-	// it is inlined, and counted what all lists of the agent's links take.
-	written  *wire.TargetList
-	inlined  bool
-	detailed bool            // the directory has all of the entry but the list, which stands alone
-	named    []wire.ListHash // lists that may name the agent for it; more than one while it is not known what the directory has
-	listed   time.Time       // when the directory was last to be told of a list
-	counted  size
-	claimed  claims // what the directory was told last of claims; nil: not known
-	told     uint64 // the epoch that the directory gave and the owner knows; 0: none
-	wait     chan<- outcome
+	claims  claims    // by this process's clock
+	edition int       // of claims
+	listed  time.Time // when the directory was last to be told of a list
+
+	// What is to be done.
+	step   step
+	queued bool
+	cause  string         // of a release
+	wait   chan<- outcome // who has registered it, until the answer
+
+	// What the directory has of it.
+	sent     bool             // there may be an entry
+	seen     time.Time        // when it was written, or last looked for; zero: it is not there
+	told     uint64           // the epoch that it gave and the owner knows; 0: none
+	ended    []leaseID        // of others, that were in its way
+	written  *wire.TargetList // its list
+	inlined  bool             // which stands in the record itself
+	detailed bool             // all but the list, which stands alone
+	named    []wire.ListHash  // lists that may name the agent for it; more than one while an answer is out
+	counted  size             // what all lists of the agent's links take
+	claimed  claims           // that it was told of last; nil: not known
 }
 
 // claim changes the claims. The entries' mu is held.
@@ -140,68 +143,7 @@ func (s *Redis) Register(ctx context.Context, entry wire.Entry) (uint64, error) 
 	return 0, fmt.Errorf("register: %w", context.Cause(ctx))
 }
 
-// Update changes the targets of a link's entry.
-func (s *Redis) Update(link wire.LinkID, list *wire.TargetList) {
-	for done := false; !done; {
-		before, edition := s.entries.claimsOf(link)
-		claims := before.declare(list.All(), false, time.Now()) // takes its time, for which nobody else shall wait
-		done = s.entries.change(link, list, claims, edition, s.timing.relist)
-	}
-}
-
-// claimsOf are the claims of a link's entry, and their edition.
-func (l *entries) claimsOf(link wire.LinkID) (c claims, edition int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if h := l.held[link]; h != nil {
-		c, edition = h.claims, h.edition
-	}
-	return c, edition
-}
-
-// change changes the list of a link's entry, if it is held, and the claims that were of
-// that edition. If they are of another by now, it has done nothing.
-func (l *entries) change(link wire.LinkID, list *wire.TargetList, c claims, of int, relist time.Duration) (done bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	h := l.held[link]
-	if h == nil || h.step == stepRelease {
-		return true
-	}
-	if h.edition != of {
-		return false
-	}
-	h.entry.List = list
-	h.claim(c)
-	now := time.Now()
-	if now.Sub(h.listed) < relist {
-		l.late[link] = true
-		return true
-	}
-	h.listed = now
-	l.push(h, stepHold)
-	return true
-}
-
-// relist queues the links whose lists have waited for so long.
-func (l *entries) relist(now time.Time, every time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for link := range l.late {
-		h := l.held[link]
-		switch {
-		case h == nil || h.step >= stepHold:
-		case now.Sub(h.listed) < every:
-			continue
-		default:
-			h.listed = now
-			l.push(h, stepHold)
-		}
-		delete(l.late, link)
-	}
-}
-
-// Release ends a link's lease. Its cause, a wire.Cause's name, is what is known
+// Release ends a link's entry. Its cause, a wire.Cause's name, is what is known
 // of an agent without another link. An ephemeral agent that has stopped is
 // forgotten with its last link, any other ephemeral one after EphemeralKeep, and
 // one that is not after RedisConfig.Keep.
