@@ -30,7 +30,9 @@ func (c *cluster) events(agent string) (told []string, all []wire.Event) {
 		}
 		all = append(all, e)
 	}
-	first := func(e wire.Event) int { return slices.IndexFunc(all, func(o wire.Event) bool { return o.Link == e.Link }) }
+	first := func(e wire.Event) int {
+		return slices.IndexFunc(all, func(o wire.Event) bool { return o.Link == e.Link })
+	}
 	ofLinks := slices.Clone(all)
 	slices.SortStableFunc(ofLinks, func(a, b wire.Event) int { return first(a) - first(b) }) // those of two may cross
 	for _, e := range ofLinks {
