@@ -14,6 +14,7 @@
 //	addresses  an agent's: the pattern of addresses its targets may declare
 //	exp     absent: never
 //	iat     when it was made
+//	first   when the first one was that it was renewed from; absent: iat
 //	jti     its ID, by which it can be revoked
 package token
 
@@ -52,7 +53,12 @@ type Claims struct {
 	// that nobody has.
 	Addresses string
 	Expires   time.Time // zero: never; whole seconds, UTC
-	Key       string    // the ID of the key that signed it; set by Mint and Verify
+	// Issued is when it was made: set by Mint, in whole seconds, UTC. First is when its
+	// holder had the first one that it was renewed from, which Mint takes empty as
+	// Issued. What was first issued before a revocation is dead by it. Of a token that
+	// does not say, both are zero, and any revocation of its holder's takes it back.
+	Issued, First time.Time
+	Key           string // the ID of the key that signed it; set by Mint and Verify
 }
 
 // What Verify answers to a token that it does not take.
@@ -80,6 +86,8 @@ type body struct {
 	Agents string `json:"agents,omitempty"`
 
 	Addresses string `json:"addresses,omitempty"`
+
+	First *jwt.NumericDate `json:"first,omitempty"`
 }
 
 // IsGlob reports whether an agent's token is for a pattern of names.
@@ -118,19 +126,27 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 		return "", Claims{}, fmt.Errorf("mint token: %w", err)
 	}
 	c.ID, c.Key = newID(), k.ids[0]
+	c.Issued = now.UTC().Truncate(time.Second)
+	if c.First.IsZero() {
+		c.First = c.Issued
+	}
+	c.First = c.First.UTC().Truncate(time.Second)
 
 	b := body{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Audience: jwt.ClaimStrings{audience},
 			Subject:  c.Name,
 			ID:       c.ID,
-			IssuedAt: jwt.NewNumericDate(now),
+			IssuedAt: jwt.NewNumericDate(c.Issued),
 		},
 		Role:   c.Role,
 		Agents: c.Agents, Addresses: c.Addresses,
 	}
 	if c.Tenant != wire.DefaultTenant {
 		b.Tenant = c.Tenant
+	}
+	if !c.First.Equal(c.Issued) {
+		b.First = jwt.NewNumericDate(c.First)
 	}
 	if !c.Expires.IsZero() {
 		b.ExpiresAt = jwt.NewNumericDate(c.Expires)
@@ -188,6 +204,13 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	}
 	if b.ExpiresAt != nil {
 		c.Expires = b.ExpiresAt.UTC()
+	}
+	if b.IssuedAt != nil {
+		c.Issued = b.IssuedAt.UTC()
+		c.First = c.Issued
+	}
+	if b.First != nil {
+		c.First = b.First.UTC()
 	}
 	if err := c.check(); err != nil {
 		return Claims{}, fmt.Errorf("%w: %w", ErrInvalid, err)

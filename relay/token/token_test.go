@@ -51,6 +51,7 @@ func TestMintedVerifies(t *testing.T) {
 		{Role: Agent, Name: "edge-*", Tenant: "blue"},
 		{Role: Scraper, Name: "prometheus", Expires: noon.Add(time.Hour)},
 		{Role: Scraper, Name: "Team_A", Agents: "edge-*", Tenant: "blue"},
+		{Role: Agent, Name: "renewed", First: noon.Add(-time.Hour)},
 	} {
 		tok, minted, err := k.Mint(c, noon)
 		if err != nil {
@@ -62,7 +63,10 @@ func TestMintedVerifies(t *testing.T) {
 				t.Errorf("Verify = %+v, %v; want %+v", got, err, minted)
 			}
 		}
-		c.ID, c.Key = minted.ID, keyID([]byte(keyA))
+		c.ID, c.Key, c.Issued = minted.ID, keyID([]byte(keyA)), noon
+		if c.First.IsZero() {
+			c.First = noon
+		}
 		if c.Tenant == "" {
 			c.Tenant = wire.DefaultTenant
 		}

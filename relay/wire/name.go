@@ -202,5 +202,8 @@ func MatchGlob(pattern, name string) bool {
 	return err == nil && ok
 }
 
+// globs are the characters that make a name a pattern.
+const globs = `*?[\`
+
 // IsGlob reports whether a token's name is a pattern.
-func IsGlob(name string) bool { return strings.ContainsAny(name, `*?[\`) }
+func IsGlob(name string) bool { return strings.ContainsAny(name, globs) }
