@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/base64"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -78,6 +79,9 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 		case claims.Role != token.Scraper:
 			return who, wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
 		default:
+			if failure = e.revoked(claims); failure != nil {
+				continue
+			}
 			e.scrapers.note(claims, now)
 			who.tenant, who.allow = claims.Tenant, claims.Agents
 			return who, nil
@@ -87,6 +91,17 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 		failure = wire.Errorf(wire.Unauthorized, "a scraper's token is needed, as Authorization: Bearer TOKEN (one in the URL does not count): %s", mintScrapers)
 	}
 	return who, failure
+}
+
+// revoked says why a scraper's token is not taken though it verifies.
+func (e *Edge) revoked(c token.Claims) *wire.Error {
+	switch err := e.Revoked.Now().Check(c, c.Name); {
+	case errors.Is(err, token.ErrRevokedUnknown):
+		return wire.Errorf(wire.BusUnavailable, "redis is away since this replica started, and FARSCRAPE_REVOKED_UNKNOWN=refuse: %v", err)
+	case err != nil:
+		return wire.Errorf(wire.Unauthorized, "the %v: %s", err, mintScrapers)
+	}
+	return nil
 }
 
 // mintScrapers is the mend of a credential that is not taken.

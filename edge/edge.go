@@ -55,6 +55,8 @@ type Config struct {
 	Scraper scraper     // required
 	Journal journal     // required
 	Keys    *token.Keys // required unless NoAuth
+	// Revoked are those of the scrapers' tokens that are taken back. Nil: none.
+	Revoked *token.Revoked
 	// NoAuth lets anybody scrape the default tenant.
 	NoAuth bool
 	// PublicURL is where Prometheus reaches this edge. Discovery prints it. Nil:
@@ -108,6 +110,9 @@ func New(c Config) *Edge {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Revoked == nil {
+		c.Revoked = token.NewRevoked()
 	}
 	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), directory: newDirectoryDescs(), quiet: newQuiet(), scrapers: newScrapers(), watches: newWatches(), reads: newEventReads(c.Journal)}
 	e.metrics.countStreams(c.Registerer, e.watches.count)

@@ -113,11 +113,12 @@ func pipeBench(t *testing.T) (b *bench, dial func() net.Conn, drain func()) {
 
 func TestAStreamOfEventsEnds(t *testing.T) {
 	for name, c := range map[string]struct {
-		end    func(drain func())
+		end    func(b *bench, drain func())
 		within time.Duration
 	}{
-		"with its token":   {func(func()) {}, time.Hour + 2*time.Second},
-		"with the replica": {func(drain func()) { drain() }, 2 * time.Second},
+		"with its token":               {func(*bench, func()) {}, time.Hour + 2*time.Second},
+		"when its token is taken back": {func(b *bench, _ func()) { b.edge.Revoked.SetStored(revoking("p")) }, 2 * time.Second},
+		"with the replica":             {func(_ *bench, drain func()) { drain() }, 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestAStreamOfEventsEnds(t *testing.T) {
 				r := follow(t, b.client, "http://relay", b.scraper, "", "")
 				r.placed()
 				synctest.Wait()
-				c.end(drain)
+				c.end(b, drain)
 				beats := 0
 				for {
 					if _, ok := r.next(); !ok {

@@ -98,6 +98,13 @@ func TestWhatHappensIsInTheJournal(t *testing.T) {
 			c.setKeys("n")
 			a.closedWithAny(t)
 		}, []string{"linked", "revoked key_removed", "closed revoked"}, ""},
+		"has a token that is taken back": {func(t *testing.T, c *cluster, r *replica) {
+			o := dialOptions{token: r.mint(token.Agent, "edge")}
+			a := r.dial(o)
+			r.revokes(ofAgent("edge"))
+			a.closedWithAny(t)
+			_, _, _ = r.tryDial(o)
+		}, []string{"linked", "revoked token_revoked", "closed revoked", "refused unauthorized"}, "the token has been taken back: mint another"},
 		"has a token that ends": {func(t *testing.T, c *cluster, r *replica) {
 			o := dialOptions{token: hour(c)}
 			r.dial(o)

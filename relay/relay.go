@@ -50,7 +50,8 @@ type Config struct {
 	Directory directory
 	Bus       bus
 	Journal   journal
-	Keys      *token.Keys // check the agents' tokens
+	Keys      *token.Keys    // check the agents' tokens
+	Revoked   *token.Revoked // those of them that are taken back; default: none
 
 	OwnHosts          wire.Hosts        // no agent may be called so, or declare an address there
 	MaxInflightTarget int               // default 64
@@ -101,6 +102,9 @@ func New(c Config) *Relay {
 	c.TargetLimits.Targets = cmp.Or(c.TargetLimits.Targets, wire.MaxTargets)
 	c.TargetLimits.Labels = cmp.Or(c.TargetLimits.Labels, 32)
 	c.TargetLimits.Bytes = cmp.Or(c.TargetLimits.Bytes, 2<<20)
+	if c.Revoked == nil {
+		c.Revoked = token.NewRevoked()
+	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 8 * time.Second
 	}
@@ -115,7 +119,7 @@ func New(c Config) *Relay {
 		Help: "Events that agents caused beyond their share, and that were left out of their tenants' journals.",
 	}))
 	r.links = link.New(r.base, link.Config{
-		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, OwnHosts: c.OwnHosts,
+		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge,
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record,
@@ -180,6 +184,21 @@ const farewell = 250 * time.Millisecond
 // does.
 func (r *Relay) Ready() bool { return r.phase.Load() == serving }
 
+// storeRevokes is the store's word of what is taken back.
+func (r *Relay) storeRevokes(set *wire.Revocations) map[wire.RevokedSubject]int {
+	r.Revoked.SetStored(set)
+	return r.links.TakeBack()
+}
+
+// TakeBack closes the links whose tokens are taken back by what Config's Revoked says
+// now, and counts them.
+func (r *Relay) TakeBack() (closed int) {
+	for _, n := range r.links.TakeBack() {
+		closed += n
+	}
+	return closed
+}
+
 // LinksByKey counts the links held here by the ID of the key that signed their
 // token.
 func (r *Relay) LinksByKey() map[string]int { return r.links.ByKey() }
@@ -202,5 +221,6 @@ func (r *Relay) Events() wire.StoreEvents {
 		Bus:        r.busChanged,
 		Registered: r.links.Registered,
 		Lost:       r.links.Lost,
+		Revoked:    r.storeRevokes,
 	}
 }

@@ -15,19 +15,31 @@ import (
 func (l *Link) close(c wire.Cause) { l.closeSaying(c, "") }
 
 // lastWords is how long a link that closes may take to write what is queued and
-// why it closes, and to hear the same of its peer.
-const lastWords = 5 * time.Second
+// why it closes, and to hear the same of its peer. Who has it though its token was
+// taken back must be gone within five seconds of that, be he deaf.
+const (
+	lastWords    = 5 * time.Second
+	revokedWords = 2 * time.Second
+)
 
-// closeSaying closes the link with a detail behind the cause, for the agent's log.
-func (l *Link) closeSaying(c wire.Cause, detail string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closeLocked(c, detail)
+func patience(c wire.Cause) time.Duration {
+	if c == wire.CauseRevoked {
+		return revokedWords
+	}
+	return lastWords
 }
 
-func (l *Link) closeLocked(c wire.Cause, detail string) {
+// closeSaying closes the link with a detail behind the cause, for the agent's log. It
+// reports whether nobody had before.
+func (l *Link) closeSaying(c wire.Cause, detail string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closeLocked(c, detail)
+}
+
+func (l *Link) closeLocked(c wire.Cause, detail string) bool {
 	if !l.advanceLocked(closed) {
-		return
+		return false
 	}
 	l.cause = c
 	l.links.active.Go(func() {
@@ -37,11 +49,12 @@ func (l *Link) closeLocked(c wire.Cause, detail string) {
 			_ = l.conn.CloseNow()
 			return
 		}
-		impatient := time.AfterFunc(lastWords, func() { _ = l.socket.Close() })
+		impatient := time.AfterFunc(patience(c), func() { _ = l.socket.Close() })
 		defer impatient.Stop()
 		l.flush()
 		_ = l.conn.Close(websocket.StatusCode(c.Code()), c.CloseReason(detail))
 	})
+	return true
 }
 
 // unlink takes the link out of everything and tells whoever waits for it.

@@ -91,6 +91,9 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	if !c.AllowsAgent(name) {
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name)}
 	}
+	if refused := t.refuseRevoked(c, name); refused != nil {
+		return c, "", refused
+	}
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
 	if slices.Contains(held, string(t.Replica)) {
 		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another"}

@@ -66,6 +66,10 @@ func (l *Link) register() error {
 	}
 	l.startBeat()
 	l.links.add(l)
+	l.takeBack(l.links.Revoked.Now()) // since it was admitted, when nobody found it here
+	if l.isClosed() {
+		return errClosed
+	}
 	ctx, cancel := context.WithTimeout(l.links.base, registerTimeout)
 	defer cancel()
 	epoch, err := l.links.Directory.Register(ctx, entry)

@@ -36,9 +36,9 @@ func (l *Link) startBeat() {
 // and no processor time between its pings.
 func (t *Links) Tend(now time.Time) {
 	due := t.wheel.turnTo(t.clock.at(now))
-	keys := t.Keys.Current()
-	if keys != t.keys { // any link's may be gone
-		t.keys, due = keys, t.All()
+	keys, revoked := t.Keys.Current(), t.Revoked.Now()
+	if keys != t.keys || revoked != t.revoked { // any link's may be gone
+		t.keys, t.revoked, due = keys, revoked, t.All()
 	}
 	replicas := t.Directory.Replicas()
 	for _, l := range due {
@@ -54,6 +54,7 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 	silent, expired := time.Duration(l.heard.Load())+wire.PeerTimeout, l.expiry(now)
 	deaf := l.socket.deaf()
 	l.keepKey(at, keys.Has(l.claims.Key))
+	l.takeBack(l.links.Revoked.Now())
 	switch {
 	case at > silent:
 		l.close(wire.CauseTimeout)

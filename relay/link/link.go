@@ -31,8 +31,9 @@ type Link struct {
 	log        *slog.Logger
 	hello      *wire.Hello // set before the link is in the table
 
-	heard     atomic.Int64 // when the last byte came, by the replica's clock, nanoseconds
-	roundTrip atomic.Int64 // by the last ping, nanoseconds; 0 before
+	judged    atomic.Pointer[token.TakenBack] // by what it was last held against what is taken back
+	heard     atomic.Int64                    // when the last byte came, by the replica's clock, nanoseconds
+	roundTrip atomic.Int64                    // by the last ping, nanoseconds; 0 before
 	beat      beat
 	seat      ring.Ring        // in the wheel, and guarded by its mu
 	parts     wire.TargetParts // owned by the reader: of a list that is not yet whole

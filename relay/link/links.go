@@ -27,7 +27,8 @@ type directory interface {
 type Config struct {
 	Replica   wire.ReplicaID
 	Directory directory
-	Keys      *token.Keys // check the agents' tokens
+	Keys      *token.Keys    // check the agents' tokens
+	Revoked   *token.Revoked // those of them that are taken back
 
 	OwnHosts          wire.Hosts // no agent may be called so
 	MaxInflightTarget int        // of which agents are told
@@ -61,7 +62,10 @@ type Links struct {
 	starts   pool[start]
 	messages pool[buffer]
 	wheel    wheel
-	keys     *token.Keyring // as the heartbeat saw them last; only it touches them
+
+	// As the heartbeat saw them last; only it touches them.
+	keys    *token.Keyring
+	revoked *token.TakenBack
 
 	mu      sync.RWMutex // guards what follows
 	byID    map[wire.LinkID]*Link

@@ -65,6 +65,9 @@ func (l *Link) revoked(now time.Time) string {
 	case !l.links.Keys.Current().Has(l.claims.Key):
 		return "key_removed"
 	}
+	if _, dead := l.links.Revoked.Now().Dead(l.claims, l.key.Agent); dead {
+		return "token_revoked"
+	}
 	return ""
 }
 

@@ -2,7 +2,6 @@ package token
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -90,11 +89,11 @@ func (t *TakenBack) Dead(c Claims, name string) (by wire.RevokedSubject, dead bo
 	return by, false
 }
 
-// Check says why a token that verifies is not taken: it wraps ErrRevoked or
+// Check says why a token that verifies is not taken: it is nil, ErrRevoked or
 // ErrRevokedUnknown.
 func (t *TakenBack) Check(c Claims, name string) error {
-	if by, dead := t.Dead(c, name); dead {
-		return fmt.Errorf("%w (%s %s)", ErrRevoked, by.Kind, by.Name)
+	if _, dead := t.Dead(c, name); dead {
+		return ErrRevoked
 	}
 	if !t.known && t.refuse {
 		return ErrRevokedUnknown

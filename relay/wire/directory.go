@@ -157,4 +157,8 @@ type StoreEvents struct {
 	// Lost says that the directory will not hold an entry any longer:
 	// ErrSuperseded, ErrNameTaken, or a *LimitError.
 	Lost func(link LinkID, why error)
+	// Revoked says what is taken back, at first, even if it is nothing, and on each
+	// change. It closes the links of which that is true and counts them by what took
+	// them.
+	Revoked func(set *Revocations) (closed map[RevokedSubject]int)
 }

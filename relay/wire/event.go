@@ -33,7 +33,7 @@ const (
 	EventConflict EventKind = "conflict" // the link's name is another process's; cause: superseded or name_taken
 	EventRefused  EventKind = "refused"  // before or after the upgrade; cause: a Reason's name, or refused
 	EventRotated  EventKind = "rotated"  // the agent is asked to move the link; cause: max_age or balance
-	EventRevoked  EventKind = "revoked"  // the link ends for its token; cause: token_expired or key_removed
+	EventRevoked  EventKind = "revoked"  // the link ends for its token; cause: token_expired, key_removed or token_revoked
 	EventTargets  EventKind = "targets"  // a link declares other targets; detail: how many
 	EventLeftOut  EventKind = "left_out" // more has happened than is told one by one; detail: how much
 )

@@ -16,6 +16,16 @@ type Events struct {
 	mu     sync.Mutex
 	all    []string
 	frames map[wire.ReplicaID][]byte
+
+	revoked *wire.Revocations           // nil: nothing was said
+	Closes  map[wire.RevokedSubject]int // what its replica answers to what is revoked; set before it runs
+}
+
+// Revoked returns what is taken back; nil if nothing was said of it.
+func (e *Events) Revoked() *wire.Revocations {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.revoked
 }
 
 // Callbacks are what to give to Run.
@@ -39,6 +49,12 @@ func (e *Events) Callbacks() wire.StoreEvents {
 				return
 			}
 			e.add(LostTo(link, why))
+		},
+		Revoked: func(set *wire.Revocations) map[wire.RevokedSubject]int {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.revoked = set
+			return e.Closes
 		},
 	}
 }

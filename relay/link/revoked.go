@@ -1,0 +1,59 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// errClosed ends the reading of a link that somebody has closed already.
+var errClosed = errors.New("closed before it was welcomed")
+
+// refuseRevoked refuses a token that has been taken back, or of which nobody can say
+// whether it has.
+func (t *Links) refuseRevoked(c token.Claims, name string) *refusal {
+	switch err := t.Revoked.Now().Check(c, name); {
+	case errors.Is(err, token.ErrRevokedUnknown):
+		return &refusal{http.StatusServiceUnavailable, wire.BusUnavailable, 5 * time.Second, unknownRevoked}
+	case err != nil:
+		return &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
+	}
+	return nil
+}
+
+const unknownRevoked = "redis is away since this replica started, and FARSCRAPE_REVOKED_UNKNOWN=refuse: what has been taken back is not known"
+
+// TakeBack closes the links whose tokens have been taken back by what is known now, and
+// counts them by what took them. It looks at every link once. One that is being entered
+// meanwhile looks itself, once it is in the table.
+func (t *Links) TakeBack() map[wire.RevokedSubject]int {
+	closed := make(map[wire.RevokedSubject]int)
+	now := t.Revoked.Now()
+	for _, l := range t.All() {
+		if by, first := l.takeBack(now); first {
+			closed[by]++
+		}
+	}
+	return closed
+}
+
+// takeBack closes the link if its token is taken back, and says by what, and whether
+// nobody had closed it. It looks once at what is known at one time.
+func (l *Link) takeBack(now *token.TakenBack) (by wire.RevokedSubject, first bool) {
+	if l.judged.Swap(now) == now {
+		return by, false
+	}
+	by, dead := now.Dead(l.claims, l.key.Agent)
+	return by, dead && l.closeSaying(wire.CauseRevoked, "the token has been taken back")
+}
+
+// isClosed reports whether somebody has closed the link.
+func (l *Link) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.phase == closed
+}
