@@ -220,6 +220,10 @@ func TestACL(t *testing.T) {
 	if _, err := r.EventsAfter(t.Context(), "t", wire.EventID{}, 1); err != nil {
 		t.Error(err)
 	}
+	by := revoker(t, store.RedisConfig{URL: u.String(), Prefix: "fs:"})
+	if c := confirmed(t, by, revoke(t, by, edges, 1)); c.Replicas != 1 {
+		t.Errorf("revoked: %+v", c)
+	}
 
 	var out syncBuffer
 	u.User = url.UserPassword("farscrape", "hunter2")

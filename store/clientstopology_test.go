@@ -50,6 +50,14 @@ func TestCluster(t *testing.T) {
 		}
 	})
 	t.Run("journals", func(t *testing.T) { testClusterJournals(t, cluster) })
+	t.Run("revocations", func(t *testing.T) {
+		config := store.RedisConfig{URL: cluster.URL(), Prefix: "revoked:", Keep: time.Hour}
+		all, by := replicas(t, 2, config), revoker(t, config)
+		if c := confirmed(t, by, revoke(t, by, edges, 100)); c.Replicas != 2 {
+			t.Errorf("%+v", c)
+		}
+		allTakeBack(t, all, edges, 99)
+	})
 	t.Run("kill", func(t *testing.T) { testClusterKill(t, cluster) })
 	t.Run("failover", func(t *testing.T) { testClusterFailover(t, cluster) })
 }

@@ -57,6 +57,13 @@
 // new link, and one with more targets, asks there first. It is completed with each
 // audit, too, and a full tenant is looked through for what is listed no longer.
 //
+// {prefix}revoked is what has been taken back: of each subject when that was last made,
+// when it was last lifted, and before when what was issued is dead. Copies of it join by
+// the later of each, so every replica keeps what it ever saw, and writes what Redis has
+// lost back into it. A replica looks once a second whether it has changed, and tells in
+// {prefix}revoked:order:{id} that it has carried an order out, with how many links it
+// closed.
+//
 // {prefix}generation:{n} are
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.

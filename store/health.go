@@ -21,6 +21,7 @@ type health struct {
 	away        bool     // Redis did not answer last time
 	known       bool     // it has answered once
 	told        lastDenial
+	born        time.Time // when what Redis holds was begun, if it was emptied
 	certain     time.Time // from then on what is not in the directory does not exist
 	disturbed   time.Time // when it was last found emptied, replaced or back
 }
@@ -83,6 +84,7 @@ func (h *health) note(seen sighting, timing timing) (n news) {
 		n.emptied = n.emptied || h.generations[i] != "" && h.generations[i] != generation
 		h.generations[i] = generation
 	}
+	h.born = now.Add(-seen.age)
 	if len(seen.runIDs) > 0 {
 		isNew := func(id string) bool { return !slices.Contains(h.runIDs, id) }
 		n.replaced = len(h.runIDs) > 0 && slices.ContainsFunc(seen.runIDs, isNew)
@@ -120,6 +122,13 @@ func (h *health) disturb() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.disturbed = time.Now()
+}
+
+// settled reports whether Redis was not emptied for so long.
+func (h *health) settled(d time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.away && time.Since(h.born) > d
 }
 
 // isAway reports whether Redis did not answer when last looked at.

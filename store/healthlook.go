@@ -22,6 +22,7 @@ func (s *Redis) runHealth(ctx context.Context, events wire.StoreEvents) {
 		} else { // a part of a Cluster may be away
 			s.countReplicas(ctx, events)
 			s.takeNudges(ctx)
+			s.lookAtRevocations(ctx, events)
 		}
 		select {
 		case <-ctx.Done():

@@ -34,29 +34,30 @@ type RedisConfig struct {
 // Redis is the store of a relay with many replicas. Where Redis is away, links
 // go on and their entries are remembered; when it is back everything heals.
 type Redis struct {
-	config   RedisConfig
-	timing   timing
-	log      *slog.Logger
-	clients  *clients
-	address  string // Redis's, as the URL has it
-	overTLS  bool
-	keys     keys
-	scripts  *scripts
-	metrics  *metrics
-	lease    ownLease
-	standing standing
-	entries  entries
-	nudges   nudges
-	health   health
-	roster   roster
-	listings listings
-	lists    *targetLists
-	flawLog  flawLog
-	writes   writes
-	crowded  chan string // tenants that are full
-	sender   sender
-	inbox    inbox
-	journal  journal
+	config      RedisConfig
+	timing      timing
+	log         *slog.Logger
+	clients     *clients
+	address     string // Redis's, as the URL has it
+	overTLS     bool
+	keys        keys
+	scripts     *scripts
+	metrics     *metrics
+	lease       ownLease
+	standing    standing
+	entries     entries
+	nudges      nudges
+	health      health
+	roster      roster
+	revocations revocations
+	listings    listings
+	lists       *targetLists
+	flawLog     flawLog
+	writes      writes
+	crowded     chan string // tenants that are full
+	sender      sender
+	inbox       inbox
+	journal     journal
 }
 
 // timing are the periods, which tests shorten.
@@ -69,6 +70,8 @@ type timing struct {
 	// look is how often the generation is looked at: an emptied Redis must be
 	// rewritten within a second.
 	look time.Duration
+	// revoked is how often it is looked at what is taken back.
+	revoked time.Duration
 	// rejoin is how long after Redis came back, or was replaced, other replicas
 	// may need to notice and to rewrite their entries.
 	rejoin time.Duration
@@ -153,7 +156,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 		timing: timing{
 			lease: Lease, grace: config.Grace,
 			audit: Audit, renew: Renew, stay: 3 * Audit,
-			look: 500 * time.Millisecond, rejoin: 3 * time.Second,
+			look: 500 * time.Millisecond, revoked: time.Second, rejoin: 3 * time.Second,
 			probe: 1500 * time.Millisecond, probeTimeout: 2500 * time.Millisecond,
 			refresh: 30 * time.Second, asked: 15 * time.Minute,
 			listed: 200 * time.Millisecond, settle: 3 * time.Second, whole: 30 * time.Minute,
@@ -171,6 +174,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 	s.entries.init()
 	s.health.init(clients.cluster != nil)
 	s.roster.init()
+	s.revocations.init()
 	s.listings.init()
 	s.sender.init()
 	s.sender.sealer.self = config.Replica
@@ -196,6 +200,8 @@ func (k keys) list(l listName) string {
 func (k keys) listNames(l listName) string    { return k.list(l) + ":names" }
 func (k keys) replicas() string               { return k.prefix + "replicas" }
 func (k keys) about() string                  { return k.prefix + "replicas:about" }
+func (k keys) revoked() string                { return k.prefix + "revoked" }
+func (k keys) order(id string) string         { return k.prefix + "revoked:order:" + id }
 func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }
 func (k keys) generation(n string) string     { return k.prefix + "generation:" + n }
 func (k keys) inbox(r wire.ReplicaID) string {

@@ -20,6 +20,7 @@ type about struct {
 	Former  leaseID `json:"former,omitempty"`
 	Sharded bool    `json:"sharded,omitempty"` // hears sharded pub/sub, and plain one, as all do
 	Lists   bool    `json:"lists,omitempty"`   // finds target lists that stand under their hash
+	Revokes bool    `json:"revokes,omitempty"` // carries out what is to be taken back
 	// Inlines is for how many seconds more it leaves lists in their entries at least, for
 	// replicas that do not.
 	Inlines int64 `json:"inlines,omitempty"`
@@ -37,7 +38,7 @@ const (
 const maxTold = 4
 
 func (s *Redis) about(lease, former leaseID) []byte {
-	a := about{Lease: lease, Former: former, Sharded: s.inbox.sharded.Load(), Lists: true, Inlines: s.roster.inlinesFor(time.Now())}
+	a := about{Lease: lease, Former: former, Sharded: s.inbox.sharded.Load(), Lists: true, Revokes: true, Inlines: s.roster.inlinesFor(time.Now())}
 	if s.config.Keys != nil {
 		a.Seals, a.Keys = true, s.config.Keys().KeyIDs()
 	}

@@ -18,6 +18,7 @@ type scripts struct {
 	index, unindex, generation, alive, about, account          *redis.Script
 	list, unlist                                               *redis.Script // of a target list
 	journal                                                    *redis.Script // of a tenant's events
+	revoke                                                     *redis.Script // of what is taken back
 }
 
 func loadScripts() *scripts {
@@ -51,6 +52,7 @@ func loadScripts() *scripts {
 		list:       alone("list"),
 		unlist:     alone("unlist"),
 		journal:    alone("journal"),
+		revoke:     alone("revoke"),
 	}
 }
 

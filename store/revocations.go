@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/redis/go-redis/v9"
+)
+
+// What is taken back stands in one hash, {prefix}revoked, which scripts/revoke.lua
+// writes. Each replica looks once a second whether its stamp is another, reads it whole
+// then, and joins it into what it knows, which it never forgets: so a Redis that was
+// emptied, or thrown back by a fail-over, gets it all again from whoever is alive.
+
+const (
+	// ordersStay is for how long an order stands in the hash, and what replicas say of
+	// having carried it out beside it: longer than anybody waits for that.
+	ordersStay = time.Minute
+	// revokedChunk bounds the revocations that one call writes back.
+	revokedChunk = 500
+)
+
+// revocations are what this replica knows of them. Only the goroutine that looks at
+// Redis touches them.
+type revocations struct {
+	set       *wire.Revocations // all that it ever read
+	told      bool              // it has said what there is
+	stamp     string            // of the hash as it was last read and joined; "" before
+	looked    time.Time
+	denied    lastDenial
+	confirmed map[string]bool // the orders that it has told to have carried out
+	confirms  map[string]int  // those that it still has to, with how many links it closed
+}
+
+func (r *revocations) init() {
+	r.set = wire.NewRevocations(nil)
+	r.confirmed, r.confirms = make(map[string]bool), make(map[string]int)
+}
+
+// lookAtRevocations learns what is taken back, if that has changed, and has it done.
+func (s *Redis) lookAtRevocations(ctx context.Context, events wire.StoreEvents) {
+	r := &s.revocations
+	if time.Since(r.looked) < s.timing.revoked-s.timing.look/2 {
+		return
+	}
+	r.looked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	err := s.learnRevocations(ctx, events)
+	if err == nil {
+		err = s.confirmOrders(ctx)
+	}
+	if _, isNew := r.denied.news(err, s.config.Prefix); isNew {
+		s.log.Warn("redis refuses the list of what is taken back", s.attrs(err)...)
+	}
+}
+
+func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) error {
+	r := &s.revocations
+	stamp, err := s.clients.directory.HGet(ctx, s.keys.revoked(), "stamp").Result()
+	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") { // which the first write mends
+		return err
+	}
+	if stamp == r.stamp && (r.told || stamp == "" && !s.health.settled(s.timing.rejoin)) {
+		return nil
+	}
+	read, err := readRevoked(ctx, s.clients.directory, s.keys)
+	if err != nil {
+		return err
+	}
+	was, theirs := r.set, wire.NewRevocations(read.all)
+	r.set = r.set.Join(read.all)
+	var closed map[wire.RevokedSubject]int
+	if news := r.set.Beyond(was); len(news) > 0 || !r.told {
+		closed = events.Revoked(r.set)
+		s.log.Info("what is taken back has changed", "revocations", r.set.Len(), "new", len(news), "links_closed", sumOf(closed))
+	}
+	r.told = true
+	r.carriedOut(read.orders, closed)
+	if more := r.set.Beyond(theirs); len(more) > 0 {
+		s.log.Info("redis has lost what was taken back, and gets it again", "revocations", len(more))
+		if err := s.writeBack(ctx, more); err != nil {
+			return err // the next look tries again
+		}
+	}
+	r.stamp = read.stamp
+	return nil
+}
+
+// carriedOut notes the orders that are still to be confirmed.
+func (r *revocations) carriedOut(orders map[string]wire.RevokedSubject, closed map[wire.RevokedSubject]int) {
+	for id := range r.confirmed {
+		if _, stands := orders[id]; !stands {
+			delete(r.confirmed, id)
+		}
+	}
+	for id, subject := range orders {
+		if _, waits := r.confirms[id]; !waits && !r.confirmed[id] {
+			r.confirms[id] = closed[subject]
+		}
+	}
+}
+
+// confirmOrders tells who has given an order that it is carried out here.
+func (s *Redis) confirmOrders(ctx context.Context) error {
+	r := &s.revocations
+	for id, links := range r.confirms {
+		pipe := s.clients.directory.Pipeline()
+		pipe.HSet(ctx, s.keys.order(id), string(s.config.Replica), links)
+		pipe.PExpire(ctx, s.keys.order(id), ordersStay)
+		if _, err := pipe.Exec(ctx); err != nil {
+			return err
+		}
+		r.confirmed[id] = true
+		delete(r.confirms, id)
+	}
+	return nil
+}
+
+// writeBack joins what this replica knows into what Redis has.
+func (s *Redis) writeBack(ctx context.Context, more []wire.Revocation) error {
+	for chunk := range slices.Chunk(more, revokedChunk) {
+		var times []any
+		for _, r := range chunk {
+			times = append(times, r.RevokedSubject.String(), r.Before, r.Made, r.Lifted)
+		}
+		if _, err := s.joinRevoked(ctx, "", times); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinRevoked runs scripts/revoke.lua, and returns what it says of each subject.
+func (s *Redis) joinRevoked(ctx context.Context, order string, times []any) ([]string, error) {
+	args := append([]any{string(wire.NewID[wire.ReplicaID]()), order, wire.MaxRevocations, wire.MaxRevokedPatterns, ordersStay.Milliseconds()}, times...)
+	return runCall(ctx, s.clients.directory, call{script: s.scripts.revoke, key: s.keys.revoked(), args: args}).StringSlice()
+}
+
+// A readRevocations is the hash as it was read.
+type readRevocations struct {
+	stamp  string
+	all    []wire.Revocation
+	orders map[string]wire.RevokedSubject // by their IDs
+}
+
+// readRevoked reads the hash. What does not decode is not ours, or of a later version.
+func readRevoked(ctx context.Context, client redis.UniversalClient, k keys) (read readRevocations, err error) {
+	fields, err := client.HGetAll(ctx, k.revoked()).Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		err = nil
+	}
+	read.orders = make(map[string]wire.RevokedSubject)
+	for field, value := range fields {
+		if field == "stamp" {
+			read.stamp = value
+			continue
+		}
+		if id, is := strings.CutPrefix(field, "order:"); is {
+			_, of, _ := strings.Cut(value, " ")
+			if subject, err := wire.ParseRevokedSubject(of); err == nil && wire.ValidID(id) {
+				read.orders[id] = subject
+			}
+			continue
+		}
+		if subject, err := wire.ParseRevokedSubject(field); err == nil {
+			if r, err := parseRevoked(subject, value); err == nil {
+				read.all = append(read.all, r)
+			}
+		}
+	}
+	return read, err
+}
+
+// parseRevoked reads the times of a subject.
+func parseRevoked(subject wire.RevokedSubject, value string) (r wire.Revocation, err error) {
+	r.RevokedSubject = subject
+	times := strings.Split(value, " ")
+	if len(times) != 3 {
+		return r, errReply
+	}
+	for i, to := range []*int64{&r.Before, &r.Made, &r.Lifted} {
+		if *to, err = strconv.ParseInt(times[i], 10, 64); err != nil {
+			return r, errReply
+		}
+	}
+	return r, nil
+}
+
+func sumOf(counts map[wire.RevokedSubject]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}

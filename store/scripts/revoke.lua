@@ -1,0 +1,68 @@
+-- Joins revocations into the hash that has all of them, KEYS[1]. A field of it is a
+-- subject and has three times: before when what was issued is dead (s), when that was
+-- last made, and when it was last lifted (ms). Of two copies the later of each counts.
+-- The field "stamp" is drawn anew with each change. "order:" and an ID stand for an
+-- order until all replicas may have seen it, and have its time and its subject.
+--
+-- ARGV: a stamp to draw, an order's ID or '' if it is none, how many subjects there may
+-- be, and how many patterns of them, for how long orders stay (ms); then of each subject
+-- its name and its three times. 'now' is later than all that is known of the subject.
+-- Returns {'done', the times of each subject}. Of an order, it may be {'full'}, or
+-- {'none'} if it would lift what does not hold; else what is too much is left out.
+
+local order, most, mostPatterns, stay = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+
+local function isPattern(subject)
+  return string.find(subject, '^agent:') and string.find(subject, '[*?%[\\]')
+end
+
+local hash = redis.pcall('HGETALL', KEYS[1])
+local bad, foreign = failed(hash)
+if bad and not foreign then return hash end
+if foreign then
+  redis.call('DEL', KEYS[1])
+  hash = {}
+end
+
+local has, subjects, patterns = {}, 0, 0
+for i = 1, #hash, 2 do
+  local field, value = hash[i], hash[i + 1]
+  local before, made, lifted = string.match(value, '^(%d+) (%d+) (%d+)$')
+  if string.find(field, '^order:') then
+    local at = tonumber(string.match(value, '^(%d+) '))
+    if not at or math.abs(now - at) > stay then redis.call('HDEL', KEYS[1], field) end
+  elseif before then
+    has[field] = {text = value, before = tonumber(before), made = tonumber(made), lifted = tonumber(lifted)}
+    subjects = subjects + 1
+    if isPattern(field) then patterns = patterns + 1 end
+  end
+end
+
+local reply, changed = {'done'}, order ~= ''
+for i = 6, #ARGV, 4 do
+  local subject, was = ARGV[i], has[ARGV[i]]
+  if ARGV[i + 3] == 'now' and not (was and was.made > was.lifted) then return {'none'} end
+  local room = was or subjects < most and not (isPattern(subject) and patterns >= mostPatterns)
+  if not room and order ~= '' then return {'full'} end
+  if room then
+    if not was then
+      was = {before = 0, made = 0, lifted = 0}
+      subjects = subjects + 1
+      if isPattern(subject) then patterns = patterns + 1 end
+    end
+    local latest = math.max(now, was.made + 1, was.lifted + 1)
+    local function later(time, known)
+      if time == 'now' then return latest end
+      return math.max(tonumber(time), known)
+    end
+    local text = number(later(ARGV[i + 1], was.before)) .. ' ' .. number(later(ARGV[i + 2], was.made)) .. ' ' .. number(later(ARGV[i + 3], was.lifted))
+    if text ~= was.text then
+      redis.call('HSET', KEYS[1], subject, text)
+      changed = true
+    end
+    reply[#reply + 1] = text
+  end
+end
+if order ~= '' then redis.call('HSET', KEYS[1], 'order:' .. order, number(now) .. ' ' .. ARGV[6]) end
+if changed then redis.call('HSET', KEYS[1], 'stamp', ARGV[1]) end
+return reply
