@@ -37,6 +37,9 @@ type config struct {
 	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart: links whose key is no longer in it end within 5s"`
 	EdgeAuth string `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
 
+	RevokedFile    string `env:"REVOKED_FILE" help:"a list of what is taken back, beside what farscrape-relay revoke wrote into Redis: a line is a token's ID, agent:NAME or a pattern, or scraper:NAME, and before=TIME and tenant=NAME may follow; without before= whatever is issued is dead. Watched: links end within 5s. It holds at this replica. With the embedded store farscrape-relay revoke edits it"`
+	RevokedUnknown string `env:"REVOKED_UNKNOWN" envDefault:"allow" help:"where Redis was away since this replica started, nobody can say what is taken back: allow lets in whose token verifies, refuse nobody, until it is known"`
+
 	PublicURL      string            `env:"PUBLIC_URL" help:"the URL that Prometheus has for the relay, for discovery; by default from the request"`
 	OwnHosts       []string          `env:"OWN_HOSTS" help:"other hosts by which agents and Prometheus reach the relay, separated by commas: no agent is named so or declares an address there. PUBLIC_URL's, localhost and what Fly, Azure Container Apps, Render and Railway tell are known"`
 	OriginForm     string            `env:"ORIGIN_FORM" envDefault:"names" help:"which Hosts make a request in origin form one of proxy mode: names, those of agents; addresses, those that targets declare, too: set it where a front-end rewrites proxy_url's requests, with PUBLIC_URL or OWN_HOSTS"`
@@ -94,6 +97,8 @@ func (c *config) checkAuth() error {
 		return errors.New("FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches")
 	case !slices.Contains([]store.PubSub{store.PubSubAuto, store.PubSubSharded, store.PubSubPlain}, store.PubSub(c.RedisPubSub)):
 		return fmt.Errorf("FARSCRAPE_REDIS_PUBSUB=%s: must be auto, sharded or plain", c.RedisPubSub)
+	case c.RevokedUnknown != "allow" && c.RevokedUnknown != "refuse":
+		return fmt.Errorf("FARSCRAPE_REVOKED_UNKNOWN=%s: must be allow or refuse", c.RevokedUnknown)
 	case c.BusSeal != "auto" && c.BusSeal != "always":
 		return fmt.Errorf("FARSCRAPE_BUS_SEAL=%s: must be auto or always", c.BusSeal)
 	case c.RedisURL != "" && c.RedisURLFile != "":

@@ -1,5 +1,5 @@
-// Command farscrape-relay runs one replica of the relay, and mints the tokens
-// of agents and scrapers.
+// Command farscrape-relay runs one replica of the relay, mints the tokens of agents
+// and scrapers, and takes them back.
 package main
 
 import (
@@ -24,6 +24,9 @@ Usage:
                                                       be a pattern, or - to read names
                                                       from standard input
   farscrape-relay token -scraper NAME [-agents GLOB]  print a scraper's token
+  farscrape-relay revoke -agent NAME | -scraper NAME | -token ID | -list
+                                                      take tokens back, and see which
+                                                      are; unrevoke gives them again
   farscrape-relay -ready                              is the replica on this machine
                                                       ready? For health checks
   farscrape-relay -version | -help
@@ -48,6 +51,9 @@ func main() {
 func command(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "token" {
 		return mint(args[1:], environ, stdin, stdout, stderr)
+	}
+	if len(args) > 0 && (args[0] == "revoke" || args[0] == "unrevoke") {
+		return revoke(ctx, args[0] == "unrevoke", args[1:], environ, stdout)
 	}
 	flags := flag.NewFlagSet("farscrape-relay", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -90,6 +90,7 @@ type replica struct {
 	id      wire.ReplicaID
 	log     *slog.Logger
 	keys    *token.Keys
+	revoked *token.Revoked
 	store   runner
 	relay   *relay.Relay
 	edge    *edge.Edge
@@ -104,8 +105,11 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	if err != nil {
 		return nil, err
 	}
+	if r.revoked, err = newRevoked(c, r.metrics); err != nil {
+		return nil, err
+	}
 	core := relay.Config{
-		Replica: r.id, Keys: keys,
+		Replica: r.id, Keys: keys, Revoked: r.revoked,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
 		LinkLimits:   link.Limits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
@@ -135,7 +139,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		connect = http.HandlerFunc(r.relay.Connect)
 	}
 	r.edge = edge.New(edge.Config{
-		Scraper: r.relay, Journal: r.store, Connect: connect, Keys: keys, NoAuth: c.EdgeAuth == "none",
+		Scraper: r.relay, Journal: r.store, Connect: connect, Keys: keys, Revoked: r.revoked, NoAuth: c.EdgeAuth == "none",
 		PublicURL: public, OwnHosts: core.OwnHosts, OriginForm: c.originForm(), TrustedProxies: c.TrustedProxies,
 		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
 		OwnMetrics: own, Logger: log, Registerer: r.metrics,
@@ -199,6 +203,9 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 	})
 	if c.KeyFile != "" {
 		start("FARSCRAPE_KEY_FILE", func() error { r.watchKeys(serveCtx, c); return nil })
+	}
+	if c.RevokedFile != "" {
+		start("FARSCRAPE_REVOKED_FILE", func() error { r.watchRevoked(serveCtx, c.RevokedFile); return nil })
 	}
 	start("drain", func() error {
 		defer stopServing()

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/wire"
+	"github.com/farscrape/farscrape/store"
+)
+
+// revokeInFile edits the list that a replica with the embedded store watches.
+func (c *revokeConfig) revokeInFile(lifts bool, want taking, stdout io.Writer) error {
+	if _, err := readRevoked(c.RevokedFile); err != nil {
+		return err // the replica would not take it
+	}
+	text, err := settings.ReadFile(c.RevokedFile)
+	if err != nil {
+		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
+	}
+	rest, had := without(string(text), want.subject)
+	said := "what was taken back is good again"
+	if !lifts {
+		r := wire.Revocation{RevokedSubject: want.subject, Before: max(want.before, had)}
+		rest += token.RevokedLine(r) + "\n"
+		said = "taken back, issued before " + r.BeforeText()
+	} else if had == 0 {
+		return store.ErrNotRevoked
+	}
+	if _, err := token.ParseRevoked([]byte(rest)); err != nil {
+		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
+	}
+	if err := replaceFile(c.RevokedFile, rest); err != nil {
+		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
+	}
+	fmt.Fprintf(stdout, "%s: %s\nwritten to %s: the replica that watches it carries it out within 5s\n", told(want.subject), said, c.RevokedFile)
+	return nil
+}
+
+// without is a list without the lines of a subject, and the latest time they have; 0 if
+// there is none. Everything else stays as somebody wrote it.
+func without(text string, subject wire.RevokedSubject) (rest string, before int64) {
+	var kept strings.Builder
+	for line := range strings.Lines(text) {
+		if r, is, err := token.ParseRevokedLine(line); err == nil && is && r.RevokedSubject == subject {
+			before = max(before, r.Before)
+			continue
+		}
+		kept.WriteString(strings.TrimRight(line, "\r\n") + "\n")
+	}
+	return kept.String(), before
+}
+
+// replaceFile puts a file in the place of one, at once: whoever reads it has the one or
+// the other. Where a link leads to it, that stays.
+func replaceFile(file, text string) error {
+	file, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return err
+	}
+	was, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(next.Name()) // unless it was renamed
+	keepOwner(next, was)
+	_, err = next.WriteString(text)
+	for _, step := range []func() error{func() error { return next.Chmod(was.Mode().Perm()) }, next.Sync, next.Close} {
+		if failed := step(); err == nil {
+			err = failed
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(next.Name(), file)
+}
