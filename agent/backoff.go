@@ -3,6 +3,8 @@ package agent
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/farscrape/farscrape/relay/wire"
 )
 
 const (
@@ -48,9 +50,10 @@ func (b *backoff) failed(now time.Time) time.Duration {
 	return within(bound)
 }
 
-// lost is the wait after the loss of a link that lived for age.
-func (b *backoff) lost(now time.Time, age time.Duration) time.Duration {
-	if age >= stable {
+// lost is the wait after the loss of a link that lived for age. One whose token is good
+// no more was no accident: the next dial shows the same, unless somebody is quick.
+func (b *backoff) lost(now time.Time, cause wire.Cause, age time.Duration) time.Duration {
+	if age >= stable && cause != wire.CauseRevoked {
 		b.failures = 0
 		b.eagerTil = now.Add(eager)
 	}

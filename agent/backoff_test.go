@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,41 @@ func TestYoungLinksThatAreLostBackOffToo(t *testing.T) {
 			t.Errorf("20 links in %v", took)
 		}
 	})
+}
+
+// Who has lost a stable link dials anew within a second, for five; not so who has lost
+// it with his token, which is no better the next time.
+func TestWhoseTokenWasTakenBackIsNotEager(t *testing.T) {
+	const rounds = 30
+	dials := make(map[wire.Cause]int)
+	for _, cause := range []wire.Cause{wire.CauseLost, wire.CauseRevoked} {
+		for range rounds {
+			synctest.Test(t, func(t *testing.T) {
+				relay := newFakeRelay(t)
+				var refuses atomic.Bool
+				no := refuseWith(http.StatusUnauthorized, "")
+				relay.refuse = func(w http.ResponseWriter, r *http.Request) bool { return refuses.Load() && no(w, r) }
+				start(t, relay.network, nil)
+				l := relay.link()
+				l.welcome(1)
+				time.Sleep(stable)
+				<-relay.dials
+				refuses.Store(true)
+				l.close(cause)
+				for over := time.After(eager); ; dials[cause]++ {
+					select {
+					case <-relay.dials:
+						continue
+					case <-over:
+					}
+					break
+				}
+			})
+		}
+	}
+	if lost, revoked := dials[wire.CauseLost], dials[wire.CauseRevoked]; lost < 7*rounds || revoked > 6*rounds {
+		t.Errorf("in %d times five seconds %d dials after a loss, %d with a token that was taken back", rounds, lost, revoked)
+	}
 }
 
 func TestWhoIsSupersededStaysAwayLong(t *testing.T) {

@@ -148,7 +148,7 @@ func (c *connector) lost(ctx context.Context, e linkEnd) {
 	c.agent.metrics.reconnects.WithLabelValues(e.cause.String()).Inc()
 	now, age := time.Now(), e.link.age()
 	c.cutAge.lost(e.cause, age, now)
-	c.next = now.Add(c.backoff.lost(now, age))
+	c.next = now.Add(c.backoff.lost(now, e.cause, age))
 	if e.cause == wire.CauseSuperseded || e.cause == wire.CauseNameTaken {
 		c.makeWay(now, age)
 	}
