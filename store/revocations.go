@@ -169,7 +169,7 @@ func readRevoked(ctx context.Context, client redis.UniversalClient, k keys) (rea
 			continue
 		}
 		if subject, err := wire.ParseRevokedSubject(field); err == nil {
-			if r, err := parseRevoked(subject, value); err == nil {
+			if r, err := parseRevoked(subject, value); err == nil && !farAhead(r, time.Now()) {
 				read.all = append(read.all, r)
 			}
 		}
@@ -190,6 +190,17 @@ func parseRevoked(subject wire.RevokedSubject, value string) (r wire.Revocation,
 		}
 	}
 	return r, nil
+}
+
+// aheadMost is how far the clocks of Redis and of who took something back may be ahead
+// of this replica's.
+const aheadMost = 24 * time.Hour
+
+// farAhead reports whether nobody can have made the revocation yet: it could not be
+// lifted, or not be made again, for as long as somebody liked who may write to Redis.
+func farAhead(r wire.Revocation, now time.Time) bool {
+	latest := now.Add(aheadMost)
+	return r.Made > latest.UnixMilli() || r.Lifted > latest.UnixMilli() || r.Before > latest.Unix() && r.Kind != wire.RevokedToken
 }
 
 func sumOf(counts map[wire.RevokedSubject]int) (n int) {

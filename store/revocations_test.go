@@ -224,6 +224,27 @@ func TestWhoHasNotConfirmedIsNamed(t *testing.T) {
 	}
 }
 
+// Whoever may write to Redis cannot put a subject beyond all who take back and lift.
+func TestRevocationsFromFarAheadAreNobodys(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	config := store.RedisConfig{URL: server.URL(), Keep: time.Hour}
+	r, by := replicas(t, 1, config)[0], revoker(t, config)
+	const never = "9007199254740991"
+	server.Do("HSET", "revoked", edges.String(), never+" "+never+" 0", core.String(), "1 1 "+never, scraper.String(), "1 "+never+" 0", "stamp", "x")
+	confirmed(t, by, revoke(t, by, core, 100))
+	if r.takesBack(edges, 0) || r.takesBack(scraper, 0) || !r.takesBack(core, 99) || r.takesBack(core, 100) {
+		t.Errorf("known are %+v", r.Revoked().All())
+	}
+	if _, err := by.Unrevoke(t.Context(), scraper); !errors.Is(err, store.ErrNotRevoked) {
+		t.Errorf("lift what does not hold: %v", err)
+	}
+	confirmed(t, by, revoke(t, by, edges, 100))
+	if !r.takesBack(edges, 99) || r.takesBack(edges, 100) {
+		t.Errorf("known are %+v", r.Revoked().All())
+	}
+}
+
 // One more than there may be is refused by name, and those that there are can still be
 // made and lifted.
 func TestRevocationsAreBounded(t *testing.T) {

@@ -7,13 +7,25 @@
 -- ARGV: a stamp to draw, an order's ID or '' if it is none, how many subjects there may
 -- be, and how many patterns of them, for how long orders stay (ms); then of each subject
 -- its name and its three times. 'now' is later than all that is known of the subject.
+-- What is further ahead than anybody's clock may be is nobody's, and is written over.
 -- Returns {'done', the times of each subject}. Of an order, it may be {'full'}, or
 -- {'none'} if it would lift what does not hold; else what is too much is left out.
 
+local ahead = 86400000 -- ms
 local order, most, mostPatterns, stay = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local function isPattern(subject)
   return string.find(subject, '^agent:') and string.find(subject, '[*?%[\\]')
+end
+
+-- times reads those of a subject; nil, if they are none.
+local function times(subject, value)
+  local before, made, lifted = string.match(value, '^(%d+) (%d+) (%d+)$')
+  if not before then return nil end
+  local of = {text = value, before = tonumber(before), made = tonumber(made), lifted = tonumber(lifted)}
+  local latest = now + ahead
+  if of.made > latest or of.lifted > latest or of.before * 1000 > latest and not string.find(subject, '^token:') then return nil end
+  return of
 end
 
 local hash = redis.pcall('HGETALL', KEYS[1])
@@ -27,14 +39,15 @@ end
 local has, subjects, patterns = {}, 0, 0
 for i = 1, #hash, 2 do
   local field, value = hash[i], hash[i + 1]
-  local before, made, lifted = string.match(value, '^(%d+) (%d+) (%d+)$')
   if string.find(field, '^order:') then
     local at = tonumber(string.match(value, '^(%d+) '))
     if not at or math.abs(now - at) > stay then redis.call('HDEL', KEYS[1], field) end
-  elseif before then
-    has[field] = {text = value, before = tonumber(before), made = tonumber(made), lifted = tonumber(lifted)}
-    subjects = subjects + 1
-    if isPattern(field) then patterns = patterns + 1 end
+  else
+    has[field] = times(field, value)
+    if has[field] then
+      subjects = subjects + 1
+      if isPattern(field) then patterns = patterns + 1 end
+    end
   end
 end
 
