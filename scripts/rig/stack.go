@@ -101,6 +101,19 @@ func (s *Stack) Mint(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// Revoke runs farscrape-relay revoke on the stack's Redis, and returns what it says.
+func (s *Stack) Revoke(args ...string) (said string, err error) {
+	cmd := exec.Command(s.relay(), append([]string{"revoke"}, args...)...)
+	cmd.Env = []string{"FARSCRAPE_REDIS_URL=" + s.RedisURL}
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, &errs)
+	}
+	return string(out), err
+}
+
 // URL is that of one of the replica's pages.
 func (r *Replica) URL(path string) string { return "http://" + r.Edge + path }
 
