@@ -14,7 +14,8 @@
 //	addresses  an agent's: the pattern of addresses its targets may declare
 //	exp     absent: never
 //	iat     when it was made
-//	first   when the first one was that it was renewed from; absent: iat
+//	first   when the first of those that it renews was; absent: it renews none
+//	renew   true: a relay may give its holder another, in time
 //	jti     its ID, by which it can be revoked
 package token
 
@@ -53,12 +54,13 @@ type Claims struct {
 	// that nobody has.
 	Addresses string
 	Expires   time.Time // zero: never; whole seconds, UTC
-	// Issued is when it was made: set by Mint, in whole seconds, UTC. First is when its
-	// holder had the first one that it was renewed from, which Mint takes empty as
-	// Issued. What was first issued before a revocation is dead by it. Of a token that
-	// does not say, both are zero, and any revocation of its holder's takes it back.
-	Issued, First time.Time
-	Key           string // the ID of the key that signed it; set by Mint and Verify
+	Renewable bool      // a relay may give its holder another, in time; an agent's for one name only
+	Issued    time.Time // when it was made; set by Mint; whole seconds, UTC
+	// First is when the first of those that it renews was made: what was first issued
+	// before a revocation is dead by it. Mint takes zero as Issued. Of a token that
+	// says neither both are zero, and any revocation of its holder's takes it back.
+	First time.Time
+	Key   string // the ID of the key that signed it; set by Mint and Verify
 }
 
 // What Verify answers to a token that it does not take.
@@ -71,9 +73,7 @@ var (
 
 const (
 	audience = "farscrape"
-	// maxSize bounds a token, in bytes. Ours have about 300, and at most 700
-	// with the longest names; past this nothing is decoded.
-	maxSize = 4 << 10
+	maxSize  = wire.MaxToken
 	// maxPattern bounds a pattern of agents' names, in bytes.
 	maxPattern = 253
 )
@@ -85,9 +85,9 @@ type body struct {
 	Tenant string `json:"tenant,omitempty"`
 	Agents string `json:"agents,omitempty"`
 
-	Addresses string `json:"addresses,omitempty"`
-
-	First *jwt.NumericDate `json:"first,omitempty"`
+	Addresses string           `json:"addresses,omitempty"`
+	First     *jwt.NumericDate `json:"first,omitempty"`
+	Renew     bool             `json:"renew,omitempty"`
 }
 
 // IsGlob reports whether an agent's token is for a pattern of names.
@@ -125,13 +125,17 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 	if err := c.check(); err != nil {
 		return "", Claims{}, fmt.Errorf("mint token: %w", err)
 	}
-	c.ID, c.Key = newID(), k.ids[0]
-	c.Issued = now.UTC().Truncate(time.Second)
+	c.ID, c.Issued = newID(), now.UTC().Truncate(time.Second)
 	if c.First.IsZero() {
 		c.First = c.Issued
 	}
 	c.First = c.First.UTC().Truncate(time.Second)
+	return k.sign(c)
+}
 
+// sign makes the token that says c, but for the key, which is the first.
+func (k *Keyring) sign(c Claims) (token string, signed Claims, err error) {
+	c.Key = k.ids[0]
 	b := body{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Audience: jwt.ClaimStrings{audience},
@@ -140,7 +144,10 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 			IssuedAt: jwt.NewNumericDate(c.Issued),
 		},
 		Role:   c.Role,
-		Agents: c.Agents, Addresses: c.Addresses,
+		Agents: c.Agents, Addresses: c.Addresses, Renew: c.Renewable,
+	}
+	if !c.First.Equal(c.Issued) {
+		b.First = jwt.NewNumericDate(c.First)
 	}
 	if c.Tenant != wire.DefaultTenant {
 		b.Tenant = c.Tenant
@@ -154,7 +161,7 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, b)
 	t.Header["kid"] = c.Key
 	if token, err = t.SignedString(k.keys[c.Key]); err != nil {
-		return "", Claims{}, fmt.Errorf("mint token: %w", err)
+		return "", Claims{}, fmt.Errorf("sign token: %w", err)
 	}
 	return token, c, nil
 }
@@ -197,7 +204,7 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
 		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
 	}
-	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses}
+	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, Renewable: b.Renew}
 	c.Key, _ = t.Header["kid"].(string)
 	if c.Tenant == "" {
 		c.Tenant = wire.DefaultTenant
@@ -231,6 +238,9 @@ func (c Claims) check() error {
 		if err := checkPattern(c.Addresses); err != nil {
 			return err
 		}
+		if c.IsGlob() && c.Renewable {
+			return errors.New("a token for a pattern is not renewed: it has many holders")
+		}
 		if c.IsGlob() {
 			return checkPattern(c.Name)
 		}
@@ -238,6 +248,9 @@ func (c Claims) check() error {
 	case Scraper:
 		if c.Addresses != "" {
 			return errors.New("a scraper's token declares no addresses")
+		}
+		if c.Renewable {
+			return errors.New("a scraper's token is not renewed: it has no link to get another by")
 		}
 		if err := wire.CheckName("scraper", c.Name); err != nil {
 			return err

@@ -28,7 +28,7 @@ const ExtensionReasons ExtensionType = 1
 const FeatureExtensions = "extensions"
 
 // AgentFeatures and ReplicaFeatures are those of this build, for HELLO and WELCOME.
-func AgentFeatures() []string   { return []string{FeatureExtensions} }
+func AgentFeatures() []string   { return []string{FeatureExtensions, FeatureRenewal} }
 func ReplicaFeatures() []string { return []string{FeatureExtensions, FeatureChanges} }
 
 // With appends an extension. All of a frame have MaxExtensions bytes at the most.

@@ -38,6 +38,8 @@ const (
 
 	TypeNotice Type = 128 // replica: what of the agent's targets it does not grant
 	TypeChange Type = 129 // agent: what of its targets is otherwise than it said last
+	TypeToken  Type = 130 // replica: a token in the place of the one that the agent has
+	TypeKept   Type = 131 // agent: which token it would come back with
 )
 
 // HeaderSize is the length of a frame's header, in bytes. All numbers of the

@@ -69,6 +69,10 @@ func parse(t *testing.T, f wire.Frame) {
 		_, _ = wire.ParseWelcome(f.Payload)
 	case wire.TypeDrain:
 		_, _ = wire.ParseDrain(f.Payload)
+	case wire.TypeToken:
+		_, _ = wire.ParseToken(f.Payload)
+	case wire.TypeKept:
+		_, _ = wire.ParseKept(f.Payload)
 	case wire.TypeChange:
 		_, _ = wire.ParseChange(f.Payload)
 	case wire.TypeTargets:
