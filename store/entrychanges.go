@@ -15,6 +15,19 @@ func (s *Redis) Update(link wire.LinkID, list *wire.TargetList) {
 	}
 }
 
+// Renewed changes when the token of a link's agent ends; zero: never.
+func (s *Redis) Renewed(link wire.LinkID, expires time.Time) {
+	l := &s.entries
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.held[link]
+	if h == nil || h.step == stepRelease || h.entry.TokenExpiry.Equal(expires) {
+		return
+	}
+	h.entry.TokenExpiry, h.detailed = expires, false
+	l.push(h, stepHold)
+}
+
 // claimsOf are the claims of a link's entry, and their edition.
 func (l *entries) claimsOf(link wire.LinkID) (c claims, edition int) {
 	l.mu.Lock()

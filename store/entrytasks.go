@@ -120,7 +120,8 @@ func (l *entries) holding(t *task, epoch uint64, taken size) (tell bool) {
 		return false
 	}
 	h.entry.Epoch, h.seen, h.ended = epoch, time.Now(), nil
-	h.written, h.inlined, h.detailed, h.counted = t.entry.List, t.inlined, !t.inlined, taken
+	h.written, h.inlined, h.counted = t.entry.List, t.inlined, taken
+	h.detailed = !t.inlined && h.entry.TokenExpiry.Equal(t.entry.TokenExpiry) // else what is queued has more to say
 	if h.named = nil; !t.inlined {
 		h.named = t.named[len(t.named)-1:]
 	}

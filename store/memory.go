@@ -196,6 +196,21 @@ func (m *Memory) Update(link wire.LinkID, list *wire.TargetList) {
 	}
 }
 
+// Renewed changes when the token of the link's agent ends; zero: never.
+func (m *Memory) Renewed(link wire.LinkID, expires time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.agents[m.links[link]]
+	if r == nil {
+		return
+	}
+	i := slices.IndexFunc(r.entries, func(l wire.Entry) bool { return l.Link == link })
+	r.entries[i].TokenExpiry = expires
+	if r.entries[i].Epoch >= r.last.Epoch {
+		r.last = r.entries[i]
+	}
+}
+
 // Release removes the entry; see [Redis.Release].
 func (m *Memory) Release(link wire.LinkID, cause string) {
 	m.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,6 +103,28 @@ func testUpdate(t *testing.T, b *bench) {
 		targets := a.Targets()
 		return len(targets) == 1 && targets[0].Name == "three" && a.Last.List.All()[0].Name == "three"
 	})
+}
+
+func testRenewed(t *testing.T, b *bench) {
+	first, second := NewEntry("t", "a"), NewEntry("t", "a")
+	first.List = wire.NewTargetList([]wire.Target{{Name: "one", Labels: map[string]string{"long": strings.Repeat("x", 600)}}})
+	second.Instance, second.List, second.Epoch = first.Instance, first.List, b.register(first)
+	b.register(second)
+	end := first.Connected.Add(1000 * time.Hour)
+	b.Renewed(wire.NewID[wire.LinkID](), end) // of nobody
+	for _, to := range []time.Time{end.Add(-time.Hour), end, {}} {
+		b.Renewed(first.Link, to)
+		b.Renewed(second.Link, to)
+		WaitUntil(t, within, fmt.Sprint("a token until ", to), func() bool {
+			a := b.lookup(first.AgentKey)
+			return len(a.Links) == 2 && a.Links[0].TokenExpiry.Equal(to) && a.Links[1].TokenExpiry.Equal(to) && a.Last.TokenExpiry.Equal(to) &&
+				a.Links[0].List.Hash() == first.List.Hash()
+		})
+		WaitUntil(t, within, "the listing says so", func() bool {
+			listed, err := b.List(t.Context(), "t")
+			return err == nil && len(listed) == 1 && listed[0].Links[0].TokenExpiry.Equal(to)
+		})
+	}
 }
 
 func testLongList(t *testing.T, b *bench) {

@@ -14,6 +14,7 @@ import (
 type Store interface {
 	Register(context.Context, wire.Entry) (epoch uint64, err error)
 	Update(wire.LinkID, *wire.TargetList)
+	Renewed(link wire.LinkID, expires time.Time)
 	Release(link wire.LinkID, cause string)
 	Lookup(context.Context, wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
@@ -64,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"shared beside unshared is a conflict", time.Hour, testSharedConflict},
 		{"a late release touches nobody else's entry", time.Hour, testLateRelease},
 		{"targets can change", time.Hour, testUpdate},
+		{"a token can be renewed", time.Hour, testRenewed},
 		{"a claim to an address is as old as it was", time.Hour, testClaims},
 		{"a claim that was dropped is a new one", time.Hour, testClaimDroppedAndMade},
 		{"a departed agent stays known", time.Hour, testDeparted},
