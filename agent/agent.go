@@ -51,12 +51,13 @@ type Agent struct {
 	dialRelay  dialFunc
 	dialTarget dialFunc
 
-	epoch     atomic.Uint64 // the last one a directory gave; 0: none yet
-	catalog   catalog
-	notices   notices
-	limiter   *limiter
-	connector *connector
-	workers   *workers
+	epoch      atomic.Uint64 // the last one a directory gave; 0: none yet
+	catalog    catalog
+	notices    notices
+	credential credential
+	limiter    *limiter
+	connector  *connector
+	workers    *workers
 
 	messages sync.Pool // of *[wire.MaxMessage]byte, to read
 	writing  sync.Pool // of *writeBuffers
@@ -114,6 +115,7 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	if err == nil {
 		a.name, err = agentName(a.config.Name, token, a.config.tokenSetting(), hostname)
 		check(err)
+		a.credential.init(&a.config, a.name)
 	}
 	_, err = a.config.headers()
 	check(err)

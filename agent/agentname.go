@@ -17,20 +17,48 @@ import (
 // claims are what the agent reads of its own token, without checking it: that
 // is the relay's to do.
 type claims struct {
-	Name string `json:"sub"` // or a pattern
-	Role string `json:"role"`
+	Name    string `json:"sub"` // or a pattern
+	Role    string `json:"role"`
+	Tenant  string `json:"tenant"`
+	ID      string `json:"jti"`
+	Issued  int64  `json:"iat"` // Unix time, in seconds, as is the next
+	Expires int64  `json:"exp"` // 0: never
+	key     string // the ID of the one that signed it
 }
 
-// readClaims takes a token's payload out, if it is a JWT.
+// renews reports whether a token is one in the place of another.
+func (c claims) renews(other claims) bool {
+	return c.ID != "" && c.ID == other.ID && c.Name == other.Name && c.Role == other.Role && c.Tenant == other.Tenant
+}
+
+// kept is what a replica is told of it.
+func (c claims) kept() wire.Kept { return wire.Kept{Key: c.key, Expires: c.Expires} }
+
+// expiry is for the log.
+func (c claims) expiry() string {
+	if c.Expires == 0 {
+		return "never"
+	}
+	return c.kept().Expiry().Format(time.RFC3339)
+}
+
+// readClaims takes a token's header and payload apart, if it is a JWT.
 func readClaims(token string) (c claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return c, false
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &c) != nil {
+	var header struct {
+		Key string `json:"kid"`
+	}
+	decode := func(part string, to any) bool {
+		text, err := base64.RawURLEncoding.DecodeString(part)
+		return err == nil && json.Unmarshal(text, to) == nil
+	}
+	if !decode(parts[0], &header) || !decode(parts[1], &c) {
 		return claims{}, false
 	}
+	c.key = header.Key
 	return c, true
 }
 

@@ -14,7 +14,7 @@ import (
 type Config struct {
 	RelayURL    string `env:"RELAY_URL,required,notEmpty" help:"Where the relay is: https://relay.example.com[/prefix], or wss, http, ws. Several replicas stand behind it."`
 	Token       string `env:"TOKEN" help:"The agent's token, as farscrape-relay token -agent NAME prints it. It or TOKEN_FILE must be set."`
-	TokenFile   string `env:"TOKEN_FILE" help:"A file with the token, read at each dial."`
+	TokenFile   string `env:"TOKEN_FILE" help:"A file with the token, read at each dial. One that the relay gives in its place, in time, is written to it if the agent may write there, and else to STATE_DIR."`
 	Name        string `env:"NAME" help:"The agent's name, a DNS name. Default: the token's name if it holds one, else this host's fully qualified name. In a container one of the two must be set."`
 	Targets     string `env:"TARGETS" help:"What may be scraped: node=http://localhost:9100/metrics,app=http://app.internal:8080/metrics. No path means /metrics; a URL that ends in /* declares all paths under it, and service discovery does not list it."`
 	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, listed, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], or the list alone; the HTTP settings in Prometheus's own format, paths in it relative to the file. With listed: false service discovery leaves a target out, which is the default for /*. It adds to TARGETS and is watched."`
@@ -26,6 +26,7 @@ type Config struct {
 	TLSCAFile   string `env:"TLS_CA_FILE" help:"CA certificates that the relay's is checked against, instead of the system's. This and the next three are read at each dial."`
 	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate, for whoever asks for one on the way to the relay."`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" help:"Its key."`
+	StateDir    string `env:"STATE_DIR" help:"A folder for what outlives the agent: a token that its relay gives it in time, in the place of one that it cannot write to TOKEN_FILE. Default: the one that systemd made for it, else the user's state home ($XDG_STATE_HOME/farscrape, ~/.local/state/farscrape)."`
 	HeadersFile string `env:"HEADERS_FILE" help:"Header fields for the dial, one 'Name: value' a line, for a proxy in front of the relay. HTTPS_PROXY and NO_PROXY hold for the relay too, and for nothing else."`
 	LogLevel    string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error."`
 	LogFormat   string `env:"LOG_FORMAT" envDefault:"text" help:"text or json."`

@@ -93,7 +93,7 @@ func (a *Agent) relayProxy(r *http.Request) (*url.URL, error) {
 
 // dialHeader is the upgrade's header, from the files as they are now.
 func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
-	token, err := a.config.token()
+	token, err := a.credential.current()
 	if err != nil {
 		return nil, err
 	}

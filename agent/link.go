@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -40,6 +41,7 @@ type link struct {
 	parting string // the replica's last words; set by run
 
 	scraping sync.WaitGroup
+	writing  atomic.Bool   // a token
 	removed  chan struct{} // has one element if a scrape has been removed since it was read
 
 	mu       sync.Mutex

@@ -64,6 +64,8 @@ func (l *link) frame(life context.Context, f wire.Frame) error {
 		return l.welcomeCame(f.Payload)
 	case wire.TypeDrain:
 		return l.drainCame(f.Payload)
+	case wire.TypeToken:
+		return l.tokenCame(f.Payload)
 	case wire.TypeNotice:
 		return l.noticeCame(f.Payload)
 	case wire.TypeRequest:
@@ -117,6 +119,9 @@ func (l *link) welcomeCame(payload []byte) error {
 	l.agent.limiter.limit(w.MaxInflightAgent, w.MaxInflightTarget)
 	if first {
 		l.logger().Info("linked", "registered", w.Registered, "epoch", w.Epoch)
+		if l.agent.credential.unwritten() {
+			l.tellKept()
+		}
 	} else {
 		l.logger().Info("welcomed again", "registered", w.Registered, "epoch", w.Epoch)
 	}

@@ -25,6 +25,7 @@ import (
 type directory interface {
 	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
 	Update(link wire.LinkID, list *wire.TargetList)
+	Renewed(link wire.LinkID, expires time.Time)
 	Release(link wire.LinkID, cause string)
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
@@ -50,7 +51,7 @@ type Config struct {
 	Directory directory
 	Bus       bus
 	Journal   journal
-	Keys      *token.Keys    // check the agents' tokens
+	Keys      *token.Keys    // check the agents' tokens, and renew them
 	Revoked   *token.Revoked // those of them that are taken back; default: none
 
 	OwnHosts          wire.Hosts        // no agent may be called so, or declare an address there
@@ -59,6 +60,7 @@ type Config struct {
 	TargetLimits      wire.TargetLimits // default: 10,000 targets, 32 labels each, 2 MiB
 	LinkLimits        link.Limits
 	LinkMaxAge        time.Duration // links are moved at this age, less up to 10 %; 0: never
+	TokenMaxLife      time.Duration // no token is renewed past it, from its first issue; 0: no bound
 	DrainTimeout      time.Duration // default 8s
 
 	StoreUp <-chan struct{} // closed once the store has worked: not ready before; nil: it works
@@ -121,7 +123,7 @@ func New(c Config) *Relay {
 	r.links = link.New(r.base, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
-		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge,
+		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife,
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})

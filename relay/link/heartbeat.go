@@ -17,6 +17,7 @@ type beat struct {
 	retire  time.Duration // when to drain by age
 	revoke  time.Duration // when to close, since the key of its token is not in use
 	drained bool          // it was
+	offer   time.Duration // when a token that is due is to be offered; 0: not drawn
 	sent    atomic.Int64  // when the last ping was queued
 }
 
@@ -53,8 +54,9 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 	b, at := &l.beat, l.links.clock.at(now)
 	silent, expired := time.Duration(l.heard.Load())+wire.PeerTimeout, l.expiry(now)
 	deaf := l.socket.deaf()
-	l.keepKey(at, keys.Has(l.claims.Key))
+	l.keepKey(at, keys.Has(l.inForce().Key))
 	l.takeBack(l.links.Revoked.Now())
+	renewal := l.renew(now, keys)
 	switch {
 	case at > silent:
 		l.close(wire.CauseTimeout)
@@ -73,16 +75,17 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 		b.retire = never
 		l.DrainOnce("max_age")
 	}
-	return min(b.next, b.retire, b.revoke, silent, deaf, expired)
+	return min(b.next, b.retire, b.revoke, silent, deaf, expired, renewal)
 }
 
 // expiry is when the link's token ends, by the replica's clock, as far as the wall
 // clock tells now.
 func (l *Link) expiry(now time.Time) time.Duration {
-	if l.claims.Expires.IsZero() {
+	expires := l.inForce().Expires
+	if expires.IsZero() {
 		return never
 	}
-	return later(l.links.clock.at(now), l.claims.Expires.Sub(now))
+	return later(l.links.clock.at(now), expires.Sub(now))
 }
 
 func (l *Link) ping(at time.Duration, replicas int) {

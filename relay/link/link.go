@@ -55,7 +55,8 @@ type Link struct {
 	linked   bool       // it was welcomed
 	released bool       // the directory was told that it leaves
 	cause    wire.Cause // why, once closed
-	noticed  string     // the NOTICE that was sent last
+	tenure   tenure
+	noticed  string // the NOTICE that was sent last
 	out      sendQueue
 }
 
@@ -83,6 +84,7 @@ func newLink(t *Links, conn *websocket.Conn, socket *agentConn, v *visit, k wire
 		links: t, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
 		log:     t.Lines.Of(share.Of(k)).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		parts:   wire.TargetParts{Limits: t.TargetLimits},
+		tenure:  newTenure(c),
 		streams: make(map[wire.AttemptKey]*stream), hungUp: make(chan struct{}),
 	}
 	l.heard.Store(int64(t.clock.at(l.connected)))
@@ -151,6 +153,8 @@ func (l *Link) handle(f wire.Frame) error {
 		return l.retarget(f.Payload)
 	case wire.TypeChange:
 		return l.change(f.Payload)
+	case wire.TypeKept:
+		return l.keptCame(f.Payload)
 	case wire.TypeDrain:
 		d, err := wire.ParseDrain(f.Payload)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 type directory interface {
 	Register(ctx context.Context, l wire.Entry) (epoch uint64, err error)
 	Update(link wire.LinkID, list *wire.TargetList)
+	Renewed(link wire.LinkID, expires time.Time)
 	Release(link wire.LinkID, cause string)
 	Replicas() int // alive, this one with them, as last counted; at least 1
 }
@@ -27,7 +28,7 @@ type directory interface {
 type Config struct {
 	Replica   wire.ReplicaID
 	Directory directory
-	Keys      *token.Keys    // check the agents' tokens
+	Keys      *token.Keys    // check the agents' tokens, and renew them
 	Revoked   *token.Revoked // those of them that are taken back
 
 	OwnHosts          wire.Hosts // no agent may be called so
@@ -36,6 +37,7 @@ type Config struct {
 	TargetLimits      wire.TargetLimits
 	Limits            Limits
 	MaxAge            time.Duration // links are moved at this age, less up to 10 %; 0: never
+	TokenMaxLife      time.Duration // no token is renewed past it, from its first issue; 0: no bound
 
 	// What the replica does: whether it is about to exit; to run a goroutine that
 	// outlives its request, unless that is too late; and what it makes of a link of
@@ -169,11 +171,12 @@ func (t *Links) All() []*Link {
 	return all
 }
 
-// ByKey counts the links by the ID of the key that signed their token.
+// ByKey counts the links by the ID of the key that signed the token which their agent
+// would come back with, if it has told one that is in use.
 func (t *Links) ByKey() map[string]int {
-	counts := make(map[string]int)
+	counts, keys := make(map[string]int), t.Keys.Current()
 	for _, l := range t.All() {
-		counts[l.claims.Key]++
+		counts[l.keyFor(keys)]++
 	}
 	return counts
 }

@@ -13,6 +13,7 @@ type metrics struct {
 	closed    *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	conflicts prometheus.Counter
+	renewed   *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer, t *Links) *metrics {
@@ -30,6 +31,13 @@ func newMetrics(reg prometheus.Registerer, t *Links) *metrics {
 			Name: "farscrape_relay_name_conflicts_total",
 			Help: "Links closed because another process holds the agent's name.",
 		}),
+	}
+	m.renewed = with.NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_tokens_renewed_total",
+		Help: "Tokens that agents took over their links in the place of their own, by where they keep them: in memory, an agent comes back with the old one.",
+	}, []string{"kept"})
+	for _, kept := range []bool{true, false} {
+		m.renewed.WithLabelValues(where(kept))
 	}
 	for _, c := range wire.Causes() {
 		m.closed.WithLabelValues(c.String())

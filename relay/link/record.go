@@ -59,10 +59,10 @@ func (l *Link) recordClosed(cause wire.Cause) {
 
 // revoked says why the link's token is good no more; empty if it is.
 func (l *Link) revoked(now time.Time) string {
-	switch {
-	case !l.claims.Expires.IsZero() && now.After(l.claims.Expires):
+	switch c := l.inForce(); {
+	case !c.Expires.IsZero() && now.After(c.Expires):
 		return "token_expired"
-	case !l.links.Keys.Current().Has(l.claims.Key):
+	case !l.links.Keys.Current().Has(c.Key):
 		return "key_removed"
 	}
 	if _, dead := l.links.Revoked.Now().Dead(l.claims, l.key.Agent); dead {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -78,6 +79,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return settings.Ready(ctx, config.Listen)
 	}
+	config.StateDir = cmp.Or(config.StateDir, settings.StateDir(environ))
 	log, err := settings.Logger(stderr, config.LogLevel, config.LogFormat)
 	if err != nil {
 		return err

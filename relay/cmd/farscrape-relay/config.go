@@ -33,9 +33,10 @@ type config struct {
 	RedisPubSub  string `env:"REDIS_PUBSUB" envDefault:"auto" help:"auto: on a Cluster of Redis 7.0 or later what replicas say to each other stays with the node that the receiver listens at, by sharded pub/sub; elsewhere it goes by plain one, which a Cluster sends to every node. sharded: where Redis refuses that, the bus stays down. plain: never sharded"`
 	BusSeal      string `env:"BUS_SEAL" envDefault:"auto" help:"auto: what comes from other replicas must be sealed with a key of KEY, but while one is alive that is too old for it. always: it must be sealed whatever Redis says of older ones"`
 
-	Key      string `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
-	KeyFile  string `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart: links whose key is no longer in it end within 5s"`
-	EdgeAuth string `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
+	Key          string        `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
+	KeyFile      string        `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart: links whose key is no longer in it end within 5s"`
+	TokenMaxLife time.Duration `env:"TOKEN_MAX_LIFE" help:"no token is renewed past it, from when the first of them was made; by default without bound. Tokens of agents are renewed over their links once two thirds of their life are over, or another key signs"`
+	EdgeAuth     string        `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
 
 	RevokedFile    string `env:"REVOKED_FILE" help:"a list of what is taken back, beside what farscrape-relay revoke wrote into Redis: a line is a token's ID, agent:NAME or a pattern, or scraper:NAME, and before=TIME and tenant=NAME may follow; without before= whatever is issued is dead. Watched: links end within 5s. It holds at this replica. With the embedded store farscrape-relay revoke edits it"`
 	RevokedUnknown string `env:"REVOKED_UNKNOWN" envDefault:"allow" help:"where Redis was away since this replica started, nobody can say what is taken back: allow lets in whose token verifies, refuse nobody, until it is known"`

@@ -113,7 +113,7 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
 		LinkLimits:   link.Limits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
-		LinkMaxAge:   c.LinkMaxAge, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
+		LinkMaxAge:   c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife, DrainTimeout: c.DrainTimeout, OwnHosts: c.ownHosts(public),
 		Logger: log, Registerer: r.metrics,
 	}
 	if c.hasRedis() {

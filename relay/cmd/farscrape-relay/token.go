@@ -24,6 +24,7 @@ const tokenIntro = `farscrape-relay token prints a token, and its ID to standard
 
 Usage:
   farscrape-relay token -agent NAME [-addresses GLOB] [-tenant T] [-ttl D]
+                        [-renew=false]
   farscrape-relay token -scraper NAME [-agents GLOB] [-tenant T] [-ttl D]
 
   -agent NAME    for the agent of that name. A pattern, such as 'edge-*', is for
@@ -37,7 +38,10 @@ Usage:
   -scraper NAME  for a Prometheus
   -agents GLOB   the agents that the scraper may scrape; by default all
   -tenant T      by default "default"
-  -ttl D         how long it holds; by default 8760h, a year; 0: for ever`
+  -ttl D         how long it holds; by default 8760h, a year; 0: for ever
+  -renew=false   an agent's, for one name: the relay is not to give the agent another
+                 in time. By default it does, over the agent's link, when two thirds
+                 of its life are over or another key signs`
 
 // mint is farscrape-relay token.
 func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
@@ -49,7 +53,10 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	addresses := flags.String("addresses", "", "")
 	tenant := flags.String("tenant", wire.DefaultTenant, "")
 	ttl := flags.Duration("ttl", 8760*time.Hour, "")
+	renew := flags.Bool("renew", true, "")
 	err := flags.Parse(args)
+	asked := false
+	flags.Visit(func(f *flag.Flag) { asked = asked || f.Name == "renew" && *renew })
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		settings.Usage(stdout, tokenIntro, new(keyConfig))
@@ -71,9 +78,12 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents, Addresses: *addresses}
+	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents, Addresses: *addresses, Renewable: *renew}
 	if *scraper != "" {
 		claims.Role, claims.Name = token.Scraper, *scraper
+	}
+	if !asked && (*scraper != "" || claims.IsGlob()) {
+		claims.Renewable = false // which only a token for one agent can be
 	}
 	now := time.Now()
 	if *ttl > 0 {
