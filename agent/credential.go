@@ -21,7 +21,8 @@ const takeEvery = 10 * time.Second
 // environment, or the youngest of those that relays gave it in the place of that.
 type credential struct {
 	config *Config
-	file   string // where one is kept that cannot be written to where it came from; empty: nowhere
+	file   string        // where one is kept that cannot be written to where it came from; empty: nowhere
+	turn   chan struct{} // has one element while a token is taken, and written
 
 	mu      sync.Mutex
 	renewed string    // in memory
@@ -30,7 +31,7 @@ type credential struct {
 
 // init names the file; the agent's name is known only after the first look at the token.
 func (c *credential) init(config *Config, agent string) {
-	c.config = config
+	c.config, c.turn = config, make(chan struct{}, 1)
 	if config.StateDir != "" {
 		c.file = filepath.Join(config.StateDir, agent+".token")
 	}
@@ -83,7 +84,10 @@ var errForeign = errors.New("it does not renew the token that the agent has")
 // take takes a token in the place of the current one and writes it down, and returns
 // the file; none if there is nowhere to write to, which err then says. One that comes
 // too soon after another changes nothing.
-func (c *credential) take(token string, now time.Time) (file string, taken bool, err error) {
+func (c *credential) take(token string) (file string, taken bool, err error) {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	now := time.Now()
 	current, err := c.current()
 	if err != nil {
 		return "", false, err
@@ -102,6 +106,20 @@ func (c *credential) take(token string, now time.Time) (file string, taken bool,
 	}
 	file, err = c.write([]byte(token + "\n"))
 	return file, true, err
+}
+
+// writeDown writes what is in memory only, in case that it can be by now.
+func (c *credential) writeDown() error {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	c.mu.Lock()
+	renewed := c.renewed
+	c.mu.Unlock()
+	if renewed == "" || !c.unwritten() {
+		return nil
+	}
+	_, err := c.write([]byte(renewed + "\n"))
+	return err
 }
 
 // write puts a token where the agent's own came from, or else into the state folder.
@@ -141,26 +159,31 @@ func createIfMissing(file string) error {
 	return f.Close()
 }
 
-// tokenCame takes a TOKEN. Disks may be slow, and nothing else waits for them: one
-// that comes while another is written is not taken, and is offered again.
+// tokenCame takes a TOKEN. One that comes while the link is at another is not taken,
+// and is offered again.
 func (l *link) tokenCame(payload []byte) error {
 	t, err := wire.ParseToken(payload)
-	if err != nil {
-		return err
+	if err == nil {
+		l.aside(func() { l.renew(t.Token) })
 	}
+	return err
+}
+
+// aside does what has to do with files, one thing at a time: disks may be slow, and
+// nothing else of the link waits for them.
+func (l *link) aside(f func()) {
 	if l.writing.CompareAndSwap(false, true) {
 		l.scraping.Go(func() {
 			defer l.writing.Store(false)
-			l.renew(t.Token)
+			f()
 		})
 	}
-	return nil
 }
 
 // renew takes a token, and tells what the agent would come back with.
 func (l *link) renew(token string) {
 	log := l.logger()
-	file, taken, err := l.agent.credential.take(token, time.Now())
+	file, taken, err := l.agent.credential.take(token)
 	claims, _ := readClaims(token)
 	switch {
 	case !taken && err != nil:
@@ -171,6 +194,16 @@ func (l *link) renew(token string) {
 			"expires", claims.expiry(), "err", err, "mend", "set FARSCRAPE_STATE_DIR to a folder that it may write to")
 	case taken:
 		log.Info("token renewed", "expires", claims.expiry(), "file", file)
+	}
+	l.tellKept()
+}
+
+// tellUnwritten tells the replica that it was shown a token which the agent would not
+// come back with, if it still cannot be written down.
+func (l *link) tellUnwritten() {
+	if err := l.agent.credential.writeDown(); err == nil {
+		l.logger().Info("the token in memory is written down")
+		return
 	}
 	l.tellKept()
 }

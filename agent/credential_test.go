@@ -161,6 +161,27 @@ func TestATokenThatCanBeWrittenNowhereIsKeptInMemory(t *testing.T) {
 	})
 }
 
+func TestATokenIsWrittenDownOnceItCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, relay := t.TempDir(), newFakeRelay(t)
+		state := filepath.Join(dir, "state")
+		if err := os.WriteFile(state, nil, 0o600); err != nil { // where the folder should be
+			t.Fatal(err)
+		}
+		start(t, relay.network, nil, func(c *Config) { c.Token, c.Links, c.StateDir = given.token(), 1, state })
+		l := relay.link()
+		l.welcome(1)
+		l.offer(renewed)
+		l.keeps(given)
+		if err := os.Remove(state); err != nil {
+			t.Fatal(err)
+		}
+		relay.after(l).ping(1)
+		synctest.Wait()
+		holds(t, filepath.Join(state, "edge-1.token"), renewed)
+	})
+}
+
 func TestATokenForSomebodyElseIsNotTaken(t *testing.T) {
 	for what, s := range map[string]stamp{
 		"another name": {"edge-2", "id-1", keyTwo, 1600, 2600},

@@ -120,7 +120,7 @@ func (l *link) welcomeCame(payload []byte) error {
 	if first {
 		l.logger().Info("linked", "registered", w.Registered, "epoch", w.Epoch)
 		if l.agent.credential.unwritten() {
-			l.tellKept()
+			l.aside(l.tellUnwritten)
 		}
 	} else {
 		l.logger().Info("welcomed again", "registered", w.Registered, "epoch", w.Epoch)
