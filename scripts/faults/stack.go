@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/scripts/rig"
 	"github.com/farscrape/farscrape/store/storetest"
 )
@@ -21,6 +23,8 @@ type plan struct {
 	jobs              func(*stack) []job
 	restless          bool // links come and go all the time
 	crowd             int  // agents in a crowd, besides
+	fleet             int  // and in a fleet
+	keyFile           bool // replicas read their key from a file
 	before            bool // starts on the build before, which must be there
 }
 
@@ -61,6 +65,7 @@ type stack struct {
 	targets    *targetServer
 	agents     []*agent
 	crowd      *rig.Crowd // nil: none
+	fleet      *fleet     // nil: none
 	token      string     // a scraper's
 }
 
@@ -77,6 +82,11 @@ func newStack(on *rig.Rig, of builds, p plan) *stack {
 		s.Build = of.before
 	}
 	s.token = s.Mint("-scraper", "faults")
+	if p.keyFile {
+		s.KeyFile = filepath.Join(s.Dir, "key")
+		s.setKeys(rig.Key, newKey)
+		s.token = s.mintBy(newKey, token.Claims{Role: token.Scraper, Name: "faults"}, time.Now())
+	}
 	s.targets = s.startTargets()
 	s.startRedis()
 	for i := range 3 {
@@ -88,6 +98,9 @@ func newStack(on *rig.Rig, of builds, p plan) *stack {
 	}
 	if p.crowd > 0 {
 		s.startCrowd(p.crowd)
+	}
+	if p.fleet > 0 {
+		s.startFleet(p.fleet)
 	}
 	return s
 }

@@ -77,6 +77,7 @@ func (f *fault) try(ctx context.Context, dir string, of builds, short bool) (r r
 	p := f.plan.withDefaults()
 	if short {
 		p.crowd /= 10
+		p.fleet /= 10
 	}
 	err := rig.Try(func() {
 		t := &trial{stack: newStack(b, of, p), Finding: &r.Finding, short: short}
