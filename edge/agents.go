@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -172,12 +171,4 @@ func sendJSON(w http.ResponseWriter, r *http.Request, a *answer) {
 	whole := r.Clone(r.Context())
 	whole.Header.Del("Range")
 	http.ServeContent(w, whole, "", time.Time{}, bytes.NewReader(a.body))
-}
-
-// trusted reports whether a peer is one of TrustedProxies.
-func (e *Edge) trusted(remoteAddr string) bool {
-	peer, err := netip.ParseAddrPort(remoteAddr)
-	return err == nil && slices.ContainsFunc(e.TrustedProxies, func(p netip.Prefix) bool {
-		return p.Contains(peer.Addr().Unmap())
-	})
 }

@@ -12,7 +12,7 @@ func (e *Edge) Agents(connect http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch e.ownPath(r) {
 		case wire.ConnectPath:
-			upgrade(w, r, connect)
+			upgrade(w, e.asClient(r), connect)
 		case "/-/healthy":
 			e.Healthy(w, r)
 		case "/-/ready":

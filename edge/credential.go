@@ -58,7 +58,7 @@ func (c caller) allows(agent string) bool {
 }
 
 // authenticate takes the first of the tokens that a scraper may use.
-func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
+func (e *Edge) authenticate(r *http.Request, tokens ...string) (caller, *wire.Error) {
 	if e.NoAuth {
 		return caller{tenant: wire.DefaultTenant}, nil
 	}
@@ -78,6 +78,8 @@ func (e *Edge) authenticate(tokens ...string) (caller, *wire.Error) {
 			failure = wire.Errorf(wire.Unauthorized, "%v: %s", err, mintScrapers)
 		case claims.Role != token.Scraper:
 			return who, wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
+		case claims.From != "" && !claims.AllowsFrom(e.client(r)):
+			return who, wire.Errorf(wire.Forbidden, "the token is for scrapers in %s, and this request comes from %s: if that is a load balancer, put it into FARSCRAPE_TRUSTED_PROXIES", claims.From, e.client(r))
 		default:
 			if failure = e.revoked(claims); failure != nil {
 				continue
@@ -169,7 +171,7 @@ func (e *Edge) warnOfRepeats(r *http.Request) {
 	if n := len(r.Header[wire.HeaderToken]); n > 1 {
 		e.repeats.Do(func() {
 			e.Logger.Warn("a scraper repeats its "+wire.HeaderToken+": if it is one more with each scrape, as of Prometheus 3.13.5, they will fail with 431; "+
-				"put the token into the job's authorization, or in proxy mode into proxy_url", "copies", n, "remote_addr", r.RemoteAddr)
+				"put the token into the job's authorization, or in proxy mode into proxy_url", "copies", n, "remote_addr", e.client(r))
 		})
 	}
 }

@@ -66,7 +66,7 @@ type Config struct {
 	OwnHosts wire.Hosts
 	// OriginForm says what a front-end may have made of proxy mode.
 	OriginForm OriginForm
-	// TrustedProxies are the peers whose X-Forwarded-Host and -Proto count.
+	// TrustedProxies are the peers whose X-Forwarded-Host, -Proto and -For count.
 	TrustedProxies []netip.Prefix
 	// DefaultTimeout is a scrape's when Prometheus sends none; MaxTimeout caps
 	// all. Zero: 10 s and 5 min.
@@ -135,7 +135,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	m, refused := e.modeOf(ctx, r)
 	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
-		upgrade(w, r, e.Connect) // which outlives any scrape
+		upgrade(w, e.asClient(r), e.Connect) // which outlives any scrape
 		return
 	}
 	if e.Scraper.Draining() {

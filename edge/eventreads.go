@@ -2,7 +2,7 @@ package edge
 
 import (
 	"context"
-	"net"
+
 	"net/http"
 	"sync"
 	"time"
@@ -38,10 +38,10 @@ func newEventReads(j journal) *eventReads {
 
 // readerOf is whose share of streams and reads a request takes: its token's, or its
 // address's where nobody needs a token.
-func readerOf(r *http.Request, who caller) share.Member {
+func (e *Edge) readerOf(r *http.Request, who caller) share.Member {
 	name := who.shown.id
 	if name == "" {
-		name, _, _ = net.SplitHostPort(r.RemoteAddr)
+		name = hostOf(e.client(r))
 	}
 	return share.Member{Tenant: who.tenant, Name: name}
 }

@@ -115,7 +115,7 @@ func (e *Edge) serveEvents(w http.ResponseWriter, r *http.Request, who caller) *
 		if q.goesOn {
 			read = e.eventsAfter
 		}
-		list, err := read(r.Context(), readerOf(r, who), who, q)
+		list, err := read(r.Context(), e.readerOf(r, who), who, q)
 		switch {
 		case errors.Is(err, errReadEnough):
 			return err

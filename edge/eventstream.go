@@ -55,7 +55,7 @@ func (e *Edge) streamEvents(w http.ResponseWriter, r *http.Request, who caller, 
 			return failure
 		}
 	}
-	reader := readerOf(r, who)
+	reader := e.readerOf(r, who)
 	leave, failure := e.watches.enter(reader)
 	if failure != nil {
 		return failure
@@ -88,7 +88,7 @@ func (s *eventStream) run(ctx context.Context) {
 
 // over reports whether the stream is to end in order. A token is good for a time.
 func (s *eventStream) over() bool {
-	_, failure := s.edge.authenticate(tokensOf(s.r.Header, ownPage)...)
+	_, failure := s.edge.authenticate(s.r, tokensOf(s.r.Header, ownPage)...)
 	return failure != nil || s.edge.Scraper.Draining()
 }
 

@@ -63,7 +63,7 @@ func (e *Edge) modeOf(ctx context.Context, r *http.Request) (mode, *wire.Error) 
 	if address == "" || e.ownHost(r, host) {
 		return ours, nil
 	}
-	who, failure := e.authenticate(tokensOf(r.Header, anyMode)...)
+	who, failure := e.authenticate(r, tokensOf(r.Header, anyMode)...)
 	if failure != nil {
 		return ours, nil // which will ask for a credential
 	}

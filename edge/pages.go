@@ -63,7 +63,7 @@ func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
 // page serves p to scrapers.
 func (e *Edge) page(p page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		who, failure := e.authenticate(tokensOf(r.Header, ownPage)...)
+		who, failure := e.authenticate(r, tokensOf(r.Header, ownPage)...)
 		if failure == nil && r.ContentLength != 0 {
 			failure = wire.Errorf(wire.BadRequest, "this page takes no body")
 		}
@@ -82,7 +82,7 @@ func (e *Edge) page(p page) http.HandlerFunc {
 		if held, show := e.dueToLog(like, time.Now()); show {
 			e.Logger.LogAttrs(r.Context(), slog.LevelWarn, "page", append(who.shown.attrs(), slog.String("page", route), slog.String("tenant", who.tenant),
 				slog.String("reason", failure.Reason.String()), slog.String("detail", failure.Detail), slog.Int("like_it_before", held),
-				slog.String("remote_addr", r.RemoteAddr))...)
+				slog.String("remote_addr", e.client(r)))...)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 	if err := checkMethod(r); err != nil {
 		return err
 	}
-	who, err := e.authenticate(tokensOf(r.Header, x.mode)...)
+	who, err := e.authenticate(x.r, tokensOf(r.Header, x.mode)...)
 	x.shown = who.shown
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (x *exchange) record(failure *wire.Error) {
 	attrs := []slog.Attr{
 		slog.String("tenant", s.Tenant), slog.String("agent", s.Agent), slog.String("target", s.Target),
 		slog.String("reason", reason.String()), slog.String("route", x.route), slog.Duration("duration", took),
-		slog.String("remote_addr", x.r.RemoteAddr),
+		slog.String("remote_addr", x.edge.client(x.r)),
 	}
 	attrs = append(attrs, x.shown.attrs()...)
 	if s.Proxy() {

@@ -81,6 +81,9 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	case c.Role != token.Agent:
 		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
 	}
+	if !c.AllowsFrom(req.RemoteAddr) {
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token is for agents in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr)}
+	}
 	name = strings.ToLower(req.Header.Get(wire.HeaderAgent))
 	if err := wire.CheckAgentName(name); err != nil {
 		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error()}

@@ -12,6 +12,7 @@
 //	tenant  absent: wire.DefaultTenant
 //	agents  a scraper's: the pattern of agents it may scrape; absent: all
 //	addresses  an agent's: the pattern of addresses its targets may declare
+//	from    the networks that it may be shown from; absent: any
 //	exp     absent: never
 //	iat     when it was made
 //	first   when the first of those that it renews was; absent: it renews none
@@ -53,6 +54,7 @@ type Claims struct {
 	// targets may declare, before anybody whose token does not say so; empty: any
 	// that nobody has.
 	Addresses string
+	From      string    // networks that it may be shown from, separated by commas; empty: any
 	Expires   time.Time // zero: never; whole seconds, UTC
 	Renewable bool      // a relay may give its holder another, in time; an agent's for one name only
 	Issued    time.Time // when it was made; set by Mint; whole seconds, UTC
@@ -86,6 +88,7 @@ type body struct {
 	Agents string `json:"agents,omitempty"`
 
 	Addresses string           `json:"addresses,omitempty"`
+	From      string           `json:"from,omitempty"`
 	First     *jwt.NumericDate `json:"first,omitempty"`
 	Renew     bool             `json:"renew,omitempty"`
 }
@@ -122,7 +125,10 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 			return "", Claims{}, fmt.Errorf("mint token: expires at %s, which is past", c.Expires.Format(time.RFC3339))
 		}
 	}
-	if err := c.check(); err != nil {
+	if c.From, err = canonical(c.From); err == nil {
+		err = c.check()
+	}
+	if err != nil {
 		return "", Claims{}, fmt.Errorf("mint token: %w", err)
 	}
 	c.ID, c.Issued = newID(), now.UTC().Truncate(time.Second)
@@ -144,7 +150,7 @@ func (k *Keyring) sign(c Claims) (token string, signed Claims, err error) {
 			IssuedAt: jwt.NewNumericDate(c.Issued),
 		},
 		Role:   c.Role,
-		Agents: c.Agents, Addresses: c.Addresses, Renew: c.Renewable,
+		Agents: c.Agents, Addresses: c.Addresses, From: c.From, Renew: c.Renewable,
 	}
 	if !c.First.Equal(c.Issued) {
 		b.First = jwt.NewNumericDate(c.First)
@@ -204,7 +210,7 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
 		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
 	}
-	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, Renewable: b.Renew}
+	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, From: b.From, Renewable: b.Renew}
 	c.Key, _ = t.Header["kid"].(string)
 	if c.Tenant == "" {
 		c.Tenant = wire.DefaultTenant
@@ -228,6 +234,9 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 // check reports what is wrong with the claims' names.
 func (c Claims) check() error {
 	if err := wire.CheckName("tenant", c.Tenant); err != nil {
+		return err
+	}
+	if _, err := networks(c.From); err != nil {
 		return err
 	}
 	switch c.Role {

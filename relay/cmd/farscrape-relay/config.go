@@ -44,7 +44,7 @@ type config struct {
 	PublicURL      string            `env:"PUBLIC_URL" help:"the URL that Prometheus has for the relay, for discovery; by default from the request"`
 	OwnHosts       []string          `env:"OWN_HOSTS" help:"other hosts by which agents and Prometheus reach the relay, separated by commas: no agent is named so or declares an address there. PUBLIC_URL's, localhost and what Fly, Azure Container Apps, Render and Railway tell are known"`
 	OriginForm     string            `env:"ORIGIN_FORM" envDefault:"names" help:"which Hosts make a request in origin form one of proxy mode: names, those of agents; addresses, those that targets declare, too: set it where a front-end rewrites proxy_url's requests, with PUBLIC_URL or OWN_HOSTS"`
-	TrustedProxies settings.Prefixes `env:"TRUSTED_PROXIES" help:"the load balancers whose X-Forwarded-Host and -Proto count"`
+	TrustedProxies settings.Prefixes `env:"TRUSTED_PROXIES" help:"the load balancers whose X-Forwarded-Host, -Proto and -For count: networks such as 10.0.0.0/8, separated by commas. Logs, the API, limits and tokens bound to networks then go by the address that the balancer has a request from"`
 
 	ScrapeTimeout     time.Duration  `env:"SCRAPE_TIMEOUT" envDefault:"10s" help:"of a scrape that sends none"`
 	ScrapeMaxTimeout  time.Duration  `env:"SCRAPE_MAX_TIMEOUT" envDefault:"5m" help:"no scrape takes longer"`

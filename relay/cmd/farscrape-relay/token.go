@@ -24,8 +24,9 @@ const tokenIntro = `farscrape-relay token prints a token, and its ID to standard
 
 Usage:
   farscrape-relay token -agent NAME [-addresses GLOB] [-tenant T] [-ttl D]
-                        [-renew=false]
+                        [-from NETWORKS] [-renew=false]
   farscrape-relay token -scraper NAME [-agents GLOB] [-tenant T] [-ttl D]
+                        [-from NETWORKS]
 
   -agent NAME    for the agent of that name. A pattern, such as 'edge-*', is for
                  all that fit it, but never displaces a live agent. - reads names
@@ -38,6 +39,9 @@ Usage:
   -scraper NAME  for a Prometheus
   -agents GLOB   the agents that the scraper may scrape; by default all
   -tenant T      by default "default"
+  -from NETWORKS the addresses that it may be shown from, such as 10.0.0.0/8,192.0.2.7;
+                 elsewhere it is refused. By default any. Behind a load balancer the
+                 relay needs FARSCRAPE_TRUSTED_PROXIES, or it sees the balancer's
   -ttl D         how long it holds; by default 8760h, a year; 0: for ever
   -renew=false   an agent's, for one name: the relay is not to give the agent another
                  in time. By default it does, over the agent's link, when two thirds
@@ -52,6 +56,7 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	agents := flags.String("agents", "", "")
 	addresses := flags.String("addresses", "", "")
 	tenant := flags.String("tenant", wire.DefaultTenant, "")
+	from := flags.String("from", "", "")
 	ttl := flags.Duration("ttl", 8760*time.Hour, "")
 	renew := flags.Bool("renew", true, "")
 	err := flags.Parse(args)
@@ -78,7 +83,7 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	if err != nil {
 		return err
 	}
-	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents, Addresses: *addresses, Renewable: *renew}
+	claims := token.Claims{Role: token.Agent, Name: *agent, Tenant: *tenant, Agents: *agents, Addresses: *addresses, From: *from, Renewable: *renew}
 	if *scraper != "" {
 		claims.Role, claims.Name = token.Scraper, *scraper
 	}
