@@ -82,3 +82,29 @@ func TestAScrapersTokenIsGoodInItsNetworksOnly(t *testing.T) {
 		}
 	}
 }
+
+// Whoever shows a good credential never waits, and one that shows none is only told.
+func TestBadCredentialsAreHeldByAddress(t *testing.T) {
+	ring, err := token.ParseKeys([]byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &fake{}
+	e := New(Config{Scraper: to, Keys: token.NewKeys(ring), TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}})
+	good := mint(t, ring, token.Claims{Role: token.Scraper, Name: "p"}, time.Now())
+	for _, path := range []string{"/sd", "/scrape/a/t", "/clients"} {
+		for _, shown := range []string{"bad", good, ""} {
+			r := httptest.NewRequest("GET", path, nil)
+			r.RemoteAddr = "10.0.0.1:5"
+			r.Header.Set("X-Forwarded-For", "192.0.2.7")
+			if shown != "" {
+				r.Header.Set("Authorization", "Bearer "+shown)
+			}
+			e.Handler().ServeHTTP(httptest.NewRecorder(), r)
+		}
+		if got := strings.Join(to.held, " "); got != "192.0.2.7" {
+			t.Errorf("%s: held %q", path, got)
+		}
+		to.held = nil
+	}
+}

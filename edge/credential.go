@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,16 @@ func (c credential) refused(of string, reason wire.Reason) quietKey {
 
 func (c caller) allows(agent string) bool {
 	return c.allow == "" || wire.MatchGlob(c.allow, agent)
+}
+
+// admit is authenticate, once a token that is not good may be answered.
+func (e *Edge) admit(r *http.Request, tokens ...string) (caller, *wire.Error) {
+	who, failure := e.authenticate(r, tokens...)
+	shown := slices.ContainsFunc(tokens, func(t string) bool { return t != "" })
+	if failure != nil && failure.Reason == wire.Unauthorized && shown {
+		e.Scraper.HoldRefused(r.Context(), e.client(r))
+	}
+	return who, failure
 }
 
 // authenticate takes the first of the tokens that a scraper may use.

@@ -41,6 +41,9 @@ type scraper interface {
 	Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error)
 	// Forget takes a departed agent off the list.
 	Forget(ctx context.Context, key wire.AgentKey) error
+	// HoldRefused returns when a credential that is not good may be refused, which
+	// came from an address: at once, unless many have. It takes no longer than ctx.
+	HoldRefused(ctx context.Context, remoteAddr string)
 	// Ready is false while the replica starts and while it drains.
 	Ready() bool
 	// Draining is true from the moment the replica is told to stop.

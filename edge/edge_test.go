@@ -37,8 +37,9 @@ type fake struct {
 
 	answer func(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) // nil: a small 200
 
-	mu   sync.Mutex
-	seen []wire.Scrape // guarded by mu
+	mu   sync.Mutex // guards what follows
+	seen []wire.Scrape
+	held []string // the addresses of those refused
 }
 
 func (f *fake) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) {
@@ -92,6 +93,12 @@ func (f *fake) Forget(_ context.Context, key wire.AgentKey) error {
 func (f *fake) Ready() bool    { return !f.starting && !f.draining }
 func (f *fake) Draining() bool { return f.draining }
 func (f *fake) Refusing() bool { return f.refusing }
+
+func (f *fake) HoldRefused(_ context.Context, address string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.held = append(f.held, address)
+}
 
 // last is the scrape that was asked for last, nil if there was none since.
 func (f *fake) last() *wire.Scrape {

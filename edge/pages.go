@@ -63,7 +63,7 @@ func (e *Edge) servePage(w http.ResponseWriter, r *http.Request) {
 // page serves p to scrapers.
 func (e *Edge) page(p page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		who, failure := e.authenticate(r, tokensOf(r.Header, ownPage)...)
+		who, failure := e.admit(r, tokensOf(r.Header, ownPage)...)
 		if failure == nil && r.ContentLength != 0 {
 			failure = wire.Errorf(wire.BadRequest, "this page takes no body")
 		}

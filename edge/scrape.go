@@ -98,7 +98,7 @@ func (x *exchange) prepare(ctx context.Context) *wire.Error {
 	if err := checkMethod(r); err != nil {
 		return err
 	}
-	who, err := e.authenticate(x.r, tokensOf(r.Header, x.mode)...)
+	who, err := e.admit(x.r, tokensOf(r.Header, x.mode)...)
 	x.shown = who.shown
 	if err != nil {
 		return err

@@ -15,10 +15,11 @@
 // that opens a link, and no Redis: it declares the directory and the bus that it
 // needs as interfaces. Below it the arrows run one way:
 //
-//	relay     → attempt, route, link, loglimit, recorder, token, wire
+//	relay     → attempt, route, link, loglimit, recorder, tarpit, token, wire
 //	attempt   → share, wire
 //	route     → link, flight, share, wire
 //	link      → loglimit, share, token, wire
+//	tarpit    → loglimit, share
 //	loglimit  → share
 //	recorder  → share, wire
 //	share     → wire

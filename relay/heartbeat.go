@@ -29,6 +29,7 @@ func (r *Relay) heartbeats(ctx context.Context) {
 				forgiveAt = now.Add(forgiveEvery)
 				r.attempts.Forgive(forgiveEvery)
 				r.lines.Forgive(forgiveEvery)
+				r.tarpit.Forgive(forgiveEvery)
 				r.recorder.Forgive(forgiveEvery)
 			}
 			r.links.Tend(now)

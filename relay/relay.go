@@ -17,6 +17,7 @@ import (
 	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/recorder"
 	"github.com/farscrape/farscrape/relay/route"
+	"github.com/farscrape/farscrape/relay/tarpit"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -77,6 +78,7 @@ type Relay struct {
 	errands  errands
 	lines    *loglimit.Limiter
 	recorder *recorder.Recorder
+	tarpit   *tarpit.Tarpit
 	links    *link.Links
 	routes   *route.Router
 	attempts *attempt.Attempts
@@ -120,11 +122,15 @@ func New(c Config) *Relay {
 		Name: "farscrape_relay_events_left_out_total",
 		Help: "Events that agents caused beyond their share, and that were left out of their tenants' journals.",
 	}))
+	r.tarpit = tarpit.New(promauto.With(c.Registerer).NewCounter(prometheus.CounterOpts{
+		Name: "farscrape_relay_refusals_delayed_total",
+		Help: "Refusals of credentials that were answered a second later, since many came from the same address.",
+	}))
 	r.links = link.New(r.base, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife,
-		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record,
+		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record, HoldRefused: r.tarpit.Hold,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.routes = route.New(r.base, route.Config{
@@ -213,6 +219,10 @@ func (r *Relay) Refusing() bool { return r.phase.Load() == refusing }
 
 // Connect takes an agent's upgrade request.
 func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) { r.links.Connect(w, req) }
+
+// HoldRefused returns when a credential that is not good may be refused, which came
+// from an address: at once, unless many have.
+func (r *Relay) HoldRefused(ctx context.Context, remoteAddr string) { r.tarpit.Hold(ctx, remoteAddr) }
 
 // Events are the calls that the store makes to this replica.
 func (r *Relay) Events() wire.StoreEvents {

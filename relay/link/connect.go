@@ -150,6 +150,9 @@ func subprotocols(req *http.Request) []string {
 
 func (t *Links) refuse(w http.ResponseWriter, req *http.Request, c token.Claims, f *refusal) {
 	t.metrics.refused.WithLabelValues(f.reason.String()).Inc()
+	if f.reason == wire.Unauthorized {
+		t.HoldRefused(req.Context(), req.RemoteAddr)
+	}
 	who := share.Member{Tenant: c.Tenant, Name: c.ID}
 	if c.ID == "" {
 		who = loglimit.Stranger(req.RemoteAddr)
