@@ -78,12 +78,20 @@ func younger(given, other string) string {
 	return given
 }
 
+// asGood reports whether an agent that has a token needs no other: it is of the same key,
+// and ends at most as much sooner as replicas offer them apart.
+func asGood(has, other string) bool {
+	a, _ := readClaims(has)
+	b, _ := readClaims(other)
+	return a.key == b.key && (a.Expires == 0 || b.Expires-a.Expires <= int64(takeEvery/time.Second))
+}
+
 // errForeign is a token that a relay gave and that is for somebody else.
 var errForeign = errors.New("it does not renew the token that the agent has")
 
 // take takes a token in the place of the current one and writes it down, and returns
 // the file; none if there is nowhere to write to, which err then says. One that comes
-// too soon after another changes nothing.
+// too soon after another changes nothing, and is taken if that other is as good.
 func (c *credential) take(token string) (file string, taken bool, err error) {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
@@ -102,7 +110,7 @@ func (c *credential) take(token string) (file string, taken bool, err error) {
 	}
 	c.mu.Unlock()
 	if soon {
-		return "", false, nil
+		return "", asGood(current, token), nil
 	}
 	file, err = c.write([]byte(token + "\n"))
 	return file, true, err
@@ -192,10 +200,10 @@ func (l *link) renew(token string) {
 	case taken && err != nil:
 		log.Warn("token renewed, in memory only: started again, the agent comes back with the old one",
 			"expires", claims.expiry(), "err", err, "mend", "set FARSCRAPE_STATE_DIR to a folder that it may write to")
-	case taken:
+	case file != "":
 		log.Info("token renewed", "expires", claims.expiry(), "file", file)
 	}
-	l.tellKept()
+	l.tellKept(taken)
 }
 
 // tellUnwritten tells the replica that it was shown a token which the agent would not
@@ -205,15 +213,18 @@ func (l *link) tellUnwritten() {
 		l.logger().Info("the token in memory is written down")
 		return
 	}
-	l.tellKept()
+	l.tellKept(false)
 }
 
-// tellKept tells the replica which token the agent would come back with.
-func (l *link) tellKept() {
+// tellKept tells the replica which token the agent would come back with, and whether it
+// has taken the one that the replica offered.
+func (l *link) tellKept(taken bool) {
 	written, err := l.agent.credential.written()
 	claims, ok := readClaims(written)
 	if err != nil || !ok {
 		return
 	}
-	l.out.send(outgoing{Frame: wire.Frame{Type: wire.TypeKept, Payload: wire.MarshalControl(claims.kept())}})
+	kept := claims.kept()
+	kept.Taken = taken
+	l.out.send(outgoing{Frame: wire.Frame{Type: wire.TypeKept, Payload: wire.MarshalControl(kept)}})
 }

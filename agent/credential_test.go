@@ -40,12 +40,13 @@ func (l *fakeLink) offer(s stamp) {
 	l.send(wire.Frame{Type: wire.TypeToken, Payload: wire.MarshalControl(wire.Token{Token: s.token()})})
 }
 
-// keeps checks that the agent says it would come back with a token.
-func (l *fakeLink) keeps(s stamp) {
+// keeps checks that the agent says it would come back with a token, and whether it has
+// taken the one that it was offered.
+func (l *fakeLink) keeps(s stamp, taken bool) {
 	l.t.Helper()
 	kept, err := wire.ParseKept(l.expect(wire.TypeKept).Payload)
-	if err != nil || kept.Key != s.key || kept.Expires != s.expires {
-		l.t.Errorf("the agent keeps %+v, %v; want %+v", kept, err, s)
+	if want := (wire.Kept{Taken: taken, Key: s.key, Expires: s.expires}); err != nil || *kept != want {
+		l.t.Errorf("the agent keeps %+v, %v; want %+v", kept, err, want)
 	}
 }
 
@@ -94,7 +95,7 @@ func TestARenewedTokenIsWrittenWhereTheOldOneWas(t *testing.T) {
 		l.welcome(1)
 		l.shows(given)
 		l.offer(renewed)
-		l.keeps(renewed)
+		l.keeps(renewed, true)
 		holds(t, file, renewed)
 		next := relay.after(l)
 		next.shows(renewed)
@@ -126,7 +127,7 @@ func TestWhereTheTokenCannotBeWrittenTheStateFolderHasIt(t *testing.T) {
 				l := relay.link()
 				l.welcome(1)
 				l.offer(renewed)
-				l.keeps(renewed)
+				l.keeps(renewed, true)
 			})
 			holds(t, filepath.Join(state, "edge-1.token"), renewed)
 			synctest.Test(t, func(t *testing.T) { // started again
@@ -154,10 +155,10 @@ func TestATokenThatCanBeWrittenNowhereIsKeptInMemory(t *testing.T) {
 		l := relay.link()
 		l.welcome(1)
 		l.offer(renewed)
-		l.keeps(given)
+		l.keeps(given, true)
 		next := relay.after(l)
 		next.shows(renewed)
-		next.keeps(given)
+		next.keeps(given, false)
 	})
 }
 
@@ -172,7 +173,7 @@ func TestATokenIsWrittenDownOnceItCanBe(t *testing.T) {
 		l := relay.link()
 		l.welcome(1)
 		l.offer(renewed)
-		l.keeps(given)
+		l.keeps(given, true)
 		if err := os.Remove(state); err != nil {
 			t.Fatal(err)
 		}
@@ -212,13 +213,19 @@ func TestTokensThatComeTogetherAreTakenOnce(t *testing.T) {
 		l := relay.link()
 		l.welcome(1)
 		l.offer(renewed)
-		l.keeps(renewed)
+		l.keeps(renewed, true)
 		another := stamp{"edge-1", "id-1", keyTwo, 1605, 2605}
 		l.offer(another)
-		l.keeps(renewed)
+		l.keeps(renewed, true)
+		holds(t, file, renewed)
+		for _, better := range []stamp{{"edge-1", "id-1", keyOne, 1605, 2605}, {"edge-1", "id-1", keyTwo, 1605, 9605}} {
+			l.offer(better)
+			l.keeps(renewed, false)
+		}
+		holds(t, file, renewed)
 		time.Sleep(takeEvery)
 		l.offer(another)
-		l.keeps(another)
+		l.keeps(another, true)
 		holds(t, file, another)
 	})
 }

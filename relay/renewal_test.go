@@ -46,8 +46,9 @@ func (c *cluster) offered(a *agent) token.Claims {
 }
 
 // keeps says that the agent would come back with a token of these claims.
-func (a *agent) keeps(c token.Claims) {
-	kept := wire.Kept{Key: c.Key}
+func (a *agent) keeps(c token.Claims) { a.says(wire.Kept{Key: c.Key, Taken: true}, c) }
+
+func (a *agent) says(kept wire.Kept, c token.Claims) {
 	if !c.Expires.IsZero() {
 		kept.Expires = c.Expires.Unix()
 	}
@@ -108,6 +109,22 @@ func TestWhoTakesNoTokenIsOfferedAnotherAndEndsWithItsOwn(t *testing.T) {
 			}
 		}()
 		a.closedWith(wire.CauseRevoked)
+	})
+}
+
+func TestWhoHasJustTakenAnothersIsOfferedItAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		a := c.replicas[0].renewable()
+		time.Sleep(life / 3 * 2)
+		other := c.offered(a)
+		a.says(wire.Kept{Key: other.Key}, other)
+		if got := c.expiry(); !got.Equal(other.Expires) {
+			t.Errorf("the directory says %s, want %s", got, other.Expires)
+		}
+		time.Sleep(50 * time.Second)
+		a.keeps(c.offered(a))
+		a.nothing(life / 2)
 	})
 }
 

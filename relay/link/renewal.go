@@ -1,7 +1,6 @@
 package link
 
 import (
-	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -34,14 +33,15 @@ func (l *Link) inForce() token.Claims {
 	return l.tenure.inForce
 }
 
-// keyFor is the key that has to stay for the agent to come back.
+// keyFor is the key that has to stay for the link to, and for the agent to come back.
 func (l *Link) keyFor(keys *token.Keyring) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t := &l.tenure; !keys.Has(t.kept.Key) {
-		return t.inForce.Key
+	t := &l.tenure
+	if keys.Has(t.kept.Key) && t.inForce.Key == keys.KeyIDs()[0] {
+		return t.kept.Key
 	}
-	return l.tenure.kept.Key
+	return t.inForce.Key
 }
 
 const (
@@ -94,9 +94,13 @@ func (l *Link) keptCame(payload []byte) error {
 	}
 	l.mu.Lock()
 	t := &l.tenure
-	heard, taken, changed := t.mayTell, t.offered.ID != "", t.kept != *kept
+	heard, offered, taken := t.mayTell, t.offered.ID != "", kept.Taken && t.offered.ID != ""
+	kept.Taken = false
+	changed := t.kept != *kept
 	if heard {
-		t.inForce = cmp.Or(t.offered, t.inForce)
+		if taken {
+			t.inForce = t.offered
+		}
 		t.offered, t.kept, t.mayTell = token.Claims{}, *kept, false
 	}
 	c := t.inForce
@@ -113,7 +117,7 @@ func (l *Link) keptCame(payload []byte) error {
 		l.links.metrics.renewed.WithLabelValues(where(written)).Inc()
 		l.log.Info("token renewed", "token_id", c.ID, "key", c.Key, "expires", c.Expires, "kept", where(written))
 	}
-	if !written {
+	if !written && (taken || !offered) {
 		l.log.Warn("the agent keeps its token in memory only: started again it comes back with an older one",
 			"older_key", kept.Key, "older_expires", kept.Expiry(), "mend", "give it a FARSCRAPE_STATE_DIR that it may write to")
 	}

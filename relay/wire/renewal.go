@@ -23,6 +23,7 @@ type Token struct {
 // started again. It answers TOKEN, and follows WELCOME where that is not the token of
 // the upgrade: the agent has that one in memory only.
 type Kept struct {
+	Taken   bool   `json:"taken,omitempty"`   // it answers a TOKEN, and that or one as good is what the agent shows from now on
 	Key     string `json:"key"`               // the ID of the key that signed it
 	Expires int64  `json:"expires,omitempty"` // Unix time, in seconds; 0: never
 }

@@ -38,10 +38,12 @@ func throughBalancerTo(s *stack) (jobs []job) {
 	return jobs
 }
 
-// startFleet starts n agents whose tokens have lived for two thirds of their time.
+// startFleet starts n agents whose tokens have all but lived for two thirds of their
+// time: they are due when their key changes, and had they been before, they would have
+// others by then.
 func (s *stack) startFleet(n int) {
 	const life = 3 * time.Hour
-	issued := time.Now().Add(-life / 3 * 2)
+	issued := time.Now().Add(time.Minute - life/3*2)
 	s.fleet = &fleet{stack: s}
 	for i := range n {
 		name := fleetName(i)
