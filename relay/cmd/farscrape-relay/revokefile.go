@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/farscrape/farscrape/relay/settings"
@@ -34,7 +32,7 @@ func (c *revokeConfig) revokeInFile(lifts bool, want taking, stdout io.Writer) e
 	if _, err := token.ParseRevoked([]byte(rest)); err != nil {
 		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
 	}
-	if err := replaceFile(c.RevokedFile, rest); err != nil {
+	if err := settings.ReplaceFile(c.RevokedFile, []byte(rest)); err != nil {
 		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
 	}
 	fmt.Fprintf(stdout, "%s: %s\nwritten to %s: the replica that watches it carries it out within 5s\n", told(want.subject), said, c.RevokedFile)
@@ -53,33 +51,4 @@ func without(text string, subject wire.RevokedSubject) (rest string, before int6
 		kept.WriteString(strings.TrimRight(line, "\r\n") + "\n")
 	}
 	return kept.String(), before
-}
-
-// replaceFile puts a file in the place of one, at once: whoever reads it has the one or
-// the other. Where a link leads to it, that stays.
-func replaceFile(file, text string) error {
-	file, err := filepath.EvalSymlinks(file)
-	if err != nil {
-		return err
-	}
-	was, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	next, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(next.Name()) // unless it was renamed
-	keepOwner(next, was)
-	_, err = next.WriteString(text)
-	for _, step := range []func() error{func() error { return next.Chmod(was.Mode().Perm()) }, next.Sync, next.Close} {
-		if failed := step(); err == nil {
-			err = failed
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(next.Name(), file)
 }
