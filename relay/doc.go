@@ -24,6 +24,8 @@
 //	recorder  → share, wire
 //	share     → wire
 //	token     → wire
+//	webconfig → settings
+//	certtest  →
 //	flight    →
 //	settings  →
 //	wire      →
