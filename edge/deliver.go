@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -168,14 +167,7 @@ func abort(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	inner := conn
-	for {
-		around, ok := inner.(interface{ NetConn() net.Conn }) // ours, and TLS
-		if !ok {
-			break
-		}
-		inner = around.NetConn()
-	}
+	inner := innermost(conn) // TLS would say that this was the end
 	if tcp, ok := inner.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0) // close with a reset
 	}

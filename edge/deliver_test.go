@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -17,7 +18,9 @@ import (
 // big takes several writes.
 var big = strings.Repeat("x", 192<<10)
 
-func TestStreamedAnswer(t *testing.T) {
+func TestStreamedAnswer(t *testing.T) { plainAndTLS(t, testStreamedAnswer) }
+
+func testStreamedAnswer(t *testing.T, newBench makeBench) {
 	b := newBench(t)
 	for name, length := range map[string]int64{"length known": int64(len(big)), "not known": -1} {
 		b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
@@ -32,7 +35,9 @@ func TestStreamedAnswer(t *testing.T) {
 }
 
 // What has been said by a target that then pauses must not wait for the rest.
-func TestStreamedAnswerIsFlushed(t *testing.T) {
+func TestStreamedAnswerIsFlushed(t *testing.T) { plainAndTLS(t, testStreamedAnswerIsFlushed) }
+
+func testStreamedAnswerIsFlushed(t *testing.T, newBench makeBench) {
 	b := newBench(t)
 	gate := make(chan struct{})
 	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
@@ -57,7 +62,9 @@ func TestStreamedAnswerIsFlushed(t *testing.T) {
 
 // A body that fails after the header is out must not look whole, whatever HTTP
 // the client speaks.
-func TestBrokenAnswerLooksBroken(t *testing.T) {
+func TestBrokenAnswerLooksBroken(t *testing.T) { plainAndTLS(t, testBrokenAnswerLooksBroken) }
+
+func testBrokenAnswerLooksBroken(t *testing.T, newBench makeBench) {
 	b := newBench(t, func(c *Config) { c.MaxBody = int64(len(big)) })
 	for name, answer := range map[string]func() *wire.Answer{
 		"fails, length known":     func() *wire.Answer { return streamed(128<<10, errors.New("lost"), big[:64<<10]) },
@@ -223,9 +230,20 @@ func TestNoContentTypeIsMadeUp(t *testing.T) {
 
 func (b *bench) dial(t *testing.T) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", b.addr)
+	return dial(t, b.addr, b.tls)
+}
+
+// dial opens a connection, that speaks TLS where there is a configuration for it.
+func dial(t *testing.T, addr string, conf *tls.Config) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if conf != nil {
+		conf = conf.Clone()
+		conf.ServerName = "localhost"
+		conn = tls.Client(conn, conf)
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))

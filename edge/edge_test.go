@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +22,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/farscrape/farscrape/relay/certtest"
 	"github.com/farscrape/farscrape/relay/token"
+	"github.com/farscrape/farscrape/relay/webconfig"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -152,9 +157,50 @@ type bench struct {
 	expired  string
 	registry *prometheus.Registry
 	client   *http.Client
+	tls      *tls.Config // of clients; nil: plain HTTP
+}
+
+// A makeBench makes a bench whose configuration is changed so.
+type makeBench func(t *testing.T, change ...func(*Config)) *bench
+
+// plainAndTLS runs a test with benches that speak plain HTTP, and with some that speak
+// TLS.
+func plainAndTLS(t *testing.T, f func(*testing.T, makeBench)) {
+	t.Run("plain", func(t *testing.T) { f(t, newBench) })
+	t.Run("TLS", func(t *testing.T) { f(t, newTLSBench) })
 }
 
 func newBench(t *testing.T, change ...func(*Config)) *bench {
+	t.Helper()
+	return benchOn(t, func(l net.Listener) net.Listener { return l }, change...)
+}
+
+func newTLSBench(t *testing.T, change ...func(*Config)) *bench {
+	t.Helper()
+	listener, conf := withTLS(t)
+	b := benchOn(t, listener, change...)
+	b.tls = conf
+	return b
+}
+
+// withTLS returns what makes listeners speak TLS as the relay's do, and what their
+// clients need.
+func withTLS(t *testing.T) (func(net.Listener) net.Listener, *tls.Config) {
+	t.Helper()
+	pair, dir := certtest.New(t, "relay", time.Now().Add(time.Hour)), t.TempDir()
+	pair.Write(t, dir)
+	file := filepath.Join(dir, "web.yaml")
+	if err := os.WriteFile(file, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	web, err := webconfig.New(webconfig.Config{File: file, Logger: slog.New(slog.NewTextHandler(suiteLog{}, nil)), Subsystem: "relay"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return web.Listener, certtest.Client(t, nil, pair)
+}
+
+func benchOn(t *testing.T, listener func(net.Listener) net.Listener, change ...func(*Config)) *bench {
 	t.Helper()
 	ring, err := token.ParseKeys([]byte(keepSecret(testKey)))
 	if err != nil {
@@ -175,7 +221,7 @@ func newBench(t *testing.T, change ...func(*Config)) *bench {
 	}
 	b.edge = New(c)
 	srv := httptest.NewUnstartedServer(nil)
-	srv.Config, srv.Listener = Server(b.edge.Handler()), Listener(srv.Listener)
+	srv.Config, srv.Listener = Server(b.edge.Handler()), Listener(listener(srv.Listener))
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(suiteLog{}, nil), slog.LevelError)
 	srv.Start()
 	t.Cleanup(srv.Close)
@@ -210,12 +256,8 @@ func (b *bench) send(t *testing.T, request string) outcome {
 
 func (b *bench) sendBytes(t *testing.T, request string) outcome {
 	t.Helper()
-	conn, err := net.Dial("tcp", b.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := b.dial(t)
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	go func() { _, _ = io.WriteString(conn, request) }()
 	method, _, _ := strings.Cut(request, " ")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})

@@ -62,7 +62,9 @@ func upgrade(w http.ResponseWriter, r *http.Request, connect http.Handler) {
 }
 
 // Listener returns l for a Server: what net/http answers itself, before any
-// handler sees the request (400, 417, 431, 501, 505), then has a reason, too.
+// handler sees the request (400, 417, 431, 501, 505), then has a reason, too. Where l
+// speaks TLS, its connections tell that by a ConnectionState; none is a [tls.Conn] to
+// the Server, and so none agrees on HTTP/2.
 func Listener(l net.Listener) net.Listener { return &listener{l} }
 
 type listener struct{ net.Listener }
@@ -72,6 +74,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if state, ok := c.(connectionStater); ok {
+		return &secureConn{conn{Conn: c}, state}, nil
 	}
 	return &conn{Conn: c}, nil
 }

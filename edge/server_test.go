@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,20 +18,18 @@ import (
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
-// exchangeRaw sends bytes on a connection of its own and returns all that comes
-// back until it is closed.
-func exchangeRaw(t *testing.T, addr, send string) string {
+// exchangeRaw sends bytes on a connection and returns all that comes back until it is
+// closed.
+func exchangeRaw(t *testing.T, conn net.Conn, send string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(conn, send)
 	got, err := io.ReadAll(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection stays open after %.200q", send)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("after %.200q TLS ends without a word", send)
 	}
 	return string(got)
 }
@@ -61,7 +60,7 @@ func TestABodyEndsItsConnection(t *testing.T) {
 					"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 					"Content-Length: 5\r\n\r\nhello",
 				} {
-					got := exchangeRaw(t, addr, method+" "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "+b.scraper+"\r\n"+
+					got := exchangeRaw(t, dial(t, addr, nil), method+" "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "+b.scraper+"\r\n"+
 						"Upgrade: websocket\r\nConnection: Upgrade\r\n"+body+second)
 					if n := strings.Count(got, "HTTP/1.1 "); n != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
 						t.Errorf("%s: %s %s with %.40q: %d answers: %q", listener, method, path, body, n, got)
@@ -83,6 +82,10 @@ func TestABodyEndsItsConnection(t *testing.T) {
 
 // What net/http answers before any handler sees the request has a reason, too.
 func TestTheServersOwnAnswersHaveAReason(t *testing.T) {
+	plainAndTLS(t, testTheServersOwnAnswersHaveAReason)
+}
+
+func testTheServersOwnAnswersHaveAReason(t *testing.T, newBench makeBench) {
 	b := newBench(t)
 	for name, test := range map[string]struct {
 		request string
@@ -98,7 +101,7 @@ func TestTheServersOwnAnswersHaveAReason(t *testing.T) {
 		"another expectation": {"GET / HTTP/1.1\r\nHost: x\r\nExpect: something\r\n\r\n", "417 Expectation Failed"},
 	} {
 		for _, before := range []string{"", "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"} { // also the second of a connection
-			got := exchangeRaw(t, b.addr, before+test.request)
+			got := exchangeRaw(t, b.dial(t), before+test.request)
 			answers := bufio.NewReader(strings.NewReader(got))
 			if before != "" {
 				resp, err := http.ReadResponse(answers, nil)
@@ -117,6 +120,10 @@ func TestTheServersOwnAnswersHaveAReason(t *testing.T) {
 
 // A body that reads like such an answer is a target's, and stays as it is.
 func TestABodyThatReadsLikeAnAnswerStaysAsItIs(t *testing.T) {
+	plainAndTLS(t, testABodyThatReadsLikeAnAnswerStaysAsItIs)
+}
+
+func testABodyThatReadsLikeAnAnswerStaysAsItIs(t *testing.T, newBench makeBench) {
 	b := newBench(t)
 	piece := "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request" + strings.Repeat("x", 64<<10)
 	b.answer = func(context.Context, *wire.Scrape) (*wire.Answer, error) {
@@ -131,6 +138,14 @@ func TestABodyThatReadsLikeAnAnswerStaysAsItIs(t *testing.T) {
 // Whoever opens more and more of them loses the oldest; none that is being
 // answered is touched, nor an agent's.
 func TestWaitingConnectionsAreBounded(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testWaiting(t, func(l net.Listener) net.Listener { return l }, nil) })
+	t.Run("TLS", func(t *testing.T) {
+		listener, conf := withTLS(t)
+		testWaiting(t, listener, conf)
+	})
+}
+
+func testWaiting(t *testing.T, listener func(net.Listener) net.Listener, conf *tls.Config) {
 	const most, more = 20, 30
 	hold, held := make(chan struct{}), make(chan struct{})
 	srv := httptest.NewUnstartedServer(nil)
@@ -151,7 +166,7 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 			_ = conn.Close()
 		}
 	}), most)
-	srv.Listener = Listener(srv.Listener)
+	srv.Listener = Listener(listener(srv.Listener))
 	// Who waits for how long is the server's view: a connection is idle, or new,
 	// a little later than its client believes.
 	changed, seen := srv.Config.ConnState, make(chan http.ConnState, 1000)
@@ -167,14 +182,9 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 	}
 	srv.Start()
 	defer srv.Close()
-	dial := func() (net.Conn, *bufio.Reader) {
-		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
+	open := func() (net.Conn, *bufio.Reader) {
+		conn := dial(t, srv.Listener.Addr().String(), conf)
 		await(http.StateNew)
-		t.Cleanup(func() { conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		return conn, bufio.NewReader(conn)
 	}
 	ask := func(conn net.Conn, r *bufio.Reader, path string) error {
@@ -188,14 +198,14 @@ func TestWaitingConnectionsAreBounded(t *testing.T) {
 	}
 	busy := make(chan error, most)
 	for i := range most {
-		conn, r := dial()
+		conn, r := open()
 		go func() { busy <- ask(conn, r, []string{"/held", "/link"}[i%2]) }()
 		<-held
 	}
-	kept, keptReader := dial()
+	kept, keptReader := open()
 	var waiting []*bufio.Reader
 	for i := range most + more {
-		conn, r := dial()
+		conn, r := open()
 		if i%2 == 0 { // one that has been answered; the others have not said a word
 			if err := ask(conn, r, "/"); err != nil {
 				t.Fatal(err)

@@ -40,13 +40,13 @@ type connKey struct{}
 
 // context is a server's ConnContext.
 func (room *waitingRoom) context(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
+	return context.WithValue(ctx, connKey{}, connOf(c))
 }
 
 // serving is handler, before which a connection ceases to wait.
 func (room *waitingRoom) serving(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok && c != nil {
 			c.served = true
 			room.move(c, false)
 		}
@@ -56,13 +56,14 @@ func (room *waitingRoom) serving(handler http.Handler) http.Handler {
 
 // changed is a server's ConnState.
 func (room *waitingRoom) changed(of net.Conn, state http.ConnState) {
-	c, ok := of.(*conn)
-	if !ok {
+	c := connOf(of)
+	if c == nil {
 		return
 	}
 	switch state {
 	case http.StateIdle:
 		c.served = false
+		c.spoke.Store(false)
 		fallthrough
 	case http.StateNew, http.StateActive: // whose request begins to come
 		if oldest := room.move(c, true); oldest != nil {

@@ -66,6 +66,19 @@ func (c *agentConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// Close closes the connection beneath TLS, too: that would wait for up to 5 s for an
+// agent that reads nothing, to say what the WebSocket has said.
+func (c *agentConn) Close() error {
+	beneath := c.Conn
+	for {
+		around, ok := beneath.(interface{ NetConn() net.Conn })
+		if !ok {
+			return beneath.Close()
+		}
+		beneath = around.NetConn()
+	}
+}
+
 // deaf is when an agent will have read nothing for so long that it is dead; never, if
 // nothing waits for it.
 func (c *agentConn) deaf() time.Duration {
