@@ -31,8 +31,19 @@ type Options struct {
 	// the operating system.
 	Hostname func() (string, error)
 
+	// Web is what the agent's own listener speaks; nil: plain HTTP, to everybody.
+	Web Web
+
 	// What tests put in the network's place.
 	dialRelay, dialTarget dialFunc
+}
+
+// A Web is what a listener speaks, and to whom, as FARSCRAPE_WEB_CONFIG_FILE has it.
+type Web interface {
+	prometheus.Collector
+	Listener(net.Listener) net.Listener
+	Handler(http.Handler) http.Handler
+	Run(context.Context) // takes changes of the file until ctx ends
 }
 
 // An Agent keeps links to replicas of a relay and answers their scrapes.
@@ -48,6 +59,7 @@ type Agent struct {
 	metrics    *metrics
 	own        *target
 	proxy      func(*http.Request) (*url.URL, error)
+	web        Web // nil: plain HTTP
 	dialRelay  dialFunc
 	dialTarget dialFunc
 
@@ -70,7 +82,7 @@ func New(c Config, o Options) (*Agent, error) {
 	a := &Agent{
 		config: c, version: settings.Version(), instance: wire.NewID[wire.InstanceID](),
 		catalog:  catalog{due: make(chan struct{}, 1)},
-		registry: prometheus.NewRegistry(), limiter: newLimiter(), workers: newWorkers(), proxy: o.Proxy, log: o.Logger,
+		registry: prometheus.NewRegistry(), limiter: newLimiter(), workers: newWorkers(), proxy: o.Proxy, web: o.Web, log: o.Logger,
 		dialRelay: o.dialRelay, dialTarget: o.dialTarget,
 		messages: sync.Pool{New: func() any { return new([wire.MaxMessage]byte) }},
 		writing:  sync.Pool{New: func() any { return new(writeBuffers) }},
@@ -92,6 +104,9 @@ func New(c Config, o Options) (*Agent, error) {
 	a.metrics = newMetrics(a.registry,
 		func() float64 { return float64(a.connector.have()) },
 		func() float64 { return float64(a.connector.want()) })
+	if a.web != nil {
+		a.registry.MustRegister(a.web)
+	}
 	if err := a.configure(o.Hostname); err != nil {
 		return nil, err
 	}
@@ -119,7 +134,7 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	}
 	_, err = a.config.headers()
 	check(err)
-	_, err = a.config.relayTLS()
+	_, err = a.relayTLS()
 	check(err)
 	if a.config.Links < 1 || a.config.Links > maxLinks {
 		check(fmt.Errorf("FARSCRAPE_LINKS=%d: must be 1 to %d", a.config.Links, maxLinks))
@@ -196,6 +211,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			return err
 		}
 		a.log.Info("listening", "address", listener.Addr())
+		if a.web != nil {
+			listener = a.web.Listener(listener)
+			group.Go(func() error { a.web.Run(ctx); return nil })
+		}
 		group.Go(func() error { return a.listen(ctx, listener) })
 	}
 	if a.config.TargetsFile != "" {

@@ -23,6 +23,7 @@ type Config struct {
 	Shared      bool   `env:"SHARED" envDefault:"false" help:"Other agents may hold the same name: primary and standbys."`
 	Ephemeral   bool   `env:"EPHEMERAL" envDefault:"false" help:"Delist the targets at once when the agent stops, and 5 minutes after it vanished (for pods)."`
 	Listen      string `env:"LISTEN" help:"An address for the agent's own /metrics, /-/healthy and /-/ready. Without one the metrics are still to be had: every agent has a target called farscrape."`
+	WebConfig   string `env:"WEB_CONFIG_FILE" help:"TLS and users (basic_auth_users) at LISTEN: a YAML file in the format of Prometheus's exporter-toolkit. It and the files it names are watched; a bad one leaves the last good one. HTTP/1.1 only, whatever it says of http2."`
 	TLSCAFile   string `env:"TLS_CA_FILE" help:"CA certificates that the relay's is checked against, instead of the system's. This and the next three are read at each dial."`
 	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate, for whoever asks for one on the way to the relay."`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" help:"Its key."`

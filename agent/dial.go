@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	promconfig "github.com/prometheus/common/config"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -29,7 +27,7 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	if err != nil {
 		return nil, nil, err
 	}
-	tlsConfig, err := a.config.relayTLS()
+	tlsConfig, err := a.relayTLS()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,22 +114,4 @@ func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
 		header.Set(wire.HeaderHeld, strings.Join(ids, ","))
 	}
 	return header, nil
-}
-
-// relayTLS is how the relay is spoken to, from the files as they are now. The library
-// says which file and what is wrong with it, and does not know our variables.
-func (c *Config) relayTLS() (*tls.Config, error) {
-	conf, err := promconfig.NewTLSConfig(&promconfig.TLSConfig{CAFile: c.TLSCAFile, MinVersion: tls.VersionTLS12})
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("FARSCRAPE_TLS_CA_FILE: %w: it must be a file of certificates in PEM", err)
-	case (c.TLSCertFile == "") != (c.TLSKeyFile == ""):
-		return nil, errors.New("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: set both or none")
-	}
-	own, err := promconfig.NewTLSConfig(&promconfig.TLSConfig{CertFile: c.TLSCertFile, KeyFile: c.TLSKeyFile})
-	if err != nil {
-		return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: %w: they must be a certificate and its key, in PEM", err)
-	}
-	conf.GetClientCertificate = own.GetClientCertificate
-	return conf, nil
 }

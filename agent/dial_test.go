@@ -146,6 +146,11 @@ func TestTheCertificatesAreReadAtEachDial(t *testing.T) {
 	if err := dial(); err != nil || !bytes.Equal(<-shown, second) {
 		t.Errorf("renewed: %v", err)
 	}
+	for _, ends := range []string{`{certificate="client"} 1`, `{certificate="relay"} `} {
+		if got := metricLines(t, a, "farscrape_agent_certificate_not_after_timestamp_seconds"); !strings.Contains(got, ends) {
+			t.Errorf("no %s in\n%s", ends, got)
+		}
+	}
 	other, _ := clientCertificate(t)
 	writeFile(t, ca, string(other))
 	if err := dial(); err == nil {

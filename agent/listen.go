@@ -48,5 +48,8 @@ func (a *Agent) endpoints() http.Handler {
 		}
 		io.WriteString(w, "ready\n")
 	})
+	if a.web != nil {
+		return a.web.Handler(mux)
+	}
 	return mux
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -18,6 +20,7 @@ type metrics struct {
 	reloadOK      prometheus.Gauge
 	reloadTime    prometheus.Gauge
 	refused       prometheus.Gauge
+	notAfter      *prometheus.GaugeVec // certificate
 }
 
 func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics {
@@ -41,19 +44,27 @@ func newMetrics(r prometheus.Registerer, links, wanted func() float64) *metrics 
 		reloadTime: prometheus.NewGauge(gauge("targets_last_reload_success_timestamp_seconds", "When a good target list was last read.")),
 		refused:    prometheus.NewGauge(gauge("addresses_refused", "Addresses that the relay does not grant in proxy mode: others have them, or the token does not allow them.")),
 	}
+	// The web configuration tells its own under the same name.
+	m.notAfter = prometheus.NewGaugeVec(gauge("certificate_not_after_timestamp_seconds", "When a certificate ends."), []string{"certificate"})
 	for _, c := range wire.Causes() {
 		m.reconnects.WithLabelValues(c.String())
 	}
 	for _, result := range []string{"linked", "held", "refused", "failed"} {
 		m.dials.WithLabelValues(result)
 	}
-	r.MustRegister(m.scrapes, m.fetchDuration, m.reconnects, m.dials, m.reloadOK, m.reloadTime, m.refused,
+	r.MustRegister(m.scrapes, m.fetchDuration, m.reconnects, m.dials, m.reloadOK, m.reloadTime, m.refused, m.notAfter,
 		prometheus.NewGaugeFunc(gauge("links", "Links that are welcomed and not draining."), links),
 		prometheus.NewGaugeFunc(gauge("links_wanted", "Links there should be: FARSCRAPE_LINKS, or as many as there are replicas."), wanted),
 		settings.BuildInfo("agent"), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+// ends takes note of when a certificate does: client, the agent's own for the relay, or
+// relay, the first to end of those by which the relay was trusted at the last dial.
+func (m *metrics) ends(certificate string, at time.Time) {
+	m.notAfter.WithLabelValues(certificate).Set(float64(at.Unix()))
 }
 
 // forget drops the series of targets that are declared no more.

@@ -18,8 +18,11 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/farscrape/farscrape/agent"
 	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/webconfig"
 )
 
 const intro = `farscrape-agent lets Prometheus scrape targets behind NAT and firewalls: it
@@ -77,7 +80,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		if config.Listen == "" {
 			return errors.New("-ready asks the agent at FARSCRAPE_LISTEN, which is not set")
 		}
-		return settings.Ready(ctx, config.Listen)
+		return settings.Ready(ctx, config.Listen, config.WebConfig != "")
 	}
 	config.StateDir = cmp.Or(config.StateDir, settings.StateDir(environ))
 	log, err := settings.Logger(stderr, config.LogLevel, config.LogFormat)
@@ -88,7 +91,19 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	slog.SetLogLoggerLevel(slog.LevelDebug) // net/http says a line of each target that speaks unasked
 	slog.SetDefault(log)                    // libraries log there
 	settings.TellUnread(log, &config, environ)
-	a, err := agent.New(config, agent.Options{Logger: log, Proxy: http.ProxyFromEnvironment})
+	options := agent.Options{Logger: log, Proxy: http.ProxyFromEnvironment}
+	switch {
+	case config.WebConfig != "" && config.Listen == "":
+		return errors.New("FARSCRAPE_WEB_CONFIG_FILE needs FARSCRAPE_LISTEN, of which it says what is spoken there")
+	case config.WebConfig != "":
+		if options.Web, err = webconfig.New(webconfig.Config{
+			Setting: "FARSCRAPE_WEB_CONFIG_FILE", File: config.WebConfig, Operators: true, Logger: log,
+			Subsystem: "agent", CertificateLabels: prometheus.Labels{"certificate": "listen"},
+		}); err != nil {
+			return err
+		}
+	}
+	a, err := agent.New(config, options)
 	if err != nil {
 		return err
 	}

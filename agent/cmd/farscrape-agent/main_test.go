@@ -23,7 +23,7 @@ func TestFlags(t *testing.T) {
 	}
 	for _, want := range []string{
 		"RELAY_URL", "TOKEN", "TOKEN_FILE", "NAME", "TARGETS", "TARGETS_FILE", "LABELS", "LINKS", "SHARED", "EPHEMERAL",
-		"LISTEN", "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "HEADERS_FILE", "LOG_LEVEL", "LOG_FORMAT",
+		"LISTEN", "WEB_CONFIG_FILE", "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "HEADERS_FILE", "LOG_LEVEL", "LOG_FORMAT",
 	} {
 		if !strings.Contains(out.String(), "\n  FARSCRAPE_"+want+" ") {
 			t.Errorf("-help does not tell FARSCRAPE_%s", want)

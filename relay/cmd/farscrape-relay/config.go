@@ -24,6 +24,10 @@ type config struct {
 	EdgeListen string `env:"EDGE_LISTEN" help:"when set, the Prometheus side is served only here and the agent side only on LISTEN"`
 	OpsListen  string `env:"OPS_LISTEN" help:"when set, /metrics and pprof are served only here; pprof nowhere else ever"`
 
+	WebConfigFile     string `env:"WEB_CONFIG_FILE" help:"TLS at LISTEN: a YAML file in the format of Prometheus's exporter-toolkit, tls_server_config: {cert_file, key_file, ...}. It and the files it names are watched: a new certificate is taken without dropping a link or a scrape, and a bad one leaves the last good one. HTTP/1.1 only, at every port, whatever it says of http2"`
+	EdgeWebConfigFile string `env:"EDGE_WEB_CONFIG_FILE" help:"the same for EDGE_LISTEN"`
+	OpsWebConfigFile  string `env:"OPS_WEB_CONFIG_FILE" help:"the same for OPS_LISTEN, where it may have basic_auth_users, with or without TLS, and http_server_config.headers too"`
+
 	RedisURL     string `env:"REDIS_URL" help:"redis://[user:password@]host:6379, or another of the forms below. Empty: the embedded store, for exactly one replica"`
 	RedisURLFile string `env:"REDIS_URL_FILE" help:"a file that holds REDIS_URL"`
 	RedisCA      string `env:"REDIS_TLS_CA_FILE" help:"PEM certificates that may sign Redis's; by default the system's"`
@@ -87,7 +91,7 @@ func loadConfig(environ []string) (*config, error) {
 		}
 	}
 	c.platformHosts = platformHosts(environ)
-	return c, errors.Join(c.checkAuth(), c.checkNumbers(), c.checkURL(), c.checkOwnHosts(), c.checkOrigin())
+	return c, errors.Join(c.checkListeners(), c.checkAuth(), c.checkNumbers(), c.checkURL(), c.checkOwnHosts(), c.checkOrigin())
 }
 
 func (c *config) checkAuth() error {
@@ -114,6 +118,16 @@ func (c *config) checkAuth() error {
 		if address != "" && !loopback(address) {
 			return fmt.Errorf("FARSCRAPE_KEY_FILE (or FARSCRAPE_KEY) must be set, since FARSCRAPE_%s=%s is reached from other machines. Make one: openssl rand -hex 32", name, address)
 		}
+	}
+	return nil
+}
+
+func (c *config) checkListeners() error {
+	switch {
+	case c.EdgeWebConfigFile != "" && c.EdgeListen == "":
+		return errors.New("FARSCRAPE_EDGE_WEB_CONFIG_FILE needs FARSCRAPE_EDGE_LISTEN: without it Prometheus comes by LISTEN, which has FARSCRAPE_WEB_CONFIG_FILE")
+	case c.OpsWebConfigFile != "" && c.OpsListen == "":
+		return errors.New("FARSCRAPE_OPS_WEB_CONFIG_FILE needs FARSCRAPE_OPS_LISTEN: without it /metrics is served with the Prometheus side")
 	}
 	return nil
 }
@@ -186,8 +200,7 @@ func (c *config) publicURL() (*url.URL, error) {
 }
 
 // redisTLS is nil if no file is set: the URL's scheme then says whether TLS is
-// used, with the system's certificates. It is made by hand, since Prometheus's
-// NewTLSConfig comes with OAuth2, templates and tracing: 11 MB more of a relay.
+// used, with the system's certificates.
 func (c *config) redisTLS() (*tls.Config, error) {
 	if c.RedisCA == "" && c.RedisCert == "" && c.RedisKey == "" {
 		return nil, nil

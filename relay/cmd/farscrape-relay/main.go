@@ -77,7 +77,7 @@ func command(ctx context.Context, args, environ []string, stdin io.Reader, stdou
 		if err != nil {
 			return err
 		}
-		return settings.Ready(ctx, c.Listen)
+		return settings.Ready(ctx, c.Listen, c.WebConfigFile != "")
 	}
 	return run(ctx, environ, stderr)
 }

@@ -46,7 +46,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	defer settings.TakeHangups(log)()
 	store.SetDriverLogger(log)
 	settings.TellUnread(log, c, environ)
-	listeners, err := listen(c)
+	listeners, err := listen(c, log)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	}
 	log.Info("starting", "version", settings.Version(), "replica", r.id, "listen", listeners.String(), "keys", keys.Current().KeyIDs())
 	if tried != nil {
-		tried.invite(stderr, listeners.main.Addr().String())
+		tried.invite(stderr, listeners.url())
 	}
 	return r.run(ctx, c, listeners)
 }
@@ -206,6 +206,12 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 	}
 	if c.RevokedFile != "" {
 		start("FARSCRAPE_REVOKED_FILE", func() error { r.watchRevoked(serveCtx, c.RevokedFile); return nil })
+	}
+	for _, p := range l.open() {
+		if p.web != nil {
+			r.metrics.MustRegister(p.web)
+			start(p.setting, func() error { p.web.Run(serveCtx); return nil })
+		}
 	}
 	start("drain", func() error {
 		defer stopServing()

@@ -64,17 +64,17 @@ func writeSecret(file, text string) error {
 
 // invite prints what to do next. It names the files; the tokens are in no
 // terminal's history.
-func (t *trial) invite(w io.Writer, address string) {
+func (t *trial) invite(w io.Writer, url string) {
 	fmt.Fprintf(w, `
 Nobody set a key, so this replica made one. It holds until the next start.
 Run an agent for what listens on port 9100 of this machine:
 
-  FARSCRAPE_RELAY_URL=http://%[1]s FARSCRAPE_TOKEN_FILE=%[2]s \
+  FARSCRAPE_RELAY_URL=%[1]s FARSCRAPE_TOKEN_FILE=%[2]s \
   FARSCRAPE_NAME=demo FARSCRAPE_TARGETS=node=http://localhost:9100/metrics farscrape-agent
 
 scrape through it:
 
-  curl -H "Authorization: Bearer $(cat %[3]s)" http://%[1]s/scrape/demo/node
+  curl -H "Authorization: Bearer $(cat %[3]s)" %[1]s/scrape/demo/node
 
 and let Prometheus do so:
 
@@ -82,8 +82,8 @@ and let Prometheus do so:
     - job_name: farscrape
       authorization: {credentials_file: %[3]s}
       http_sd_configs:
-        - url: http://%[1]s/sd
+        - url: %[1]s/sd
           authorization: {credentials_file: %[3]s}
 
-`, address, t.agent, t.scraper)
+`, url, t.agent, t.scraper)
 }
