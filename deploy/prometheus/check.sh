@@ -89,10 +89,12 @@ echo "check: the metrics exist"
 # in_go REGEXP FILE…: in what the program is made of, tests left out.
 in_go() { grep -rqE --include='*.go' --exclude='*_test.go' "$@"; }
 # made NAME: Go makes the metric, by its whole name or by the parts that the
-# three places with a prefix join it from.
+# four places with a prefix join it from.
 made() {
   in_go "\"$1\"" "$repo/relay" "$repo/edge" "$repo/store" && return
   case $1 in
+    farscrape_*_web_config_* | farscrape_relay_certificate_* | farscrape_relay_tls_*)
+      in_go "opts\(\"${1#farscrape_*_}\"" "$repo/relay/webconfig" ;;
     farscrape_relay_build_info | farscrape_agent_build_info)
       in_go 'versioncollector.NewCollector\("farscrape_"' "$repo/relay/settings" ;;
     farscrape_agent_*)
