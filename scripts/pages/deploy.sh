@@ -71,3 +71,23 @@ say "$(wc -l <"$logs/scrapes") scrapes one after the other while the key changed
 step "Tokens: when one ends"
 run "jq -Rr 'split("
 expect "the year in which it ends" "$(tail -n 1 "$logs/shell" | cut -c 1-4)" "$(date -u -d '+365 days' +%Y)"
+
+step "TLS at the relay"
+stop edge-1
+stop late
+stop front
+serve 'cat >web.yaml' secure front
+await 20 "it is ready" curl -fsS https://relay.example.com/-/ready
+spawn secured site env FARSCRAPE_RELAY_URL=https://relay.example.com FARSCRAPE_TOKEN_FILE=edge-1.token FARSCRAPE_LINKS=1 \
+  FARSCRAPE_TARGETS=node=http://localhost:9100/metrics farscrape-agent
+linked secured 1
+expect "a scrape" "$(ask scraper.token https://relay.example.com/scrape/edge-1/node)" "200 "
+
+step "TLS at the relay: renewing"
+shown() { openssl s_client -connect relay.example.com:443 -servername relay.example.com </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+first=$(shown)
+authority relay.example.com
+trusted
+await 20 "the new certificate" eval '[ "$(shown)" != "$first" ]'
+expect "a scrape by it" "$(ask scraper.token https://relay.example.com/scrape/edge-1/node)" "200 "
+expect "links there were" "$(grep -c msg=linked "$logs/secured")" 1
