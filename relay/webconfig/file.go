@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
@@ -25,13 +24,6 @@ type content struct {
 	leaf   *x509.Certificate // what is shown; nil: plain HTTP
 	users  map[string]promconfig.Secret
 	header map[string]string
-}
-
-func (c *content) notAfter() time.Time {
-	if c.leaf == nil {
-		return time.Time{}
-	}
-	return c.leaf.NotAfter
 }
 
 // read reads the files as they are now. It knows afterwards which they are.

@@ -113,7 +113,11 @@ func (w *Web) reload() {
 		return
 	}
 	if w.told != "" || next.sum != w.now.Load().sum {
-		w.Logger.Info("web configuration read", "setting", w.Setting, "certificate_ends", next.notAfter())
+		log := w.Logger.With("setting", w.Setting)
+		if next.leaf != nil {
+			log = log.With("certificate_ends", next.leaf.NotAfter)
+		}
+		log.Info("web configuration read")
 	}
 	w.told = ""
 	w.take(next)

@@ -29,8 +29,7 @@ type listeners struct {
 // A port is an open one, with what is spoken there.
 type port struct {
 	net.Listener
-	setting string         // the variable of its web configuration
-	web     *webconfig.Web // nil: plain HTTP
+	web *webconfig.Web // nil: plain HTTP
 }
 
 // listen opens the ports before anything else is built, so that an address in
@@ -38,36 +37,39 @@ type port struct {
 func listen(c *config, log *slog.Logger) (*listeners, error) {
 	l := new(listeners)
 	for _, p := range []struct {
-		name, address, label string
-		web                  string
-		to                   **port
+		prefix, address, file, label string
+		to                           **port
 	}{
-		{"LISTEN", c.Listen, "main", c.WebConfigFile, &l.main},
-		{"EDGE_LISTEN", c.EdgeListen, "edge", c.EdgeWebConfigFile, &l.edge},
-		{"OPS_LISTEN", c.OpsListen, "ops", c.OpsWebConfigFile, &l.ops},
+		{"", c.Listen, c.WebConfigFile, "main", &l.main},
+		{"EDGE_", c.EdgeListen, c.EdgeWebConfigFile, "edge", &l.edge},
+		{"OPS_", c.OpsListen, c.OpsWebConfigFile, "ops", &l.ops},
 	} {
 		if p.address == "" {
 			continue
 		}
-		opened, err := settings.Listen(p.name, p.address)
+		opened, err := settings.Listen(p.prefix+"LISTEN", p.address)
+		if err == nil {
+			*p.to = &port{Listener: opened}
+			(*p.to).web, err = newWeb(p.prefix, p.file, p.label, log)
+		}
 		if err != nil {
-			l.close()
-			return nil, err
-		}
-		*p.to = &port{Listener: opened, setting: settings.Prefix + strings.TrimSuffix(p.name, "LISTEN") + "WEB_CONFIG_FILE"}
-		if p.web == "" {
-			continue
-		}
-		label := prometheus.Labels{"listener": p.label}
-		if (*p.to).web, err = webconfig.New(webconfig.Config{
-			Setting: (*p.to).setting, File: p.web, Operators: *p.to == l.ops, Logger: log,
-			Subsystem: "relay", Labels: label, CertificateLabels: label,
-		}); err != nil {
 			l.close()
 			return nil, err
 		}
 	}
 	return l, nil
+}
+
+// newWeb is what a port speaks by that file; nil, if there is none.
+func newWeb(prefix, file, listener string, log *slog.Logger) (*webconfig.Web, error) {
+	if file == "" {
+		return nil, nil
+	}
+	label := prometheus.Labels{"listener": listener}
+	return webconfig.New(webconfig.Config{
+		Setting: settings.Prefix + prefix + "WEB_CONFIG_FILE", File: file, Operators: listener == "ops", Logger: log,
+		Subsystem: "relay", Labels: label, CertificateLabels: label,
+	})
 }
 
 // open are the ports that there are.
@@ -100,6 +102,18 @@ func (l *listeners) url() string {
 		scheme = "https"
 	}
 	return scheme + "://" + l.main.Addr().String()
+}
+
+// warnOfScheme says that discovery would send Prometheus to a port by plain HTTP that
+// speaks TLS; a front that speaks it to us alone is seldom.
+func (l *listeners) warnOfScheme(log *slog.Logger, c *config) {
+	to := l.main
+	if l.edge != nil {
+		to = l.edge
+	}
+	if to.web.TLS() && strings.HasPrefix(c.PublicURL, "http:") {
+		log.Warn("discovery sends Prometheus to FARSCRAPE_PUBLIC_URL by plain HTTP, and its port here speaks TLS", "mend", "write https:// there, unless a front takes plain HTTP")
+	}
 }
 
 // shutdownTimeout bounds the wait for answers that are still being written when

@@ -63,6 +63,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", settings.Version(), "replica", r.id, "listen", listeners.String(), "keys", keys.Current().KeyIDs())
+	listeners.warnOfScheme(log, c)
 	if tried != nil {
 		tried.invite(stderr, listeners.url())
 	}
@@ -210,7 +211,7 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 	for _, p := range l.open() {
 		if p.web != nil {
 			r.metrics.MustRegister(p.web)
-			start(p.setting, func() error { p.web.Run(serveCtx); return nil })
+			start(p.web.Setting, func() error { p.web.Run(serveCtx); return nil })
 		}
 	}
 	start("drain", func() error {
