@@ -38,9 +38,9 @@ var arrows = map[string][]string{
 	"scripts/e2e":               {},
 	"scripts/pages":             {},
 	"scripts/rig":               {"relay/wire", "store/storetest"},
-	"scripts/faults":            {"scripts/rig", "agent", "relay/token", "relay/wire", "store/storetest"},
+	"scripts/faults":            {"scripts/rig", "agent", "relay/certtest", "relay/token", "relay/wire", "store/storetest"},
 	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},
-	"scripts/bench":             {"scripts/rig", "agent", "relay/settings", "store/storetest"},
+	"scripts/bench":             {"scripts/rig", "relay/certtest", "agent", "relay/settings", "store/storetest"},
 }
 
 // The drawing in doc.go shows what the table says of the packages below relay.

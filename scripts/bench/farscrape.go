@@ -3,7 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"time"
 
+	"github.com/farscrape/farscrape/relay/certtest"
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
@@ -72,12 +75,31 @@ func (b *bench) startLocal(target *targetServer, agents int) *system {
 // startTLS is as local, with an nginx that ends TLS before the agents' links.
 func (b *bench) startTLS(target *targetServer, agents int) *system {
 	r := b.startReplica("tls-relay")
-	cert, key := b.certificate()
+	dir := b.certificate()
 	front := rig.FreePort()
-	hop := b.startHop("tls-nginx", r.Addr, front+" ssl", "ssl_certificate "+cert+"; ssl_certificate_key "+key+";")
-	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+cert)
+	hop := b.startHop("tls-nginx", r.Addr, front+" ssl", "ssl_certificate "+dir+"/cert.pem; ssl_certificate_key "+dir+"/key.pem;")
+	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+dir+"/cert.pem")
 	b.linked(r, agents)
 	return &system{processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
+}
+
+// startOwnTLS is as tls, but that the relay ends it itself.
+func (b *bench) startOwnTLS(target *targetServer, agents int) *system {
+	dir, edge := b.certificate(), rig.FreePort()
+	web := filepath.Join(dir, "web.yaml")
+	b.Must(os.WriteFile(web, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600))
+	r := b.startReplica("own-tls-relay", "FARSCRAPE_EDGE_LISTEN="+edge, "FARSCRAPE_WEB_CONFIG_FILE="+web)
+	r.Edge = edge
+	agent := b.startAgents("own-tls", agents, "https://"+r.Addr, target, "FARSCRAPE_TLS_CA_FILE="+dir+"/cert.pem")
+	b.linked(r, agents)
+	return &system{processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
+}
+
+// certificate makes one that signs itself, and its key, in a folder.
+func (b *bench) certificate() (dir string) {
+	dir = b.TempDir()
+	certtest.New(b, "relay", time.Now().Add(24*time.Hour)).Write(b, dir)
+	return dir
 }
 
 // startBus is two replicas on a Redis: the agents are linked to one and scraped

@@ -44,9 +44,10 @@ program, are not counted. Every body is compared with what the target sent.
   -systems a,b   direct (no hop), nginx (two hops), nethttp (one hop of a Go
                  program that does nothing else: what its HTTP server and client
                  cost), local (agent linked here), bus (agent at another
-                 replica, over Redis), tls (nginx before the agent's link), and
+                 replica, over Redis), tls (nginx before the agent's link),
+                 own-tls (the relay ends that itself), and
                  the peers of scripts/bench/peers whose programs are on PATH;
-                 default all that can be had but tls.
+                 default all that can be had but those two.
                  local@DIR, bus@DIR and tls@DIR run the programs in DIR: another
                  build, to be compared with this one. For churn: fleet, fleet@DIR
   -beside a,b    those systems whose rates and processor times the others' are

@@ -82,6 +82,8 @@ func (b *bench) startSystems(target *targetServer, agents int) []*system {
 			all = append(all, b.startLocal(target, agents))
 		case kind == "tls":
 			all = append(all, b.startTLS(target, agents))
+		case kind == "own-tls":
+			all = append(all, b.startOwnTLS(target, agents))
 		case kind == "bus":
 			all = append(all, b.startBus(target, agents))
 		case i >= 0:

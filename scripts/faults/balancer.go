@@ -46,6 +46,28 @@ backend agents
   balance roundrobin
 %s`
 
+// tlsBalancerConfig is one that passes TLS on as it is, and so knows neither agents
+// from scrapes nor one answer from the next.
+const tlsBalancerConfig = `
+global
+  fd-hard-limit 20000
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 1s
+  timeout client 75s
+  timeout server 75s
+  timeout tunnel 1h
+  timeout check 1s
+  retries 3
+  option redispatch 1
+  option httpchk GET /-/ready
+  default-server check check-ssl verify none inter 1s fall 2 rise 1
+listen all
+  bind %s
+  balance random
+%s`
+
 // A balancer is an HAProxy before the replicas.
 type balancer struct {
 	addr string
@@ -62,7 +84,11 @@ func (s *stack) startBalancer(replicas []*rig.Replica) *balancer {
 	}
 	l := &balancer{addr: rig.FreePort()}
 	file := filepath.Join(s.Dir, "haproxy.cfg")
-	s.Must(os.WriteFile(file, fmt.Appendf(nil, balancerConfig, l.addr, checked.String(), tracked.String()), 0o600))
+	config := fmt.Sprintf(balancerConfig, l.addr, checked.String(), tracked.String())
+	if s.tls != nil {
+		config = fmt.Sprintf(tlsBalancerConfig, l.addr, checked.String())
+	}
+	s.Must(os.WriteFile(file, []byte(config), 0o600))
 	l.Process = s.Start("haproxy", nil, bin, "-db", "-f", file)
 	l.AwaitListening(l.addr)
 	return l

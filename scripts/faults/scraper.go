@@ -56,6 +56,7 @@ type scraper struct {
 	token   string
 	timeout time.Duration
 	client  *http.Client
+	scheme  string // with ://
 	running sync.WaitGroup
 	stop    context.CancelFunc
 
@@ -66,8 +67,8 @@ type scraper struct {
 
 func startScraper(s *stack, jobs []job) *scraper {
 	ctx, stop := context.WithCancel(s.Ctx)
-	c := &scraper{token: s.token, timeout: s.plan.timeout, stop: stop, seen: make(map[uint64]bool),
-		client: &http.Client{Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 200, IdleConnTimeout: 3 * time.Second}}}
+	c := &scraper{token: s.token, timeout: s.plan.timeout, stop: stop, seen: make(map[uint64]bool), scheme: s.scheme(),
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: s.tls.client(), DisableCompression: true, MaxIdleConnsPerHost: 200, IdleConnTimeout: 3 * time.Second}}}
 	for i := range jobs {
 		c.running.Go(func() { c.follow(ctx, &jobs[i]) })
 	}
@@ -108,7 +109,7 @@ func (c *scraper) scrape(j *job) (r result, seq uint64) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout+noAnswer)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+j.via+"/scrape/"+j.agent+"/"+j.target.name, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", c.scheme+j.via+"/scrape/"+j.agent+"/"+j.target.name, nil)
 	if err != nil {
 		r.reason = err.Error()
 		return r, 0

@@ -26,6 +26,7 @@ type plan struct {
 	fleet             int  // and in a fleet
 	keyFile           bool // replicas read their key from a file
 	before            bool // starts on the build before, which must be there
+	tls               bool // replicas end it, and whoever comes to them speaks it
 }
 
 // An agentPlan is one agent.
@@ -67,6 +68,7 @@ type stack struct {
 	crowd      *rig.Crowd // nil: none
 	fleet      *fleet     // nil: none
 	token      string     // a scraper's
+	tls        *tlsFiles  // nil: plain HTTP
 }
 
 // An agent is one agent process.
@@ -80,6 +82,10 @@ func newStack(on *rig.Rig, of builds, p plan) *stack {
 	s := &stack{Stack: &rig.Stack{Rig: on, Build: of.now, RelayEnv: p.relayEnv}, builds: of, plan: p}
 	if p.before {
 		s.Build = of.before
+	}
+	if p.tls {
+		s.tls = s.newTLSFiles()
+		s.RelayEnv = append(s.RelayEnv, "FARSCRAPE_WEB_CONFIG_FILE="+s.tls.web)
 	}
 	s.token = s.Mint("-scraper", "faults")
 	if p.keyFile {
@@ -148,7 +154,10 @@ func (s *stack) startAgent(p agentPlan) *agent {
 	if p.twin {
 		process += "-twin"
 	}
-	env := rig.AgentEnv(p.name, "http://"+to, s.Mint("-agent", p.name), "FARSCRAPE_TARGETS="+s.targets.urls(p.name, standardTargets()))
+	env := rig.AgentEnv(p.name, s.scheme()+to, s.Mint("-agent", p.name), "FARSCRAPE_TARGETS="+s.targets.urls(p.name, standardTargets()))
+	if s.tls != nil {
+		env = append(env, "FARSCRAPE_TLS_CA_FILE="+s.tls.trusted)
+	}
 	a.Agent = s.StartAgent(process, append(env, p.env...))
 	s.agents = append(s.agents, a)
 	return a

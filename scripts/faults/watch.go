@@ -44,7 +44,7 @@ func (w *watch) end() {
 }
 
 func (w *watch) follow(ctx context.Context, r *rig.Replica) {
-	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{TLSClientConfig: w.stack.tls.client(), DisableKeepAlives: true}}
 	tick := time.NewTicker(w.stack.plan.sdEvery)
 	defer tick.Stop()
 	for {
@@ -81,7 +81,7 @@ func (w *watch) discover(client *http.Client, r *rig.Replica) {
 }
 
 func (w *watch) readiness(client *http.Client, r *rig.Replica) {
-	resp, err := client.Get("http://" + r.Addr + "/-/ready")
+	resp, err := client.Get(w.stack.scheme() + r.Addr + "/-/ready")
 	if err != nil {
 		return
 	}
@@ -111,7 +111,7 @@ type listed struct {
 
 // discovery is a replica's list by agent, those of other names left out.
 func (s *stack) discovery(client *http.Client, r *rig.Replica) (map[string]listed, int, error) {
-	req, err := http.NewRequest("GET", "http://"+r.Addr+"/sd?agent=a*", nil)
+	req, err := http.NewRequest("GET", s.scheme()+r.Addr+"/sd?agent=a*", nil)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -117,8 +117,8 @@ func (s *Stack) Revoke(args ...string) (said string, err error) {
 // URL is that of one of the replica's pages.
 func (r *Replica) URL(path string) string { return "http://" + r.Edge + path }
 
-// Ready reports whether the replica is.
-func (r *Replica) Ready() bool { return Ready(r.Addr) }
+// Ready reports whether the replica is. What agents and scrapers come by may speak TLS.
+func (r *Replica) Ready() bool { return Ready(r.Ops) }
 
 // AwaitReady waits until the replica is.
 func (r *Replica) AwaitReady() {
