@@ -27,8 +27,8 @@ type Config struct {
 	TLSCAFile   string `env:"TLS_CA_FILE" help:"CA certificates that the relay's is checked against, instead of the system's. This and the next three are read at each dial."`
 	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate, for whoever asks for one on the way to the relay."`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" help:"Its key."`
-	StateDir    string `env:"STATE_DIR" help:"A folder for what outlives the agent: a token that its relay gives it in time, in the place of one that it cannot write to TOKEN_FILE. Default: the one that systemd made for it, else the user's state home ($XDG_STATE_HOME/farscrape, ~/.local/state/farscrape)."`
 	HeadersFile string `env:"HEADERS_FILE" help:"Header fields for the dial, one 'Name: value' a line, for a proxy in front of the relay. HTTPS_PROXY and NO_PROXY hold for the relay too, and for nothing else."`
+	StateDir    string `env:"STATE_DIR" help:"A folder for what outlives the agent: a token that its relay gives it in time, in the place of one that it cannot write to TOKEN_FILE. Default: the one that systemd made for it, else the user's state home ($XDG_STATE_HOME/farscrape, ~/.local/state/farscrape)."`
 	LogLevel    string `env:"LOG_LEVEL" envDefault:"info" help:"debug, info, warn or error."`
 	LogFormat   string `env:"LOG_FORMAT" envDefault:"text" help:"text or json."`
 }
