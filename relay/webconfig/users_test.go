@@ -87,7 +87,7 @@ func TestGuessesKeepNoScraperOut(t *testing.T) {
 	for range 64 {
 		guessing.Go(func() {
 			for !over.Load() {
-				if status := ask(t, "http://"+addr, "mallory", "guess").StatusCode; status == 503 {
+				if status := ask(t, "http://"+addr, "alice", "guess").StatusCode; status == 503 {
 					select {
 					case turned <- status:
 					default:
