@@ -71,6 +71,19 @@ func TestWhatIsTakenBackEndsLiveLinksAndNoOthers(t *testing.T) {
 	})
 }
 
+// Until it is known what is taken back agents may be refused, and are told to come back.
+func TestUntilItIsKnownWhatIsTakenBackAgentsMayBeRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1, func(c *relay.Config) { c.Revoked = token.AwaitRevoked(true) }).replicas[0]
+		_, resp, err := r.tryDial(dialOptions{})
+		if err == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get(wire.HeaderError) != "bus_unavailable" || resp.Header.Get("Retry-After") != "5" {
+			t.Errorf("%v %v", resp, err)
+		}
+		r.revokes()
+		r.dial(dialOptions{})
+	})
+}
+
 // The heartbeat sees to what nobody was told of.
 func TestTheHeartbeatEndsWhatIsTakenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,6 +21,9 @@ const (
 	// ordersStay is for how long an order stands in the hash, and what replicas say of
 	// having carried it out beside it: longer than anybody waits for that.
 	ordersStay = time.Minute
+	// liftedStays is for how long a revocation is kept that was lifted: a replica that was
+	// apart from Redis for longer would have it hold again.
+	liftedStays = 7 * 24 * time.Hour
 	// revokedChunk bounds the revocations that one call writes back.
 	revokedChunk = 500
 )
@@ -74,7 +77,7 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 		return err
 	}
 	was, theirs := r.set, wire.NewRevocations(read.all)
-	r.set = r.set.Join(read.all)
+	r.set = r.set.Join(read.all).Forget(time.Now().Add(-liftedStays).UnixMilli())
 	var closed map[wire.RevokedSubject]int
 	if news := r.set.Beyond(was); len(news) > 0 || !r.told {
 		closed = events.Revoked(r.set)
@@ -138,7 +141,7 @@ func (s *Redis) writeBack(ctx context.Context, more []wire.Revocation) error {
 
 // joinRevoked runs scripts/revoke.lua, and returns what it says of each subject.
 func (s *Redis) joinRevoked(ctx context.Context, order string, times []any) ([]string, error) {
-	args := append([]any{string(wire.NewID[wire.ReplicaID]()), order, wire.MaxRevocations, wire.MaxRevokedPatterns, ordersStay.Milliseconds()}, times...)
+	args := append([]any{string(wire.NewID[wire.ReplicaID]()), order, wire.MaxRevocations, wire.MaxRevokedPatterns, ordersStay.Milliseconds(), liftedStays.Milliseconds()}, times...)
 	return runCall(ctx, s.clients.directory, call{script: s.scripts.revoke, key: s.keys.revoked(), args: args}).StringSlice()
 }
 

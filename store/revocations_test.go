@@ -270,7 +270,11 @@ func TestRevocationsAreBounded(t *testing.T) {
 	if _, err := by.Revoke(t.Context(), wire.RevokedSubject{Kind: wire.RevokedScraper, Tenant: "t", Name: "q"}, 1); err == nil {
 		t.Error("one too many is taken")
 	}
+	server.Do("HSET", "revoked", "agent:t:many-1", fmt.Sprintf("1 1 %d", time.Now().Add(-8*24*time.Hour).UnixMilli()))
 	revoke(t, by, core, 2)
+	if server.Do("HGET", "revoked", "agent:t:many-1") != "<nil>" {
+		t.Error("what was lifted a week ago is kept")
+	}
 	if _, err := by.Unrevoke(t.Context(), scraper); err != nil {
 		t.Errorf("lift: %v", err)
 	}

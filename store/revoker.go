@@ -61,7 +61,7 @@ func (r *Revoker) order(ctx context.Context, subject wire.RevokedSubject, before
 	case err != nil:
 		return o, r.failed(err)
 	case len(reply) == 1 && reply[0] == "full":
-		return o, fmt.Errorf("no room for another revocation: there may be %d in all, lifted ones with them, and %d of patterns; one for a pattern may stand for many",
+		return o, fmt.Errorf("no room for another revocation: there may be %d in all, and %d of patterns: take back a pattern in the place of many names, or unrevoke those whose tokens have ended, which makes room a week later",
 			wire.MaxRevocations, wire.MaxRevokedPatterns)
 	case len(reply) == 1 && reply[0] == "none":
 		return o, ErrNotRevoked

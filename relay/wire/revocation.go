@@ -108,6 +108,9 @@ const MaxBefore = 1<<53 - 1
 // Holds reports whether the revocation was not lifted since it was made.
 func (r Revocation) Holds() bool { return r.Made > r.Lifted }
 
+// gone reports whether it was lifted before a time.
+func (r Revocation) gone(lifted int64) bool { return !r.Holds() && r.Lifted < lifted }
+
 // BeforeText is Before for people.
 func (r Revocation) BeforeText() string {
 	if r.Before >= MaxBefore {

@@ -77,6 +77,23 @@ func TestALiftedRevocationHoldsAgainOnlyOnceItIsMadeAgain(t *testing.T) {
 	}
 }
 
+func TestWhatWasLiftedLongAgoIsForgotten(t *testing.T) {
+	subject := func(name string) wire.RevokedSubject {
+		return wire.RevokedSubject{Kind: wire.RevokedScraper, Tenant: "t", Name: name}
+	}
+	set := wire.NewRevocations([]wire.Revocation{
+		{RevokedSubject: subject("holds"), Before: 1, Made: 1}, {RevokedSubject: subject("again"), Before: 1, Made: 6, Lifted: 5},
+		{RevokedSubject: subject("lately"), Before: 1, Made: 1, Lifted: 10}, {RevokedSubject: subject("long-ago"), Before: 1, Made: 1, Lifted: 9},
+	})
+	var kept []string
+	for _, r := range set.Forget(10).All() {
+		kept = append(kept, r.Name)
+	}
+	if !slices.Equal(kept, []string{"again", "holds", "lately"}) || set.Forget(9) != set {
+		t.Errorf("kept are %q", kept)
+	}
+}
+
 func TestWhatCanBeTakenBack(t *testing.T) {
 	for _, s := range []wire.RevokedSubject{
 		{Kind: wire.RevokedAgent, Tenant: "t", Name: "edge-1"}, {Kind: wire.RevokedAgent, Tenant: "t", Name: "edge-[a-c]?*"},

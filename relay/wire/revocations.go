@@ -50,6 +50,16 @@ func (s *Revocations) Join(more []Revocation) *Revocations {
 	return joined
 }
 
+// Forget is the set without those that were lifted before a time, Unix in ms: so long
+// ago that nobody has a copy of them that still holds.
+func (s *Revocations) Forget(lifted int64) *Revocations {
+	kept := slices.DeleteFunc(s.All(), func(r Revocation) bool { return r.gone(lifted) })
+	if len(kept) == s.Len() {
+		return s
+	}
+	return NewRevocations(kept)
+}
+
 // add is for a set that is being made.
 func (s *Revocations) add(r Revocation) {
 	before, known := s.all[r.RevokedSubject]

@@ -5,14 +5,16 @@
 -- order until all replicas may have seen it, and have its time and its subject.
 --
 -- ARGV: a stamp to draw, an order's ID or '' if it is none, how many subjects there may
--- be, and how many patterns of them, for how long orders stay (ms); then of each subject
--- its name and its three times. 'now' is later than all that is known of the subject.
+-- be, and how many patterns of them, for how long orders stay, and what was lifted (ms);
+-- then of each subject its name and its three times. 'now' is later than all that is known of the subject.
 -- What is further ahead than anybody's clock may be is nobody's, and is written over.
 -- Returns {'done', the times of each subject}. Of an order, it may be {'full'}, or
 -- {'none'} if it would lift what does not hold; else what is too much is left out.
 
 local ahead = 86400000 -- ms
-local order, most, mostPatterns, stay = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local order, most, mostPatterns = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local orderStays, liftedStays = tonumber(ARGV[5]), tonumber(ARGV[6])
+local first = 7 -- argument of the subjects
 
 local function isPattern(subject)
   return string.find(subject, '^agent:') and string.find(subject, '[*?%[\\]')
@@ -41,10 +43,13 @@ for i = 1, #hash, 2 do
   local field, value = hash[i], hash[i + 1]
   if string.find(field, '^order:') then
     local at = tonumber(string.match(value, '^(%d+) '))
-    if not at or math.abs(now - at) > stay then redis.call('HDEL', KEYS[1], field) end
+    if not at or math.abs(now - at) > orderStays then redis.call('HDEL', KEYS[1], field) end
   else
-    has[field] = times(field, value)
-    if has[field] then
+    local of = times(field, value)
+    if of and of.made <= of.lifted and of.lifted < now - liftedStays then
+      redis.call('HDEL', KEYS[1], field)
+    elseif of then
+      has[field] = of
       subjects = subjects + 1
       if isPattern(field) then patterns = patterns + 1 end
     end
@@ -52,7 +57,7 @@ for i = 1, #hash, 2 do
 end
 
 local reply, changed = {'done'}, order ~= ''
-for i = 6, #ARGV, 4 do
+for i = first, #ARGV, 4 do
   local subject, was = ARGV[i], has[ARGV[i]]
   if ARGV[i + 3] == 'now' and not (was and was.made > was.lifted) then return {'none'} end
   local room = was or subjects < most and not (isPattern(subject) and patterns >= mostPatterns)
@@ -76,6 +81,6 @@ for i = 6, #ARGV, 4 do
     reply[#reply + 1] = text
   end
 end
-if order ~= '' then redis.call('HSET', KEYS[1], 'order:' .. order, number(now) .. ' ' .. ARGV[6]) end
+if order ~= '' then redis.call('HSET', KEYS[1], 'order:' .. order, number(now) .. ' ' .. ARGV[first]) end
 if changed then redis.call('HSET', KEYS[1], 'stamp', ARGV[1]) end
 return reply

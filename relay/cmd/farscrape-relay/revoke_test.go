@@ -240,6 +240,36 @@ func TestWithTheEmbeddedStoreAFileSaysWhatIsTakenBack(t *testing.T) {
 	}
 }
 
+// A replica that has never heard of Redis says so, and lets in, or not, as it is set.
+func TestAReplicaWithoutRedisSaysThatItDoesNotKnow(t *testing.T) {
+	known := func(url, token string) string {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err.Error()
+		}
+		defer resp.Body.Close()
+		page, _ := io.ReadAll(resp.Body)
+		_, value, _ := strings.Cut(string(page), "\nfarscrape_relay_revocations_known ")
+		value, _, _ = strings.Cut(value, "\n")
+		return resp.Header.Get(wire.HeaderError) + value
+	}
+	server := storetest.StartRedis(t)
+	server.Kill()
+	scraper := (&fleet{t: t}).mint("-scraper", "p")
+	allows := startRelay(t, "FARSCRAPE_REDIS_URL="+server.URL())
+	refuses := startRelay(t, "FARSCRAPE_REDIS_URL="+server.URL(), "FARSCRAPE_REVOKED_UNKNOWN=refuse")
+	storetest.WaitUntil(t, patience, "the one lets in and says that it does not know, the other does not", func() bool {
+		return known(allows, scraper) == "0" && known(refuses, scraper) == "bus_unavailable"
+	})
+	server.Start()
+	storetest.WaitUntil(t, patience, "both know", func() bool { return known(allows, scraper) == "1" && known(refuses, scraper) == "1" })
+}
+
 // Who takes back what cannot be reads which flag it is, and what to write.
 func TestWhatAWrongRevokeSays(t *testing.T) {
 	const before = "2026-11-22T12:00:00Z"
