@@ -10,7 +10,7 @@ import (
 )
 
 // handshakeTimeout bounds a handshake, whatever its peer does, and so what one that
-// stops half-way costs: a goroutine and some 10 KiB, for that long. How many there may
+// stops half-way costs: a goroutine and some 18 KiB, for that long. How many there may
 // be at once is for the server to bound, as of all connections that wait.
 const handshakeTimeout = 10 * time.Second
 
@@ -71,6 +71,9 @@ func (c *conn) fail(err error) {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok && header.Conn != nil && looksLikeHTTP(header.RecordHeader) {
 		_, _ = io.WriteString(header.Conn, "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n") // as Go has it
 		err = errors.New("plain HTTP: the URL must begin with https://")
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = errors.New("closed here meanwhile: too many connections wait, or the listener's end has come")
 	}
 	c.web.metrics.failed.Inc()
 	if show, more := c.web.quiet.due(time.Now()); show {
