@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,8 +77,9 @@ func mintToken(t *testing.T, args ...string) string {
 	return strings.TrimSpace(out.String())
 }
 
-// startAgent runs an agent with a target of one line until the test ends.
-func (w *tlsWorld) startAgent(relay string) {
+// startAgent runs an agent with a target of one line until the test ends. In proxy mode
+// the target is at address.
+func (w *tlsWorld) startAgent(relay string) (address string) {
 	w.t.Helper()
 	target := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "up 1") }))
 	a, err := agent.New(agent.Config{RelayURL: relay, Token: mintToken(w.t, "-agent", "edge-1"), TLSCAFile: w.path("ca.pem"),
@@ -95,6 +97,7 @@ func (w *tlsWorld) startAgent(relay string) {
 		}
 		target.Close()
 	})
+	return "edge-1" + target.URL[strings.LastIndex(target.URL, ":"):]
 }
 
 // ask is the answer to a GET with a scraper's token.
@@ -114,20 +117,20 @@ func ask(client *http.Client, url, token string) (status int, body string, err e
 }
 
 // secureRelay starts a relay that ends TLS itself, with an agent that came by it.
-func (w *tlsWorld) secureRelay(env ...string) (url, scraper string, client *http.Client) {
+func (w *tlsWorld) secureRelay(env ...string) (url, scraper, address string, client *http.Client) {
 	w.t.Helper()
 	url = "https" + strings.TrimPrefix(startRelay(w.t, append(env, "FARSCRAPE_SD_GRACE=0s", "FARSCRAPE_WEB_CONFIG_FILE="+w.path("web.yaml"))...), "http")
 	client = w.client(false)
 	storetest.WaitUntil(w.t, 20*time.Second, "it listens", func() bool { s, _, _ := ask(client, url+"/-/ready", ""); return s == 200 })
-	w.startAgent(url)
+	address = w.startAgent(url)
 	scraper = mintToken(w.t, "-scraper", "p")
 	storetest.WaitUntil(w.t, 20*time.Second, "the agent is scraped", func() bool { s, _, _ := ask(client, url+"/scrape/edge-1/node", scraper); return s == 200 })
-	return url, scraper, client
+	return url, scraper, address, client
 }
 
 func TestAReplicaEndsTLSItself(t *testing.T) {
 	w := newTLSWorld(t)
-	url, scraper, client := w.secureRelay()
+	url, scraper, address, client := w.secureRelay()
 	if _, body, err := ask(client, url+"/sd?target=node", scraper); err != nil || !strings.Contains(body, `"__scheme__":"https"`) {
 		t.Errorf("discovery: %s %v", body, err)
 	}
@@ -135,11 +138,26 @@ func TestAReplicaEndsTLSItself(t *testing.T) {
 	if at, err := strconv.ParseFloat(ends, 64); err != nil || time.Until(time.Unix(int64(at), 0)).Round(time.Hour) != time.Hour || metricOf(t, client, url, scraper, `farscrape_relay_web_config_last_reload_successful{listener="main"}`) != "1" {
 		t.Errorf("it ends at %s: %v", ends, err)
 	}
-	address := strings.TrimPrefix(url, "https://")
-	if err := command(t.Context(), []string{"-ready"}, []string{"FARSCRAPE_LISTEN=" + address, "FARSCRAPE_WEB_CONFIG_FILE=x", "FARSCRAPE_KEY=" + strings.Repeat("k", 32)}, nil, io.Discard, io.Discard); err != nil {
+	listens := strings.TrimPrefix(url, "https://")
+	if err := command(t.Context(), []string{"-ready"}, []string{"FARSCRAPE_LISTEN=" + listens, "FARSCRAPE_WEB_CONFIG_FILE=x", "FARSCRAPE_KEY=" + strings.Repeat("k", 32)}, nil, io.Discard, io.Discard); err != nil {
 		t.Errorf("-ready: %v", err)
 	}
-	resp, err := http.Get("http://" + address + "/-/ready")
+	// A proxy_url with https, of a client that would rather speak HTTP/2.
+	byProxy := w.client(true)
+	byProxy.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	byProxy.Transport.(*http.Transport).Proxy = func(*http.Request) (*neturl.URL, error) {
+		return neturl.Parse("https://prometheus:" + scraper + "@" + listens)
+	}
+	if resp, err := byProxy.Get("http://" + address + "/metrics"); err != nil {
+		t.Errorf("proxy mode: %v", err)
+	} else {
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != 200 || string(body) != "up 1\n" {
+			t.Errorf("proxy mode: %d %s", resp.StatusCode, body)
+		}
+	}
+	resp, err := http.Get("http://" + listens + "/-/ready")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +186,7 @@ func metricOf(t *testing.T, client *http.Client, url, scraper, name string) stri
 // agent keeps its link.
 func TestACertificateIsExchangedUnderLoad(t *testing.T) {
 	w := newTLSWorld(t)
-	url, scraper, client := w.secureRelay()
+	url, scraper, _, client := w.secureRelay()
 	var over atomic.Bool
 	var scrapes atomic.Int64
 	var load sync.WaitGroup
