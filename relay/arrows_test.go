@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"scripts/pages":             {},
 	"scripts/rig":               {"relay/wire", "store/storetest"},
 	"scripts/faults":            {"scripts/rig", "agent", "relay/certtest", "relay/token", "relay/wire", "store/storetest"},
-	"scripts/attacks":           {"scripts/rig", "relay/token", "relay/wire", "store/storetest"},
+	"scripts/attacks":           {"scripts/rig", "relay/certtest", "relay/token", "relay/wire", "store/storetest"},
 	"scripts/bench":             {"scripts/rig", "relay/certtest", "agent", "relay/settings", "store/storetest"},
 }
 

@@ -39,7 +39,9 @@ func loadAttacks() []attack {
 		{name: "tokens-wrong", sent: "scrapes and links with tokens that are none, on 560 connections, as fast as they are answered, for 8 s",
 			expected: "401 unauthorized; a newcomer from the same address: linked within 1 s, 200 newcomer-among-wrong/t", run: wrongTokens},
 		{name: "connections-idle", sent: "500 connections more than a listener keeps, each idle after an answer", expected: "500 were closed", bound: bound{memory: 200}, run: idle},
-		{name: "sockets-mid-handshake", sent: "10,000 sockets that stop in the middle of an upgrade's header", expected: "all ended within 15 s", bound: bound{memory: 200}, run: midHandshake},
+		{name: "sockets-mid-handshake", sent: "10,000 sockets that stop in the middle of an upgrade's header", expected: "all ended within 15 s", bound: bound{memory: 200}, run: stopAfter("GET /agent/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSock")},
+		{name: "sockets-mid-tls", sent: "10,000 sockets that stop in the middle of a TLS handshake, where the relay ends it", expected: "all ended within 15 s",
+			plan: plan{split: true, tls: true}, bound: bound{memory: 200}, run: stopAfter("\x16\x03\x01\x02\x00\x01")},
 		{name: "lists-at-once", sent: "200 who ask for /sd, /api/v1/agents, /clients and /metrics/agents at once, ten times", expected: "2000 × 200", run: func(t *trial) string {
 			paths := []string{"/sd", "/api/v1/agents", "/clients", "/metrics/agents"}
 			return t.many(2000, 200, func(i int) string { return fmt.Sprint(t.get(paths[i%len(paths)]).status) })
@@ -198,8 +200,13 @@ func slowReaders(t *trial) string {
 	return "all given up within 5 s"
 }
 
-// midHandshake opens sockets to one replica, and waits until it has ended all.
-func midHandshake(t *trial) string {
+// stopAfter opens sockets to one replica that say so much and no more, and waits
+// until it has ended all.
+func stopAfter(begin string) func(*trial) string {
+	return func(t *trial) string { return t.stopAfter(begin) }
+}
+
+func (t *trial) stopAfter(begin string) string {
 	const sockets = 10_000
 	addr := t.stack.Replicas[0].Addr
 	conns := make([]net.Conn, 0, sockets)
@@ -212,7 +219,7 @@ func midHandshake(t *trial) string {
 		conn, err := net.DialTimeout("tcp", addr, rig.Patience)
 		t.Must(err)
 		conns = append(conns, conn)
-		_, _ = io.WriteString(conn, "GET /agent/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSock")
+		_, _ = io.WriteString(conn, begin)
 	}
 	last := time.Now()
 	for _, c := range conns {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/certtest"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/scripts/rig"
@@ -24,6 +25,7 @@ type plan struct {
 	split   bool   // scrapers have a port of their own
 	noAuth  bool   // and need no token: then there is one tenant
 	keyFile bool   // the key is in a file
+	tls     bool   // agents come by TLS, which replicas end; with split
 	apart   bool   // bystanders are scraped where they are linked, and not over the bus
 }
 
@@ -68,6 +70,9 @@ func (s *stack) start() {
 	}
 	s.RelayEnv = append([]string{"FARSCRAPE_MAX_BODY=32MiB", "GOMEMLIMIT=128MiB", "GOGC=400"}, // as deploy/kubernetes has it
 		strings.Fields(s.plan.env)...)
+	if s.plan.tls {
+		s.endTLS()
+	}
 	stranger := otherTenant
 	if s.plan.noAuth {
 		stranger = wire.DefaultTenant
@@ -84,6 +89,14 @@ func (s *stack) start() {
 	s.startAgent("victim", wire.DefaultTenant, 0)
 	s.Until(rig.Patience, "all agents are linked", s.whole)
 	s.startLoad()
+}
+
+// endTLS has the replicas end TLS where agents come in.
+func (s *stack) endTLS() {
+	certtest.New(s, "relay", time.Now().Add(24*time.Hour)).Write(s, s.Dir)
+	web := filepath.Join(s.Dir, "web.yaml")
+	s.Must(os.WriteFile(web, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600))
+	s.RelayEnv = append(s.RelayEnv, "FARSCRAPE_WEB_CONFIG_FILE="+web)
 }
 
 func (s *stack) startReplica(name string) {
@@ -104,7 +117,12 @@ func (s *stack) startAgent(name, tenant string, to int) {
 
 // agentOn starts an agent's process on this stack or on one beside it, which ends it.
 func (s *stack) agentOn(on *rig.Stack, name, tenant, relay string, env ...string) *agent {
-	all := rig.AgentEnv(name, "http://"+relay, s.mint(token.Claims{Role: token.Agent, Name: name, Tenant: tenant}), "FARSCRAPE_LINKS=1")
+	url := "http://" + relay
+	if s.plan.tls {
+		url = "https://" + relay
+		env = append(env, "FARSCRAPE_TLS_CA_FILE="+filepath.Join(s.Dir, "cert.pem"))
+	}
+	all := rig.AgentEnv(name, url, s.mint(token.Claims{Role: token.Agent, Name: name, Tenant: tenant}), "FARSCRAPE_LINKS=1")
 	return &agent{Agent: on.StartAgent("agent-"+name, append(all, env...)), name: name, tenant: tenant}
 }
 
