@@ -269,3 +269,21 @@ func TestUsersAreForTheOpsPortOnly(t *testing.T) {
 		}
 	}
 }
+
+// One port may speak TLS and the next not, each by a file of its own.
+func TestEachPortHasAFileOfItsOwn(t *testing.T) {
+	w := newTLSWorld(t)
+	edge, ops := fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", storetest.FreePort(t))
+	relay := startRelay(t, "FARSCRAPE_SD_GRACE=0s", "FARSCRAPE_OPS_LISTEN="+ops, "FARSCRAPE_EDGE_LISTEN="+edge, "FARSCRAPE_EDGE_WEB_CONFIG_FILE="+w.path("web.yaml"))
+	storetest.WaitUntil(t, 20*time.Second, "it listens", func() bool { return status(relay+"/-/ready") == 200 })
+	client := w.client(false)
+	if got, body, err := ask(client, "https://"+edge+"/sd", mintToken(t, "-scraper", "p")); got != 200 || body != "[]\n" {
+		t.Errorf("edge: %d %s %v", got, body, err)
+	}
+	_, metrics, err := ask(http.DefaultClient, "http://"+ops+"/metrics", "")
+	const ends = "\nfarscrape_relay_certificate_not_after_timestamp_seconds{listener="
+	if strings.Count(metrics, ends) != 1 || !strings.Contains(metrics, ends+`"edge"} `) {
+		t.Errorf("metrics: %v\n%s", err, metrics)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
