@@ -24,6 +24,9 @@ const (
 	// liftedStays is for how long a revocation is kept that was lifted: a replica that was
 	// apart from Redis for longer would have it hold again.
 	liftedStays = 7 * 24 * time.Hour
+	// maxOrders bounds those that a replica carries out at a time and tells of: each is a
+	// command that somebody waits for.
+	maxOrders = 256
 	// revokedChunk bounds the revocations that one call writes back.
 	revokedChunk = 500
 )
@@ -166,7 +169,7 @@ func readRevoked(ctx context.Context, client redis.UniversalClient, k keys) (rea
 		}
 		if id, is := strings.CutPrefix(field, "order:"); is {
 			_, of, _ := strings.Cut(value, " ")
-			if subject, err := wire.ParseRevokedSubject(of); err == nil && wire.ValidID(id) {
+			if subject, err := wire.ParseRevokedSubject(of); err == nil && wire.ValidID(id) && len(read.orders) < maxOrders {
 				read.orders[id] = subject
 			}
 			continue

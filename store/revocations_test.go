@@ -55,7 +55,7 @@ func confirmed(t *testing.T, r *store.Revoker, o store.Order) store.Confirmed {
 // takesBack reports whether the replica has been told that what was issued to the
 // subject then is dead.
 func (r *replica) takesBack(s wire.RevokedSubject, first int64) bool {
-	_, dead := r.Revoked().Dead(s.Kind, s.Tenant, s.Name, first, s.Name)
+	_, dead := r.Revoked().Dead(s.Kind, s.Tenant, s.Name, s.Name, first)
 	return dead
 }
 

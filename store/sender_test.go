@@ -124,6 +124,7 @@ func (l *log) events(t *testing.T, from wire.ReplicaID) wire.StoreEvents {
 			defer l.mu.Unlock()
 			l.heard = append(l.heard, n...)
 		},
+		Revoked: func(*wire.Revocations) map[wire.RevokedSubject]int { return nil },
 		Gap: func(f wire.ReplicaID) {
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -71,18 +71,16 @@ func (t *TakenBack) Known() bool { return t.known }
 // Len is how many revocations there are, lifted ones with them.
 func (t *TakenBack) Len() int { return t.stored.Len() + t.listed.Len() }
 
-// Dead says by which revocation a token is dead, if by any, whose holder goes by a name:
-// an agent's token may be for a pattern of them.
+// Dead says by which revocation a token is dead, if by any, whose holder goes by a name.
+// Of an agent's that is for a pattern no other name counts: a revocation that took back
+// all of them takes back this one, and one for some of them leaves the token to the rest.
 func (t *TakenBack) Dead(c Claims, name string) (by wire.RevokedSubject, dead bool) {
-	kind, names := wire.RevokedAgent, []string{c.Name, name}
+	kind := wire.RevokedAgent
 	if c.Role == Scraper {
 		kind = wire.RevokedScraper
 	}
-	if name == c.Name {
-		names = names[:1]
-	}
 	for _, set := range []*wire.Revocations{t.stored, t.listed} {
-		if by, dead = set.Dead(kind, c.Tenant, c.ID, c.First.Unix(), names...); dead {
+		if by, dead = set.Dead(kind, c.Tenant, name, c.ID, c.First.Unix()); dead {
 			return by, true
 		}
 	}

@@ -61,6 +61,18 @@ func TestWhatWasIssuedBeforeIsDeadAndWhatIsIssuedLaterIsGood(t *testing.T) {
 	}
 }
 
+// A pattern is matched with names, and never with the pattern of a token.
+func TestATokenForMoreThanIsTakenBackIsGoodForTheRest(t *testing.T) {
+	revoked := NewRevoked()
+	revoked.SetStored(revoking(t, wire.RevokedAgent, wire.DefaultTenant, "edge-?", noon))
+	c := Claims{Role: Agent, Name: "edge-*", Tenant: wire.DefaultTenant}
+	for name, want := range map[string]bool{"edge-1": true, "edge-10": false} {
+		if _, dead := revoked.Now().Dead(c, name); dead != want {
+			t.Errorf("%s: %t", name, dead)
+		}
+	}
+}
+
 func TestTheFileAndTheStoreAddUp(t *testing.T) {
 	stored := Claims{Role: Scraper, Name: "stored", Tenant: wire.DefaultTenant}
 	listed := Claims{Role: Scraper, Name: "listed", Tenant: wire.DefaultTenant}

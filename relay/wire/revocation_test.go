@@ -55,7 +55,7 @@ func TestCopiesOfRevocationsJoinInAnyOrder(t *testing.T) {
 			t.Fatalf("seed %d: %v is beyond what it was joined into", seed, more)
 		}
 		for _, r := range all.All() { // and no more is dead than some copy says, be it an older one's time
-			_, dead := all.Dead(r.Kind, r.Tenant, r.Name, 0, r.Name)
+			_, dead := all.Dead(r.Kind, r.Tenant, r.Name, r.Name, 0)
 			if holds := r.Made > r.Lifted && r.Before > 0; holds && !dead {
 				t.Fatalf("seed %d: %v does not hold", seed, r)
 			}
@@ -71,7 +71,7 @@ func TestALiftedRevocationHoldsAgainOnlyOnceItIsMadeAgain(t *testing.T) {
 		dead         bool
 	}{{10, 0, true}, {10, 11, false}, {10, 0, false}, {12, 0, true}, {9, 11, true}} {
 		set = set.Join([]wire.Revocation{{RevokedSubject: subject, Before: 100, Made: step.made, Lifted: step.lifted}})
-		if _, dead := set.Dead(wire.RevokedScraper, "t", "", 99, "p"); dead != step.dead {
+		if _, dead := set.Dead(wire.RevokedScraper, "t", "p", "", 99); dead != step.dead {
 			t.Errorf("after %+v: %t", step, dead)
 		}
 	}
@@ -135,7 +135,7 @@ func TestASetOfRevocationsIsBounded(t *testing.T) {
 	if set = set.Join(more); set.Len() != wire.MaxRevocations {
 		t.Errorf("%d revocations", set.Len())
 	}
-	if _, dead := set.Dead(wire.RevokedScraper, "z", "", 0, "z"); !dead {
+	if _, dead := set.Dead(wire.RevokedScraper, "z", "z", "", 0); !dead {
 		t.Error("the first has lost its place")
 	}
 }
@@ -150,7 +150,7 @@ func BenchmarkDead(b *testing.B) {
 	set := wire.NewRevocations(all)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, dead := set.Dead(wire.RevokedAgent, "t", "0123456789abcdef", 0, "edge-x-*", "edge-x-1"); dead {
+		if _, dead := set.Dead(wire.RevokedAgent, "t", "edge-x-1", "0123456789abcdef", 0); dead {
 			b.Fatal("dead")
 		}
 	}

@@ -112,27 +112,24 @@ func (s *Revocations) Beyond(other *Revocations) []Revocation {
 	return more
 }
 
-// Dead returns by whom something is taken back that was first issued at a time, in Unix
-// seconds, to one of the names, which are all its holder's: of an agent or a scraper of
-// the tenant, by a token of that ID.
-func (s *Revocations) Dead(kind RevokedKind, tenant, id string, first int64, names ...string) (by RevokedSubject, dead bool) {
+// Dead returns by what a token of that ID is taken back, if by anything, which was first
+// issued at a time, in Unix seconds, and by which an agent or a scraper of the tenant
+// goes by a name.
+func (s *Revocations) Dead(kind RevokedKind, tenant, name, id string, first int64) (by RevokedSubject, dead bool) {
 	if s.Len() == 0 {
 		return by, false
 	}
 	if by = (RevokedSubject{Kind: RevokedToken, Name: id}); s.takesBack(by, first) {
 		return by, true
 	}
-	for _, name := range names {
-		if by = (RevokedSubject{Kind: kind, Tenant: tenant, Name: name}); s.takesBack(by, first) {
-			return by, true
-		}
+	if by = (RevokedSubject{Kind: kind, Tenant: tenant, Name: name}); s.takesBack(by, first) {
+		return by, true
 	}
 	if kind != RevokedAgent {
 		return RevokedSubject{}, false
 	}
 	for _, r := range s.patterns[tenant] {
-		fits := func(name string) bool { return strings.HasPrefix(name, r.start) && MatchGlob(r.Name, name) }
-		if first < r.Before && slices.ContainsFunc(names, fits) {
+		if first < r.Before && strings.HasPrefix(name, r.start) && MatchGlob(r.Name, name) {
 			return r.RevokedSubject, true
 		}
 	}
