@@ -50,7 +50,7 @@ func (r *revocations) init() {
 
 // lookAtRevocations learns what is taken back, if that has changed, and has it done.
 func (s *Redis) lookAtRevocations(ctx context.Context, events wire.StoreEvents) {
-	r := &s.revocations
+	r := &s.revoked
 	if time.Since(r.looked) < s.timing.revoked-s.timing.look/2 {
 		return
 	}
@@ -67,7 +67,7 @@ func (s *Redis) lookAtRevocations(ctx context.Context, events wire.StoreEvents) 
 }
 
 func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) error {
-	r := &s.revocations
+	r := &s.revoked
 	stamp, err := s.clients.directory.HGet(ctx, s.keys.revoked(), "stamp").Result()
 	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") { // which the first write mends
 		return err
@@ -114,7 +114,7 @@ func (r *revocations) carriedOut(orders map[string]wire.RevokedSubject, closed m
 
 // confirmOrders tells who has given an order that it is carried out here.
 func (s *Redis) confirmOrders(ctx context.Context) error {
-	r := &s.revocations
+	r := &s.revoked
 	for id, links := range r.confirms {
 		pipe := s.clients.directory.Pipeline()
 		pipe.HSet(ctx, s.keys.order(id), string(s.config.Replica), links)

@@ -227,7 +227,7 @@ func (c *revokeConfig) revokeInRedis(ctx context.Context, lifts bool, want takin
 	if err != nil {
 		return fmt.Errorf("it stands in Redis, but who has carried it out is not known: %w", err)
 	}
-	fmt.Fprintf(stdout, "%d replicas have confirmed, and closed %d links\n", said.Replicas, said.Links)
+	fmt.Fprintf(stdout, "replicas that have confirmed: %d; links closed: %d\n", said.Replicas, said.Links)
 	return unconfirmed(said)
 }
 

@@ -155,7 +155,7 @@ func TestRevokedAgentsCloseEverywhereAndStayOut(t *testing.T) {
 	out := func() bool { return !f.scrapedBy("edge-1") && !f.scrapedBy("edge-2") }
 	others := func() bool { return f.scrapes("core-1", http.StatusOK) }
 
-	f.does("3 replicas have confirmed, and closed 6 links", "revoke", "-agent", "edge-*")
+	f.does("replicas that have confirmed: 3; links closed: 6\n", "revoke", "-agent", "edge-*")
 	if !out() || !others() {
 		t.Fatal("the command has returned before all was done, or too much")
 	}
@@ -184,7 +184,7 @@ func TestRevokedScrapersAreRefusedEverywhere(t *testing.T) {
 	f := newFleet(t, 2, "FARSCRAPE_REDIS_URL="+server.URL())
 	f.link("edge-1", f.mint("-agent", "edge-1"))
 	other := f.mint("-scraper", "other")
-	f.does("2 replicas have confirmed, and closed 0 links", "revoke", "-scraper", "prometheus")
+	f.does("replicas that have confirmed: 2; links closed: 0\n", "revoke", "-scraper", "prometheus")
 	if !f.scrapes("edge-1", http.StatusUnauthorized) {
 		t.Error("its token is still good")
 	}
@@ -319,7 +319,7 @@ func TestARevocationThatIsNotCarriedOutEverywhereFails(t *testing.T) {
 	old := wire.NewID[wire.ReplicaID]()
 	server.Do("HSET", "farscrape:replicas", string(old), fmt.Sprintf("%d 7", time.Now().Add(time.Minute).UnixMilli()))
 	out, err := f.command("revoke", "-agent", "edge-1")
-	if err == nil || !strings.Contains(out, "1 replicas have confirmed") ||
+	if err == nil || !strings.Contains(out, "replicas that have confirmed: 1;") ||
 		err.Error() != fmt.Sprintf("[%s] are of an earlier version, which knows nothing of this: they go on as before until they are updated", old) {
 		t.Errorf("%v\n%s", err, out)
 	}
