@@ -89,12 +89,13 @@ type Confirmed struct {
 	Replicas int              // that have carried it out
 	Links    int              // that they closed
 	Missing  []wire.ReplicaID // that have not
+	Silent   []wire.ReplicaID // that have not, and whose leases have ended since: killed, or cut off from Redis
 	Older    []wire.ReplicaID // of an earlier version, which know of no revocations
 }
 
 const (
-	// confirmWithin is how long replicas are waited for: until the lease of one that was
-	// killed has ended, and it is not missed any more.
+	// confirmWithin is how long replicas are waited for: until it is known of one that was
+	// killed that its lease has ended.
 	confirmWithin = Lease + 2*time.Second
 	// confirmSettles is how long they are counted at least: an emptied Redis names none
 	// of them for half a second.
@@ -112,8 +113,9 @@ func (r *Revoker) Await(ctx context.Context, o Order) (Confirmed, error) {
 	defer tick.Stop()
 	var last Confirmed
 	var failed error
+	ends := make(map[wire.ReplicaID]int64)
 	for {
-		now, err := r.confirmed(ctx, o)
+		now, err := r.confirmed(ctx, o, ends)
 		if ctx.Err() == nil {
 			failed = err
 			if err == nil {
@@ -131,8 +133,10 @@ func (r *Revoker) Await(ctx context.Context, o Order) (Confirmed, error) {
 	}
 }
 
-// confirmed looks once at who is alive, and who of them has carried an order out.
-func (r *Revoker) confirmed(ctx context.Context, o Order) (c Confirmed, err error) {
+// confirmed looks once at who is alive, and who of them has carried an order out. ends
+// are, from look to look, when the leases end of those that were seen alive, in ms: who
+// is missing before that has left, and whose lease has ended may go on somewhere.
+func (r *Revoker) confirmed(ctx context.Context, o Order, ends map[wire.ReplicaID]int64) (c Confirmed, err error) {
 	s := r.s
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
@@ -145,11 +149,24 @@ func (r *Revoker) confirmed(ctx context.Context, o Order) (c Confirmed, err erro
 	for _, list := range []map[string]string{names.Val(), abouts.Val()} {
 		for id, entry := range list {
 			end, says, _ := strings.Cut(entry, " ")
-			if ms, err := strconv.ParseInt(end, 10, 64); err != nil || ms < clock.Val().UnixMilli() || !wire.ValidID(id) {
+			ms, err := strconv.ParseInt(end, 10, 64)
+			if err != nil || ms < clock.Val().UnixMilli() || !wire.ValidID(id) {
 				continue
 			}
 			var a about
 			knows[wire.ReplicaID(id)] = json.Unmarshal([]byte(says), &a) == nil && a.Revokes
+			ends[wire.ReplicaID(id)] = ms
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(ends)) {
+		_, alive := knows[id]
+		_, has := said.Val()[string(id)]
+		switch {
+		case alive:
+		case has || clock.Val().UnixMilli() < ends[id]:
+			delete(ends, id)
+		default:
+			c.Silent = append(c.Silent, id)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(knows)) {

@@ -237,6 +237,9 @@ func unconfirmed(said store.Confirmed) error {
 	if len(said.Missing) > 0 {
 		all = append(all, fmt.Errorf("%v did not confirm: they are alive and may go on as before: stop them, or see their logs", said.Missing))
 	}
+	if len(said.Silent) > 0 {
+		all = append(all, fmt.Errorf("%v fell silent before they confirmed: if they were killed all is well; if they are only cut off from Redis they go on as before until they reach it", said.Silent))
+	}
 	if len(said.Older) > 0 {
 		all = append(all, fmt.Errorf("%v are of an earlier version, which knows nothing of this: they go on as before until they are updated", said.Older))
 	}
