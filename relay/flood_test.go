@@ -156,6 +156,7 @@ func TestListsOfOneTokenWaitForTheirTurn(t *testing.T) {
 			t.Errorf("%d lists of %d agents were taken in 9 s", n, len(in))
 		}
 		b.declare(2, two, []wire.Target{{Name: "node"}})
+		synctest.Wait()
 		wantBody(t, <-r.scrape(time.Second, func(s *wire.Scrape) { s.Agent = "neighbour" }), "up 1\n")
 		for _, a := range in {
 			_ = a.conn.CloseNow()

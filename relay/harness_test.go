@@ -33,6 +33,7 @@ type cluster struct {
 	still     bool // no heartbeat runs
 	replicas  []*replica
 	asked     atomic.Int64
+	lacks     atomic.Bool // another replica lacks the key that signs
 	// delivering are the goroutines of the bus.
 	delivering sync.WaitGroup
 }
@@ -110,6 +111,8 @@ type counted struct {
 }
 
 func (d counted) Replicas() int { return d.cluster.size }
+
+func (d counted) AllHave(string) bool { return !d.cluster.lacks.Load() }
 
 func (d counted) Alone(context.Context) bool { return d.cluster.size == 1 }
 

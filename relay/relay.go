@@ -34,6 +34,7 @@ type directory interface {
 	Replicas() int                  // alive, this one with them, as last counted; at least 1
 	Alone(ctx context.Context) bool // whether it is sure, now, that no other is alive
 	Links() int                     // that they hold
+	AllHave(key string) bool        // whether all that may be alive have said that they check with that key
 }
 
 // A bus carries frames to other replicas, at most once and in order.

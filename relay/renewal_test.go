@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,39 @@ func TestWhoHasJustTakenAnothersIsOfferedItAgain(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		a.keeps(c.offered(a))
 		a.nothing(life / 2)
+	})
+}
+
+// Whoever has it may have made the token.
+func TestAKeyThatIsTakenAwayRenewsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		var all []*agent
+		for i := range 20 {
+			name := fmt.Sprint("edge-", i)
+			all = append(all, c.replicas[0].dial(dialOptions{name: name, features: wire.AgentFeatures(),
+				token: c.replicas[0].mintToken(token.Claims{Role: token.Agent, Name: name, Expires: time.Now().Add(life), Renewable: true})}))
+		}
+		time.Sleep(time.Minute)
+		c.setKeys("n")
+		for _, a := range all {
+			a.wantDrain("key_removed", time.Second)
+			a.closedWith(wire.CauseRevoked)
+		}
+	})
+}
+
+// The agent would have nothing to show there.
+func TestNoTokenIsOfferedThatAnotherReplicaWouldRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 1)
+		a := c.replicas[0].renewable()
+		c.lacks.Store(true)
+		c.setKeys("nk")
+		a.nothing(time.Minute)
+		c.lacks.Store(false)
+		time.Sleep(wire.Heartbeat) // when the link is looked at next, or a little later
+		c.offered(a)
 	})
 }
 

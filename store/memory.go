@@ -239,6 +239,9 @@ func (m *Memory) Release(link wire.LinkID, cause string) {
 // Replicas is 1.
 func (m *Memory) Replicas() int { return 1 }
 
+// AllHave is true.
+func (m *Memory) AllHave(string) bool { return true }
+
 // Alone is true.
 func (m *Memory) Alone(context.Context) bool { return true }
 

@@ -175,6 +175,22 @@ func (s *Redis) warnOfKeys() {
 	s.metrics.unsealing.Set(float64(unsealing))
 }
 
+// AllHave reports whether all replicas that may be alive have said that they check with
+// the key of that ID. Before they are counted nobody knows.
+func (s *Redis) AllHave(key string) bool {
+	if !s.roster.known() {
+		return false
+	}
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	for _, o := range s.roster.others {
+		if !slices.Contains(o.about.Keys, key) {
+			return false
+		}
+	}
+	return true
+}
+
 // compareKeys compares our keys with those of the others: who signs with a key that
 // the other has not does not fit. It returns those that did not before.
 func (r *roster) compareKeys(ours []string) (news map[wire.ReplicaID][]string, mismatched, unsealing int) {

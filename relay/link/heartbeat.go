@@ -41,9 +41,13 @@ func (t *Links) Tend(now time.Time) {
 	if keys != t.keys || revoked != t.revoked { // any link's may be gone
 		t.keys, t.revoked, due = keys, revoked, t.All()
 	}
-	replicas := t.Directory.Replicas()
+	replicas, renews := t.Directory.Replicas(), t.Directory.AllHave(keys.KeyIDs()[0])
 	for _, l := range due {
-		t.wheel.move(l, l.tend(now, keys, replicas))
+		next := l.tend(now, keys, replicas)
+		if renews {
+			next = min(next, l.renew(now, keys))
+		}
+		t.wheel.move(l, next)
 	}
 }
 
@@ -56,7 +60,6 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 	deaf := l.socket.deaf()
 	l.keepKey(at, keys.Has(l.inForce().Key))
 	l.takeBack(l.links.Revoked.Now())
-	renewal := l.renew(now, keys)
 	switch {
 	case at > silent:
 		l.close(wire.CauseTimeout)
@@ -75,7 +78,7 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 		b.retire = never
 		l.DrainOnce("max_age")
 	}
-	return min(b.next, b.retire, b.revoke, silent, deaf, expired, renewal)
+	return min(b.next, b.retire, b.revoke, silent, deaf, expired)
 }
 
 // expiry is when the link's token ends, by the replica's clock, as far as the wall

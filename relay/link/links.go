@@ -21,7 +21,8 @@ type directory interface {
 	Update(link wire.LinkID, list *wire.TargetList)
 	Renewed(link wire.LinkID, expires time.Time)
 	Release(link wire.LinkID, cause string)
-	Replicas() int // alive, this one with them, as last counted; at least 1
+	Replicas() int           // alive, this one with them, as last counted; at least 1
+	AllHave(key string) bool // whether all that may be alive have said that they check with that key
 }
 
 // Config is what Links are made of. All fields are required.

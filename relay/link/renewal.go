@@ -38,7 +38,7 @@ func (l *Link) keyFor(keys *token.Keyring) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := &l.tenure
-	if keys.Has(t.kept.Key) && t.inForce.Key == keys.KeyIDs()[0] {
+	if keys.Has(t.kept.Key) && t.kept.Key != keys.KeyIDs()[0] {
 		return t.kept.Key
 	}
 	return t.inForce.Key
@@ -54,11 +54,12 @@ const (
 )
 
 // renew offers the agent a token in the place of its own if that is due, and says when
-// to look again. Only the heartbeat calls it.
+// to look again. Only the heartbeat calls it, and only while all replicas would take
+// what it offers: the agent has no other then.
 func (l *Link) renew(now time.Time, keys *token.Keyring) (due time.Duration) {
 	b, at, c := &l.beat, l.links.clock.at(now), l.inForce()
 	when := keys.RenewalDue(c)
-	if when.IsZero() || !slices.Contains(l.hello.Features, wire.FeatureRenewal) {
+	if l.isClosed() || when.IsZero() || !slices.Contains(l.hello.Features, wire.FeatureRenewal) {
 		return never
 	}
 	switch due := later(at, when.Sub(now)); {
@@ -112,7 +113,7 @@ func (l *Link) keptCame(payload []byte) error {
 	if changed {
 		l.links.Directory.Renewed(l.id, kept.Expiry())
 	}
-	written := kept.Key == c.Key && kept.Expiry().Equal(c.Expires)
+	written := keeps(*kept, c)
 	if taken {
 		l.links.metrics.renewed.WithLabelValues(where(written)).Inc()
 		l.log.Info("token renewed", "token_id", c.ID, "key", c.Key, "expires", c.Expires, "kept", where(written))
@@ -122,6 +123,13 @@ func (l *Link) keptCame(payload []byte) error {
 			"older_key", kept.Key, "older_expires", kept.Expiry(), "mend", "give it a FARSCRAPE_STATE_DIR that it may write to")
 	}
 	return nil
+}
+
+// keeps reports whether an agent that would come back with one token has written down
+// the one that it took, or one as good, which it was offered over another link.
+func keeps(kept wire.Kept, taken token.Claims) bool {
+	ends := kept.Expiry()
+	return kept.Key == taken.Key && (ends.IsZero() || !taken.Expires.IsZero() && taken.Expires.Sub(ends) <= wire.RenewalsApart)
 }
 
 // where says where an agent keeps its token, for the log and the metric.

@@ -9,12 +9,17 @@ import (
 // would not outlive.
 var ErrNotRenewed = errors.New("token cannot be renewed")
 
+// clockSkew is how far the clock of who mints may be ahead of a replica's. A token from
+// further ahead was made by somebody who has the key and wants it to outlive something.
+const clockSkew = 5 * time.Minute
+
 // RenewalDue is when a token is to be renewed: once another key than its own signs, or
 // two thirds of its life are over, as with certificates, which leaves a third for
-// whatever keeps its holder from the relay. The zero time: never.
+// whatever keeps its holder from the relay. The zero time: never, as of a token whose key
+// is not in use: who has that key may have made it.
 func (k *Keyring) RenewalDue(c Claims) time.Time {
 	switch {
-	case !c.Renewable || c.Issued.IsZero():
+	case !c.Renewable || c.Issued.IsZero() || !k.Has(c.Key):
 		return time.Time{}
 	case c.Key != k.ids[0]:
 		return c.Issued
@@ -28,7 +33,8 @@ func (k *Keyring) RenewalDue(c Claims) time.Time {
 // never more, that lives as long from now on, but no longer than mostLife from when the
 // first of them was made, if mostLife is not 0.
 func (k *Keyring) Renew(c Claims, now time.Time, mostLife time.Duration) (token string, renewed Claims, err error) {
-	if !c.Renewable || c.Issued.IsZero() {
+	ahead := now.Add(clockSkew)
+	if !c.Renewable || c.Issued.IsZero() || !k.Has(c.Key) || c.Issued.After(ahead) || c.First.After(ahead) {
 		return "", Claims{}, ErrNotRenewed
 	}
 	renewed = c

@@ -55,6 +55,7 @@ func TestWhenATokenIsToBeRenewed(t *testing.T) {
 		"one that never ends":           {ring(t, keyA), endless, time.Time{}},
 		"one that never ends, new keys": {ring(t, keyB, keyA), endless, noon},
 		"one that is not marked":        {ring(t, keyB, keyA), unmarked, time.Time{}},
+		"one of a key that is gone":     {ring(t, keyB), year, time.Time{}},
 	} {
 		if got := c.keys.RenewalDue(c.claims); !got.Equal(c.want) {
 			t.Errorf("%s: at %s, want %s", what, got, c.want)
@@ -81,6 +82,25 @@ func TestNoTokenOutlivesItsMostLife(t *testing.T) {
 		_, renewed, err := c.keys.Renew(renewable(t, c.life), c.now, most)
 		if !renewed.Expires.Equal(c.want) || errors.Is(err, ErrNotRenewed) != c.want.IsZero() {
 			t.Errorf("%s: until %s, %v; want %s", what, renewed.Expires, err, c.want)
+		}
+	}
+}
+
+// Who has the key of old can make such.
+func TestWhatMayBeForgedIsNotRenewed(t *testing.T) {
+	good, ahead := renewable(t, 90*time.Hour), noon.Add(time.Hour)
+	early, late := good, good
+	early.First, late.Issued = ahead, ahead
+	for what, c := range map[string]struct {
+		keys   *Keyring
+		claims Claims
+	}{
+		"of a key that is gone":        {ring(t, keyB), good},
+		"first issued in time to come": {ring(t, keyB, keyA), early},
+		"issued in time to come":       {ring(t, keyB, keyA), late},
+	} {
+		if _, _, err := c.keys.Renew(c.claims, noon, 0); !errors.Is(err, ErrNotRenewed) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }

@@ -13,6 +13,11 @@ const FeatureRenewal = "token-renewal"
 // longest names; past this nothing is decoded.
 const MaxToken = 4 << 10
 
+// RenewalsApart is how much sooner a token may end that an agent takes for as good as
+// another of the same key: replicas that hold its links offer it one each, so much apart
+// at the most.
+const RenewalsApart = 15 * time.Second
+
 // A Token is TOKEN's payload: what the agent is to show from now on, in the place of
 // what it has. It is a secret.
 type Token struct {
