@@ -130,7 +130,7 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	if err == nil {
 		a.name, err = agentName(a.config.Name, token, a.config.tokenSetting(), hostname)
 		check(err)
-		a.credential.init(&a.config, a.name)
+		a.credential.init(&a.config, a.name, a.log)
 	}
 	_, err = a.config.headers()
 	check(err)

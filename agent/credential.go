@@ -1,11 +1,15 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,48 +21,49 @@ import (
 // replica offers one, and what is taken is written.
 const takeEvery = 10 * time.Second
 
-// A credential is the token that the agent shows: the one it was given by its
-// environment, or the youngest of those that relays gave it in the place of that.
+// A credential is the token that the agent shows: the one that its environment gives, or
+// the youngest of those that relays gave in the place of that. Nothing of them can be
+// checked here, so the one before stays too, and is shown where the youngest is refused.
 type credential struct {
 	config *Config
-	file   string        // where one is kept that cannot be written to where it came from; empty: nowhere
+	agent  string
+	log    *slog.Logger
 	turn   chan struct{} // has one element while a token is taken, and written
 
-	mu      sync.Mutex
-	renewed string    // in memory
-	taken   time.Time // when
+	mu       sync.Mutex
+	renewed  string          // in memory
+	taken    time.Time       // when
+	refused  map[string]bool // by a relay
+	told     string          // what was wrong with the state folder
+	grumbled time.Time       // when it was logged last that a token was not taken
 }
 
-// init names the file; the agent's name is known only after the first look at the token.
-func (c *credential) init(config *Config, agent string) {
-	c.config, c.turn = config, make(chan struct{}, 1)
-	if config.StateDir != "" {
-		c.file = filepath.Join(config.StateDir, agent+".token")
-	}
+func (c *credential) init(config *Config, agent string, log *slog.Logger) {
+	c.config, c.agent, c.log = config, agent, log
+	c.turn, c.refused = make(chan struct{}, 1), make(map[string]bool)
 }
 
 // current is the token to show now.
 func (c *credential) current() (string, error) {
-	written, err := c.written()
+	all, err := c.candidates()
 	if err != nil {
 		return "", err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return younger(written, c.renewed), nil
+	if all = inPlaceOf(all[0], append(all, c.renewed)); !slices.ContainsFunc(all, func(t string) bool { return !c.refused[t] }) {
+		clear(c.refused) // none is good now: another may be again
+	}
+	return all[slices.IndexFunc(all, func(t string) bool { return !c.refused[t] })], nil
 }
 
 // written is the token that the agent would come back with if it were started again.
 func (c *credential) written() (string, error) {
-	given, err := c.config.token()
-	if err != nil || c.file == "" {
-		return given, err
+	all, err := c.candidates()
+	if err != nil {
+		return "", err
 	}
-	kept, err := settings.Secret("", c.file, "TOKEN")
-	if err != nil { // as is most often so: there is none
-		return given, nil
-	}
-	return younger(given, string(kept)), nil
+	return inPlaceOf(all[0], all)[0], nil
 }
 
 // unwritten reports whether the token to show is in memory only.
@@ -68,14 +73,80 @@ func (c *credential) unwritten() bool {
 	return err == nil && also == nil && current != written
 }
 
-// younger is the second of two tokens if it renews the first, which it is given for.
-func younger(given, other string) string {
-	was, ok := readClaims(given)
-	is, also := readClaims(other)
-	if ok && also && is.renews(was) && is.Issued >= was.Issued {
-		return other
+// refuse notes that a relay has refused a token.
+func (c *credential) refuse(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused[token] = true // of the few that there are: current forgets them all again
+}
+
+// candidates are the tokens that files and the environment hold, the given one first.
+func (c *credential) candidates() (all []string, err error) {
+	given, err := c.config.token()
+	if err != nil {
+		return nil, err
 	}
-	return given
+	all = []string{given}
+	state := c.stateFile(given)
+	for _, file := range []string{before(c.config.TokenFile), state, before(state)} {
+		if file == "" {
+			continue
+		}
+		switch kept, err := settings.Secret("", file, "TOKEN"); {
+		case err == nil:
+			all = append(all, string(kept))
+		case file == state && !errors.Is(err, fs.ErrNotExist):
+			c.tell(fmt.Errorf("FARSCRAPE_STATE_DIR: %w", err))
+		}
+	}
+	return all, nil
+}
+
+// tell says once what is wrong with the state folder.
+func (c *credential) tell(err error) {
+	c.mu.Lock()
+	told := c.told == err.Error()
+	c.told = err.Error()
+	c.mu.Unlock()
+	if !told {
+		c.log.Warn("a token that the relay gave earlier cannot be read: an older one is shown", "err", err)
+	}
+}
+
+// idShape is what tokens' IDs look like, and names of files may.
+var idShape = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// stateFile is where tokens are kept that cannot be written to where they came from;
+// empty: nowhere. Agents of one name on one host have tokens of their own.
+func (c *credential) stateFile(token string) string {
+	id, ok := readClaims(token)
+	if c.config.StateDir == "" || !ok || !idShape.MatchString(id.ID) {
+		return ""
+	}
+	return filepath.Join(c.config.StateDir, c.agent+"-"+id.ID+".token")
+}
+
+// before is where the token is kept that stood in a file before; empty: nowhere.
+func before(file string) string {
+	if file == "" {
+		return ""
+	}
+	return file + ".before"
+}
+
+// inPlaceOf are the tokens that renew the given one, and that one, the youngest first.
+func inPlaceOf(given string, all []string) []string {
+	of, ok := readClaims(given)
+	if !ok {
+		return []string{given}
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(t string) bool { is, ok := readClaims(t); return !ok || t != given && !is.renews(of) })
+	slices.SortStableFunc(all, func(a, b string) int {
+		one, _ := readClaims(a)
+		other, _ := readClaims(b)
+		return cmp.Compare(other.Issued, one.Issued)
+	})
+	return slices.Compact(all)
 }
 
 // asGood reports whether an agent that has a token needs no other: it is of the same key,
@@ -83,7 +154,7 @@ func younger(given, other string) string {
 func asGood(has, other string) bool {
 	a, _ := readClaims(has)
 	b, _ := readClaims(other)
-	return a.key == b.key && (a.Expires == 0 || b.Expires-a.Expires <= int64(takeEvery/time.Second))
+	return a.key == b.key && (a.Expires == 0 || b.Expires != 0 && b.Expires-a.Expires <= int64(wire.RenewalsApart/time.Second))
 }
 
 // errForeign is a token that a relay gave and that is for somebody else.
@@ -100,7 +171,8 @@ func (c *credential) take(token string) (file string, taken bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	if younger(current, token) != token {
+	was, _ := readClaims(current)
+	if is, ok := readClaims(token); !ok || !is.renews(was) || is.Issued < was.Issued {
 		return "", false, errForeign
 	}
 	c.mu.Lock()
@@ -112,47 +184,62 @@ func (c *credential) take(token string) (file string, taken bool, err error) {
 	if soon {
 		return "", asGood(current, token), nil
 	}
-	file, err = c.write([]byte(token + "\n"))
+	file, err = c.write(token)
 	return file, true, err
 }
 
-// writeDown writes what is in memory only, in case that it can be by now.
+// writeDown writes the token that a relay has just let in, in case that it is in memory
+// only and can be written by now, or that the written one was refused.
 func (c *credential) writeDown() error {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
-	c.mu.Lock()
-	renewed := c.renewed
-	c.mu.Unlock()
-	if renewed == "" || !c.unwritten() {
-		return nil
+	current, err := c.current()
+	if err == nil && c.unwritten() {
+		_, err = c.write(current)
 	}
-	_, err := c.write([]byte(renewed + "\n"))
 	return err
 }
 
 // write puts a token where the agent's own came from, or else into the state folder.
-func (c *credential) write(token []byte) (file string, err error) {
+func (c *credential) write(token string) (file string, err error) {
 	unwritten := errors.New("FARSCRAPE_STATE_DIR is not set")
 	if c.config.TokenFile != "" {
-		if err = settings.ReplaceFile(c.config.TokenFile, token); err == nil {
+		if err = replaceToken(c.config.TokenFile, token); err == nil {
 			return c.config.TokenFile, nil
 		}
 		unwritten = fmt.Errorf("%w, and %w", err, unwritten)
 	}
-	if c.file == "" {
+	if file = c.stateFile(token); file == "" {
 		return "", unwritten
 	}
-	err = os.MkdirAll(filepath.Dir(c.file), 0o700)
+	err = os.MkdirAll(c.config.StateDir, 0o700)
 	if err == nil {
-		err = createIfMissing(c.file)
+		err = createIfMissing(file)
 	}
 	if err == nil {
-		err = settings.ReplaceFile(c.file, token)
+		err = replaceToken(file, token)
 	}
 	if err != nil {
 		return "", fmt.Errorf("FARSCRAPE_STATE_DIR: %w", err)
 	}
-	return c.file, nil
+	return file, nil
+}
+
+// replaceToken puts a token into a file, and what that held into the one beside it.
+func replaceToken(file, token string) error {
+	old, err := settings.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if len(old) > 0 {
+		if err = createIfMissing(before(file)); err == nil {
+			err = settings.ReplaceFile(before(file), old)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return settings.ReplaceFile(file, []byte(token+"\n"))
 }
 
 // createIfMissing makes a file that only its owner reads, since that is to be replaced.
@@ -165,66 +252,4 @@ func createIfMissing(file string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// tokenCame takes a TOKEN. One that comes while the link is at another is not taken,
-// and is offered again.
-func (l *link) tokenCame(payload []byte) error {
-	t, err := wire.ParseToken(payload)
-	if err == nil {
-		l.aside(func() { l.renew(t.Token) })
-	}
-	return err
-}
-
-// aside does what has to do with files, one thing at a time: disks may be slow, and
-// nothing else of the link waits for them.
-func (l *link) aside(f func()) {
-	if l.writing.CompareAndSwap(false, true) {
-		l.scraping.Go(func() {
-			defer l.writing.Store(false)
-			f()
-		})
-	}
-}
-
-// renew takes a token, and tells what the agent would come back with.
-func (l *link) renew(token string) {
-	log := l.logger()
-	file, taken, err := l.agent.credential.take(token)
-	claims, _ := readClaims(token)
-	switch {
-	case !taken && err != nil:
-		log.Warn("the relay's new token is not taken", "err", err)
-		return
-	case taken && err != nil:
-		log.Warn("token renewed, in memory only: started again, the agent comes back with the old one",
-			"expires", claims.expiry(), "err", err, "mend", "set FARSCRAPE_STATE_DIR to a folder that it may write to")
-	case file != "":
-		log.Info("token renewed", "expires", claims.expiry(), "file", file)
-	}
-	l.tellKept(taken)
-}
-
-// tellUnwritten tells the replica that it was shown a token which the agent would not
-// come back with, if it still cannot be written down.
-func (l *link) tellUnwritten() {
-	if err := l.agent.credential.writeDown(); err == nil {
-		l.logger().Info("the token in memory is written down")
-		return
-	}
-	l.tellKept(false)
-}
-
-// tellKept tells the replica which token the agent would come back with, and whether it
-// has taken the one that the replica offered.
-func (l *link) tellKept(taken bool) {
-	written, err := l.agent.credential.written()
-	claims, ok := readClaims(written)
-	if err != nil || !ok {
-		return
-	}
-	kept := claims.kept()
-	kept.Taken = taken
-	l.out.send(outgoing{Frame: wire.Frame{Type: wire.TypeKept, Payload: wire.MarshalControl(kept)}})
 }

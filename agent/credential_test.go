@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -129,7 +130,7 @@ func TestWhereTheTokenCannotBeWrittenTheStateFolderHasIt(t *testing.T) {
 				l.offer(renewed)
 				l.keeps(renewed, true)
 			})
-			holds(t, filepath.Join(state, "edge-1.token"), renewed)
+			holds(t, filepath.Join(state, "edge-1-id-1.token"), renewed)
 			synctest.Test(t, func(t *testing.T) { // started again
 				relay := newFakeRelay(t)
 				start(t, relay.network, nil, func(c *Config) {
@@ -179,8 +180,65 @@ func TestATokenIsWrittenDownOnceItCanBe(t *testing.T) {
 		}
 		relay.after(l).ping(1)
 		synctest.Wait()
-		holds(t, filepath.Join(state, "edge-1.token"), renewed)
+		holds(t, filepath.Join(state, "edge-1-id-1.token"), renewed)
 	})
+}
+
+// Whoever answers in the relay's place can give the agent anything.
+func TestARefusedTokenGivesWayToTheOneBefore(t *testing.T) {
+	bogus := stamp{"edge-1", "id-1", "ffffffff", 1 << 40, 1}
+	file := secretFile(t, given)
+	good := func(r *fakeRelay) {
+		r.refuse = func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Header.Get("Authorization") == "Bearer "+bogus.token() {
+				w.WriteHeader(http.StatusUnauthorized)
+				return true
+			}
+			return false
+		}
+	}
+	ours := func(c *Config) { c.Token, c.TokenFile, c.Links = "", file, 1 }
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		start(t, relay.network, nil, ours)
+		l := relay.link()
+		l.welcome(1)
+		l.offer(bogus)
+		l.keeps(bogus, true)
+		holds(t, file, bogus)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		good(relay)
+		start(t, relay.network, nil, ours)
+		l := relay.link()
+		l.welcome(1)
+		l.shows(given)
+		l.ping(1)
+		synctest.Wait()
+		holds(t, file, given)
+		l.offer(renewed)
+		l.keeps(renewed, true)
+		holds(t, file, renewed)
+		relay.after(l).shows(renewed)
+	})
+}
+
+func TestARelayCannotFillTheLogWithTokens(t *testing.T) {
+	var log syncBuffer
+	synctest.Test(t, func(t *testing.T) {
+		relay := newFakeRelay(t)
+		startAgent(t, Options{dialRelay: relay.dial, Logger: logTo(&log)}, func(c *Config) { c.Token, c.Links = given.token(), 1 })
+		l := relay.link()
+		l.welcome(1)
+		for range 200 {
+			l.offer(stamp{"edge-1", "id-2", keyTwo, 1600, 2600})
+			l.keeps(given, false)
+		}
+	})
+	if n := strings.Count(log.String(), "is not taken"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
 }
 
 func TestATokenForSomebodyElseIsNotTaken(t *testing.T) {
@@ -196,8 +254,7 @@ func TestATokenForSomebodyElseIsNotTaken(t *testing.T) {
 				l := relay.link()
 				l.welcome(1)
 				l.offer(s)
-				synctest.Wait()
-				l.ping(1)
+				l.keeps(given, false)
 				relay.after(l).shows(given)
 				holds(t, file, given)
 			})

@@ -23,7 +23,11 @@ const dialWithin = 15 * time.Second
 func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Conn, *socket, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
-	header, err := a.dialHeader(held)
+	token, err := a.credential.current()
+	if err != nil {
+		return nil, nil, err
+	}
+	header, err := a.dialHeader(token, held)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,6 +71,9 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	})
 	switch {
 	case err != nil && resp != nil:
+		if resp.StatusCode == http.StatusUnauthorized {
+			a.credential.refuse(token)
+		}
 		return nil, nil, upgradeErrorOf(resp, a.connectURL, proxy)
 	case err != nil:
 		return nil, nil, &dialError{a.connectURL.Host, proxy, cause(err)}
@@ -90,11 +97,7 @@ func (a *Agent) relayProxy(r *http.Request) (*url.URL, error) {
 }
 
 // dialHeader is the upgrade's header, from the files as they are now.
-func (a *Agent) dialHeader(held []wire.ReplicaID) (http.Header, error) {
-	token, err := a.credential.current()
-	if err != nil {
-		return nil, err
-	}
+func (a *Agent) dialHeader(token string, held []wire.ReplicaID) (http.Header, error) {
 	extra, err := a.config.headers()
 	if err != nil {
 		return nil, err

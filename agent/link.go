@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -41,7 +40,7 @@ type link struct {
 	parting string // the replica's last words; set by run
 
 	scraping sync.WaitGroup
-	writing  atomic.Bool   // a token
+	files    chan struct{} // has an element for each thing that it has to do with files
 	removed  chan struct{} // has one element if a scrape has been removed since it was read
 
 	mu       sync.Mutex
@@ -58,7 +57,7 @@ func newLink(a *Agent, conn *websocket.Conn, sock *socket, changed func()) *link
 	conn.SetReadLimit(wire.MaxMessage)
 	return &link{
 		agent: a, log: a.log, conn: conn, sock: sock, out: newWriter(conn, sock, &a.writing), changed: changed,
-		removed: make(chan struct{}, 1), scrapes: make(map[wire.AttemptKey]*scrape),
+		files: make(chan struct{}, mostAside), removed: make(chan struct{}, 1), scrapes: make(map[wire.AttemptKey]*scrape),
 	}
 }
 

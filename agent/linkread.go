@@ -119,9 +119,7 @@ func (l *link) welcomeCame(payload []byte) error {
 	l.agent.limiter.limit(w.MaxInflightAgent, w.MaxInflightTarget)
 	if first {
 		l.logger().Info("linked", "registered", w.Registered, "epoch", w.Epoch)
-		if l.agent.credential.unwritten() {
-			l.aside(l.tellUnwritten)
-		}
+		l.aside(l.tellUnwritten)
 	} else {
 		l.logger().Info("welcomed again", "registered", w.Registered, "epoch", w.Epoch)
 	}
