@@ -35,6 +35,8 @@ func TestWhatAWrongFileSays(t *testing.T) {
 		{"a field that is not let set", true, "http_server_config: {headers: {Location: s3cret}}", `HTTP header "Location" can not be configured`},
 		{"a rate", true, "rate_limit: {interval: 1s, burst: 1}", "rate_limit has no effect here"},
 		{"users where tokens are", false, withTLS + "basic_auth_users: {alice: s3cret}", "basic_auth_users cannot be asked for where Authorization is a token's, or the target's: only FARSCRAPE_OPS_WEB_CONFIG_FILE and the agent's"},
+		{"a field's value that is none", true, "http_server_config: {headers: {X-Frame-Options: s3cret}}", `invalid value for X-Frame-Options. Expected one of`},
+		{"an alias of nothing", true, "basic_auth_users: {alice: *s3cret}", "a value that begins with * must stand in quotes"},
 		{"fields where targets answer", false, withTLS + "http_server_config: {headers: {X-Frame-Options: deny}}", "http_server_config.headers cannot be set where answers are the targets': only"},
 		{"no TLS where there is nothing else", false, "", "holds no tls_server_config: write one with cert_file and key_file, or unset the variable"},
 	} {

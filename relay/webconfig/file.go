@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
@@ -87,7 +88,10 @@ func (w *Web) check(c *web.Config) error {
 		}
 	}
 	if len(c.HTTPConfig.Header) > 0 { // that part of the toolkit's validation is not to be had alone
-		return web.Validate(w.File)
+		if err := web.Validate(w.File); err != nil {
+			said, _, _ := strings.Cut(err.Error(), ", but got:") // the value, which may be a secret
+			return errors.New(said)
+		}
 	}
 	return nil
 }
