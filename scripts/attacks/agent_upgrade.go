@@ -51,7 +51,7 @@ func upgradeAttacks() []attack {
 		asking("upgrade-body", "an upgrade with a body", raw+key+"Sec-WebSocket-Version: 13\nContent-Length: 5\n\nhello", "400 bad_request, closed"),
 		asking("upgrade-early-bytes", "an upgrade, and a text message before its 101", raw+key+"Sec-WebSocket-Version: 13\n\n{TEXT}", "101 -, closed"),
 		{name: "upgrade-bad-tokens", sent: "1,000 upgrades with a token that is none", expected: "1000 × 401 unauthorized", run: func(t *trial) string {
-			return t.many(1000, 4, func(int) string {
+			return t.many(1000, 100, func(int) string { // of which most wait for a second
 				_, seen := t.upgrade(0, guise{token: "eyJub25l.none.none"})
 				return seen
 			})

@@ -37,7 +37,7 @@ func loadAttacks() []attack {
 			return t.asks(5000, t.token, func(i int) string { return fmt.Sprintf("/scrape/victim/t%d", i) })
 		}},
 		{name: "tokens-wrong", sent: "scrapes and links with tokens that are none, on 560 connections, as fast as they are answered, for 8 s",
-			expected: "401 unauthorized; a newcomer from the same address: linked within 1 s, 200 newcomer-among-wrong/t", run: wrongTokens},
+			expected: "401 unauthorized; a newcomer from the same address: linked within 1 s, 200 newcomer-among-wrong/t", bound: bound{memory: 140}, run: wrongTokens},
 		{name: "connections-idle", sent: "500 connections more than a listener keeps, each idle after an answer", expected: "500 were closed", bound: bound{memory: 200}, run: idle},
 		{name: "sockets-mid-handshake", sent: "10,000 sockets that stop in the middle of an upgrade's header", expected: "all ended within 15 s", bound: bound{memory: 200}, run: stopAfter("GET /agent/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSock")},
 		{name: "sockets-mid-tls", sent: "10,000 sockets that stop in the middle of a TLS handshake, where the relay ends it", expected: "all ended within 15 s",

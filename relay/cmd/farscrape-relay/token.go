@@ -41,7 +41,8 @@ Usage:
   -tenant T      by default "default"
   -from NETWORKS the addresses that it may be shown from, such as 10.0.0.0/8,192.0.2.7;
                  elsewhere it is refused. By default any. Behind a load balancer the
-                 relay needs FARSCRAPE_TRUSTED_PROXIES, or it sees the balancer's
+                 relay needs FARSCRAPE_TRUSTED_PROXIES, or it sees the balancer's.
+                 Replicas of an earlier version do not ask: update all before
   -ttl D         how long it holds; by default 8760h, a year; 0: for ever
   -renew=false   an agent's, for one name: the relay is not to give the agent another
                  in time. By default it does, over the agent's link, when two thirds
