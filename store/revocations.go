@@ -37,6 +37,7 @@ type revocations struct {
 	set       *wire.Revocations // all that it ever read
 	told      bool              // it has said what there is
 	stamp     string            // of the hash as it was last read and joined; "" before
+	again     bool              // it lacked something then: it is read again, whatever its stamp
 	looked    time.Time
 	denied    lastDenial
 	confirmed map[string]bool // the orders that it has told to have carried out
@@ -72,7 +73,10 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") { // which the first write mends
 		return err
 	}
-	if stamp == r.stamp && (r.told || stamp == "" && !s.health.settled(s.timing.rejoin)) {
+	switch {
+	case !r.told && stamp == "" && !s.health.settled(s.timing.rejoin):
+		return nil // others may be about to write it back
+	case r.told && stamp == r.stamp && !r.again && (stamp != "" || r.set.Len() == 0):
 		return nil
 	}
 	read, err := readRevoked(ctx, s.clients.directory, s.keys)
@@ -88,14 +92,17 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 	}
 	r.told = true
 	r.carriedOut(read.orders, closed)
-	if more := r.set.Beyond(theirs); len(more) > 0 {
-		s.log.Info("redis has lost what was taken back, and gets it again", "revocations", len(more))
-		if err := s.writeBack(ctx, more); err != nil {
-			return err // the next look tries again
-		}
+	more := r.set.Beyond(theirs)
+	r.stamp, r.again = read.stamp, len(more) > 0
+	if !r.again {
+		return nil
 	}
-	r.stamp = read.stamp
-	return nil
+	s.log.Info("redis has lost what was taken back, and gets it again", "revocations", len(more))
+	stamp, err = s.writeBack(ctx, more)
+	if err == nil && stamp == read.stamp {
+		r.again = false // it has no room for them
+	}
+	return err // and the next look sees whether it stays
 }
 
 // carriedOut notes the orders that are still to be confirmed.
@@ -128,21 +135,28 @@ func (s *Redis) confirmOrders(ctx context.Context) error {
 	return nil
 }
 
-// writeBack joins what this replica knows into what Redis has.
-func (s *Redis) writeBack(ctx context.Context, more []wire.Revocation) error {
+// writeBack joins what this replica knows into what Redis has, and returns the stamp
+// that it has then.
+func (s *Redis) writeBack(ctx context.Context, more []wire.Revocation) (stamp string, err error) {
 	for chunk := range slices.Chunk(more, revokedChunk) {
 		var times []any
 		for _, r := range chunk {
 			times = append(times, r.RevokedSubject.String(), r.Before, r.Made, r.Lifted)
 		}
-		if _, err := s.joinRevoked(ctx, "", times); err != nil {
-			return err
+		reply, err := s.joinRevoked(ctx, "", times)
+		if err != nil {
+			return "", err
 		}
+		if len(reply) == 0 {
+			return "", errReply
+		}
+		stamp = reply[0]
 	}
-	return nil
+	return stamp, nil
 }
 
-// joinRevoked runs scripts/revoke.lua, and returns what it says of each subject.
+// joinRevoked runs scripts/revoke.lua, and returns the stamp and what it says of each
+// subject.
 func (s *Redis) joinRevoked(ctx context.Context, order string, times []any) ([]string, error) {
 	args := append([]any{string(wire.NewID[wire.ReplicaID]()), order, wire.MaxRevocations, wire.MaxRevokedPatterns, ordersStay.Milliseconds(), liftedStays.Milliseconds()}, times...)
 	return runCall(ctx, s.clients.directory, call{script: s.scripts.revoke, key: s.keys.revoked(), args: args}).StringSlice()

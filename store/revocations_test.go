@@ -163,6 +163,36 @@ func TestWhatIsRevokedOutlivesRedis(t *testing.T) {
 	}
 }
 
+// What Redis loses once more, before anybody has seen that it had it again, it gets
+// again, too: an empty one, and one that is thrown back to the same state, look as they
+// did then.
+func TestWhatIsRevokedOutlivesARedisThatIsLostTwice(t *testing.T) {
+	for name, lose := range map[string]func(*storetest.RedisServer){
+		"emptied": func(s *storetest.RedisServer) { s.Do("FLUSHALL") },
+		"thrown back": func(s *storetest.RedisServer) {
+			s.Do("HSET", "revoked", "stamp", "older")
+			s.Do("HDEL", "revoked", edges.String())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := storetest.StartRedis(t)
+			config := store.RedisConfig{URL: server.URL(), Keep: time.Hour}
+			r, by := replicas(t, 1, config), revoker(t, config)
+			revoke(t, by, core, 100)
+			revoke(t, by, edges, 100)
+			allTakeBack(t, r, edges, 99)
+			for _, often := range []string{"once", "twice"} {
+				lose(server)
+				storetest.WaitUntil(t, within, "Redis has it again that was lost "+often, func() bool {
+					list, err := by.List(t.Context())
+					return err == nil && slices.ContainsFunc(list, func(r wire.Revocation) bool { return r.RevokedSubject == edges && r.Before == 100 })
+				})
+			}
+		})
+	}
+}
+
 func TestAStoppedRedisTakesNothingOfItAway(t *testing.T) {
 	t.Parallel()
 	server := storetest.StartRedis(t)

@@ -8,7 +8,7 @@
 -- be, and how many patterns of them, for how long orders stay, and what was lifted (ms);
 -- then of each subject its name and its three times. 'now' is later than all that is known of the subject.
 -- What is further ahead than anybody's clock may be is nobody's, and is written over.
--- Returns {'done', the times of each subject}. Of an order, it may be {'full'}, or
+-- Returns {the stamp as it is then, the times of each subject}. Of an order, it may be {'full'}, or
 -- {'none'} if it would lift what does not hold; else what is too much is left out.
 
 local ahead = 86400000 -- ms
@@ -38,10 +38,12 @@ if foreign then
   hash = {}
 end
 
-local has, subjects, patterns = {}, 0, 0
+local has, subjects, patterns, stamp = {}, 0, 0, ''
 for i = 1, #hash, 2 do
   local field, value = hash[i], hash[i + 1]
-  if string.find(field, '^order:') then
+  if field == 'stamp' then
+    stamp = value
+  elseif string.find(field, '^order:') then
     local at = tonumber(string.match(value, '^(%d+) '))
     if not at or math.abs(now - at) > orderStays then redis.call('HDEL', KEYS[1], field) end
   else
@@ -56,7 +58,7 @@ for i = 1, #hash, 2 do
   end
 end
 
-local reply, changed = {'done'}, order ~= ''
+local reply, changed = {stamp}, order ~= ''
 for i = first, #ARGV, 4 do
   local subject, was = ARGV[i], has[ARGV[i]]
   if ARGV[i + 3] == 'now' and not (was and was.made > was.lifted) then return {'none'} end
@@ -82,5 +84,8 @@ for i = first, #ARGV, 4 do
   end
 end
 if order ~= '' then redis.call('HSET', KEYS[1], 'order:' .. order, number(now) .. ' ' .. ARGV[first]) end
-if changed then redis.call('HSET', KEYS[1], 'stamp', ARGV[1]) end
+if changed then
+  reply[1] = ARGV[1]
+  redis.call('HSET', KEYS[1], 'stamp', ARGV[1])
+end
 return reply
