@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -71,6 +72,20 @@ func (t *TakenBack) Known() bool { return t.known }
 // Len is how many revocations there are, lifted ones with them.
 func (t *TakenBack) Len() int { return t.stored.Len() + t.listed.Len() }
 
+// aheadMost is how far the clock of who issued a token may be ahead: a machine whose
+// time zone is wrong is not a day off, and who forges tokens with a stolen key would
+// choose a time that no revocation is as late as.
+const aheadMost = 24 * time.Hour
+
+// firstIssued is when a token was first issued, in Unix seconds, for holding it against
+// revocations: before all of them, if it does not say so or nobody can have done so yet.
+func firstIssued(c Claims) int64 {
+	if c.First.After(time.Now().Add(aheadMost)) {
+		return time.Time{}.Unix()
+	}
+	return c.First.Unix()
+}
+
 // Dead says by which revocation a token is dead, if by any, whose holder goes by a name.
 // Of an agent's that is for a pattern no other name counts: a revocation that took back
 // all of them takes back this one, and one for some of them leaves the token to the rest.
@@ -79,8 +94,9 @@ func (t *TakenBack) Dead(c Claims, name string) (by wire.RevokedSubject, dead bo
 	if c.Role == Scraper {
 		kind = wire.RevokedScraper
 	}
+	first := firstIssued(c)
 	for _, set := range []*wire.Revocations{t.stored, t.listed} {
-		if by, dead = set.Dead(kind, c.Tenant, name, c.ID, c.First.Unix()); dead {
+		if by, dead = set.Dead(kind, c.Tenant, name, c.ID, first); dead {
 			return by, true
 		}
 	}

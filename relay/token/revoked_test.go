@@ -61,6 +61,23 @@ func TestWhatWasIssuedBeforeIsDeadAndWhatIsIssuedLaterIsGood(t *testing.T) {
 	}
 }
 
+// Who has a key forges what time it likes: one that nobody can have issued a token at
+// keeps it from no revocation. A clock that is a little ahead is taken at its word.
+func TestATokenFromFarAheadIsDeadByAnyRevocation(t *testing.T) {
+	revoked := NewRevoked()
+	revoked.SetStored(revoking(t, wire.RevokedAgent, wire.DefaultTenant, "edge-1", noon))
+	for ahead, want := range map[time.Duration]bool{time.Hour: false, 23 * time.Hour: false, 25 * time.Hour: true, 73 * 365 * 24 * time.Hour: true} {
+		c := Claims{Role: Agent, Name: "edge-1", Tenant: wire.DefaultTenant, First: time.Now().Add(ahead)}
+		if _, dead := revoked.Now().Dead(c, "edge-1"); dead != want {
+			t.Errorf("first issued in %v: dead %t", ahead, dead)
+		}
+		c.Name = "core-1"
+		if _, dead := revoked.Now().Dead(c, "core-1"); dead {
+			t.Error("it is dead by a revocation of another name")
+		}
+	}
+}
+
 // A pattern is matched with names, and never with the pattern of a token.
 func TestATokenForMoreThanIsTakenBackIsGoodForTheRest(t *testing.T) {
 	revoked := NewRevoked()
