@@ -84,14 +84,17 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 		return err
 	}
 	was, theirs := r.set, wire.NewRevocations(read.all)
-	r.set = r.set.Join(read.all).Forget(time.Now().Add(-liftedStays).UnixMilli())
+	lifted := time.Now().Add(-liftedStays).UnixMilli()
+	r.set = r.set.Join(read.all).Forget(lifted)
 	var closed map[wire.RevokedSubject]int
 	if news := r.set.Beyond(was); len(news) > 0 || !r.told {
 		closed = events.Revoked(r.set)
 		s.log.Info("what is taken back has changed", "revocations", r.set.Len(), "new", len(news), "links_closed", sumOf(closed))
 	}
 	r.told = true
-	r.carriedOut(read.orders, closed)
+	if not := r.carriedOut(read.orders, closed); len(not) > 0 && stamp != r.stamp {
+		s.log.Error("what is taken back, or lifted, is not carried out here: the clocks of redis and of this machine are more than a day apart, or there is no room for it", "subjects", not)
+	}
 	more := r.set.Beyond(theirs)
 	r.stamp, r.again = read.stamp, len(more) > 0
 	if !r.again {
@@ -105,18 +108,25 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 	return err // and the next look sees whether it stays
 }
 
-// carriedOut notes the orders that are still to be confirmed.
-func (r *revocations) carriedOut(orders map[string]wire.RevokedSubject, closed map[wire.RevokedSubject]int) {
+// carriedOut notes the orders that are still to be confirmed, and returns whom those
+// are for that are not carried out: the set has not what was read.
+func (r *revocations) carriedOut(orders map[string]wire.Revocation, closed map[wire.RevokedSubject]int) (not []string) {
 	for id := range r.confirmed {
 		if _, stands := orders[id]; !stands {
 			delete(r.confirmed, id)
 		}
 	}
-	for id, subject := range orders {
-		if _, waits := r.confirms[id]; !waits && !r.confirmed[id] {
-			r.confirms[id] = closed[subject]
+	for id, of := range orders {
+		if _, waits := r.confirms[id]; waits || r.confirmed[id] {
+			continue
 		}
+		if !r.set.Has(of) {
+			not = append(not, of.RevokedSubject.String())
+			continue
+		}
+		r.confirms[id] = closed[of.RevokedSubject]
 	}
+	return not
 }
 
 // confirmOrders tells who has given an order that it is carried out here.
@@ -166,7 +176,7 @@ func (s *Redis) joinRevoked(ctx context.Context, order string, times []any) ([]s
 type readRevocations struct {
 	stamp  string
 	all    []wire.Revocation
-	orders map[string]wire.RevokedSubject // by their IDs
+	orders map[string]wire.Revocation // by their IDs: what stands of their subjects
 }
 
 // readRevoked reads the hash. What does not decode is not ours, or of a later version.
@@ -175,7 +185,7 @@ func readRevoked(ctx context.Context, client redis.UniversalClient, k keys) (rea
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		err = nil
 	}
-	read.orders = make(map[string]wire.RevokedSubject)
+	read.orders = make(map[string]wire.Revocation)
 	for field, value := range fields {
 		if field == "stamp" {
 			read.stamp = value
@@ -184,7 +194,9 @@ func readRevoked(ctx context.Context, client redis.UniversalClient, k keys) (rea
 		if id, is := strings.CutPrefix(field, "order:"); is {
 			_, of, _ := strings.Cut(value, " ")
 			if subject, err := wire.ParseRevokedSubject(of); err == nil && wire.ValidID(id) && len(read.orders) < maxOrders {
-				read.orders[id] = subject
+				if r, err := parseRevoked(subject, fields[of]); err == nil {
+					read.orders[id] = r
+				}
 			}
 			continue
 		}

@@ -278,6 +278,41 @@ func TestRevocationsFromFarAheadAreNobodys(t *testing.T) {
 	}
 }
 
+// By default what was issued so far is taken back, by the clock that all share: Redis's,
+// and not that of who gives the order.
+func TestRedisSaysUntilWhenWhatWasIssuedIsTakenBack(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	by := revoker(t, store.RedisConfig{URL: server.URL(), Keep: time.Hour})
+	earliest := time.Now().Unix() + 1 // of this machine, as the server is
+	if o := revoke(t, by, edges, 0); o.Before < earliest || o.Before > time.Now().Unix()+1 {
+		t.Errorf("before %d; the next second was %d", o.Before, earliest)
+	}
+	_, err := by.Revoke(t.Context(), core, time.Now().Add(48*time.Hour).Unix())
+	if err == nil || !strings.Contains(err.Error(), "more than a day from now") || !strings.Contains(err.Error(), "nothing is taken back") {
+		t.Errorf("far ahead: %v", err)
+	}
+	if all, err := by.List(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// A replica does not say of an order that it is carried out while it takes what stands
+// for nobody's, as it does where its clock is days behind.
+func TestWhatAReplicaDoesNotTakeItDoesNotConfirm(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	config := store.RedisConfig{URL: server.URL(), Keep: time.Hour}
+	r, by := replicas(t, 1, config)[0], revoker(t, config)
+	ahead, now := time.Now().Add(48*time.Hour), time.Now().UnixMilli()
+	order := string(wire.NewID[wire.ReplicaID]())
+	server.Do("HSET", "revoked", edges.String(), fmt.Sprintf("%d %d 0", ahead.Unix(), now), "order:"+order, fmt.Sprintf("%d %s", now, edges), "stamp", "x")
+	confirmed(t, by, revoke(t, by, core, 100)) // and so it has read what stands
+	if said := server.Do("HLEN", "revoked:order:"+order); said != "0" || r.takesBack(edges, 0) {
+		t.Errorf("%s replicas have confirmed; edges are taken back: %t", said, r.takesBack(edges, 0))
+	}
+}
+
 // One more than there may be is refused by name, and those that there are can still be
 // made and lifted.
 func TestRevocationsAreBounded(t *testing.T) {

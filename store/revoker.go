@@ -39,9 +39,13 @@ type Order struct {
 	wire.Revocation
 }
 
-// Revoke takes back what was issued to the subject before a time, in Unix seconds. If
-// it was taken back before, with a later time, that stands.
+// Revoke takes back what was issued to the subject before a time, in Unix seconds; 0 is
+// the next whole second of Redis's clock: whatever was issued so far. If it was taken
+// back before, with a later time, that stands.
 func (r *Revoker) Revoke(ctx context.Context, subject wire.RevokedSubject, before int64) (Order, error) {
+	if before == 0 {
+		return r.order(ctx, subject, "next", "now", 0)
+	}
 	return r.order(ctx, subject, before, "now", 0)
 }
 
@@ -63,6 +67,8 @@ func (r *Revoker) order(ctx context.Context, subject wire.RevokedSubject, before
 	case len(reply) == 1 && reply[0] == "full":
 		return o, fmt.Errorf("no room for another revocation: there may be %d in all, and %d of patterns: take back a pattern in the place of many names, or unrevoke those whose tokens have ended, which makes room a week later",
 			wire.MaxRevocations, wire.MaxRevokedPatterns)
+	case len(reply) == 1 && reply[0] == "ahead":
+		return o, errors.New("what is issued until more than a day from now would be taken back by Redis's clock, and replicas take no such time: nothing is taken back; see that the clocks of this machine and of Redis are right")
 	case len(reply) == 1 && reply[0] == "none":
 		return o, ErrNotRevoked
 	case len(reply) != 2:

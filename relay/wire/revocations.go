@@ -100,16 +100,20 @@ func (s *Revocations) All() []Revocation {
 func (s *Revocations) Beyond(other *Revocations) []Revocation {
 	var more []Revocation
 	for _, r := range s.All() {
-		var has Revocation
-		if other != nil {
-			has = other.all[r.RevokedSubject]
-			has.RevokedSubject = r.RevokedSubject
-		}
-		if has.Join(r) != has {
+		if !other.Has(r) {
 			more = append(more, r)
 		}
 	}
 	return more
+}
+
+// Has reports whether the set says all that r does.
+func (s *Revocations) Has(r Revocation) bool {
+	if s == nil {
+		return false
+	}
+	has, known := s.all[r.RevokedSubject]
+	return known && has.Join(r) == has
 }
 
 // Dead returns by what a token of that ID is taken back, if by anything, which was first

@@ -6,10 +6,12 @@
 --
 -- ARGV: a stamp to draw, an order's ID or '' if it is none, how many subjects there may
 -- be, and how many patterns of them, for how long orders stay, and what was lifted (ms);
--- then of each subject its name and its three times. 'now' is later than all that is known of the subject.
+-- then of each subject its name and its three times. 'now' is later than all that is known of the subject;
+-- of the first of them, in seconds, 'next' is the next whole second.
 -- What is further ahead than anybody's clock may be is nobody's, and is written over.
--- Returns {the stamp as it is then, the times of each subject}. Of an order, it may be {'full'}, or
--- {'none'} if it would lift what does not hold; else what is too much is left out.
+-- Returns {the stamp as it is then, the times of each subject}. Of an order, it may be {'full'},
+-- {'ahead'} if its time is further ahead than that, or {'none'} if it would lift what does not hold;
+-- else what is too much is left out.
 
 local ahead = 86400000 -- ms
 local order, most, mostPatterns = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -20,13 +22,16 @@ local function isPattern(subject)
   return string.find(subject, '^agent:') and string.find(subject, '[*?%[\\]')
 end
 
+local latest = now + ahead -- what anybody's clock may say
+
+local function farAhead(subject, before) return before * 1000 > latest and not string.find(subject, '^token:') end
+
 -- times reads those of a subject; nil, if they are none.
 local function times(subject, value)
   local before, made, lifted = string.match(value, '^(%d+) (%d+) (%d+)$')
   if not before then return nil end
   local of = {text = value, before = tonumber(before), made = tonumber(made), lifted = tonumber(lifted)}
-  local latest = now + ahead
-  if of.made > latest or of.lifted > latest or of.before * 1000 > latest and not string.find(subject, '^token:') then return nil end
+  if of.made > latest or of.lifted > latest or farAhead(subject, of.before) then return nil end
   return of
 end
 
@@ -60,7 +65,9 @@ end
 
 local reply, changed = {stamp}, order ~= ''
 for i = first, #ARGV, 4 do
-  local subject, was = ARGV[i], has[ARGV[i]]
+  local subject, before, was = ARGV[i], ARGV[i + 1], has[ARGV[i]]
+  if before == 'next' then before = math.floor(now / 1000) + 1 end
+  if order ~= '' and farAhead(subject, tonumber(before)) then return {'ahead'} end
   if ARGV[i + 3] == 'now' and not (was and was.made > was.lifted) then return {'none'} end
   local room = was or subjects < most and not (isPattern(subject) and patterns >= mostPatterns)
   if not room and order ~= '' then return {'full'} end
@@ -70,12 +77,12 @@ for i = first, #ARGV, 4 do
       subjects = subjects + 1
       if isPattern(subject) then patterns = patterns + 1 end
     end
-    local latest = math.max(now, was.made + 1, was.lifted + 1)
+    local after = math.max(now, was.made + 1, was.lifted + 1)
     local function later(time, known)
-      if time == 'now' then return latest end
+      if time == 'now' then return after end
       return math.max(tonumber(time), known)
     end
-    local text = number(later(ARGV[i + 1], was.before)) .. ' ' .. number(later(ARGV[i + 2], was.made)) .. ' ' .. number(later(ARGV[i + 3], was.lifted))
+    local text = number(later(before, was.before)) .. ' ' .. number(later(ARGV[i + 2], was.made)) .. ' ' .. number(later(ARGV[i + 3], was.lifted))
     if text ~= was.text then
       redis.call('HSET', KEYS[1], subject, text)
       changed = true

@@ -53,7 +53,7 @@ closed their links, within seconds. It fails if one has not, and names it.`
 // A taking is what a person wants taken back, or given again.
 type taking struct {
 	subject wire.RevokedSubject
-	before  int64 // Unix time, in seconds
+	before  int64 // Unix time, in seconds; 0: whatever was issued so far
 	list    bool
 }
 
@@ -77,23 +77,29 @@ func revoke(ctx context.Context, lifts bool, args, environ []string, stdout io.W
 	case c.hasRedis():
 		err = c.revokeInRedis(ctx, lifts, want, stdout)
 	case c.RevokedFile != "":
-		err = c.revokeInFile(lifts, want, stdout)
+		err = c.revokeInFile(ctx, lifts, want, stdout)
 	default:
 		err = errors.New("FARSCRAPE_REDIS_URL must be set, as the replicas have it; or, where the one replica has the embedded store, FARSCRAPE_REVOKED_FILE")
 	}
 	if errors.Is(err, store.ErrNotRevoked) {
 		return fmt.Errorf("%s: %w by that name: farscrape-relay revoke -list has what is", told(want.subject), err)
 	}
-	if err == nil && !lifts {
-		waitPast(ctx, want.before)
-	}
 	return err
 }
 
-// waitPast waits until nothing is issued any more that a revocation takes back: tokens
-// have whole seconds.
-func waitPast(ctx context.Context, before int64) {
-	if wait := time.Until(time.Unix(before, 0)); before < wire.MaxBefore && wait > 0 {
+// mostWait is how long a command waits for its clock: tokens have whole seconds, and
+// clocks that are kept right are apart by less than another.
+const mostWait = 3 * time.Second
+
+// waitPast waits until nothing is issued here any more that a revocation takes back. If
+// that is long it says so instead.
+func waitPast(ctx context.Context, r wire.Revocation, stdout io.Writer) {
+	wait := time.Until(time.Unix(r.Before, 0))
+	switch {
+	case r.Before >= wire.MaxBefore || wait <= 0:
+	case wait > mostWait:
+		fmt.Fprintf(stdout, "this machine's clock is %v behind that: what it issues until then is dead, too\n", wait.Round(time.Second))
+	default:
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -146,7 +152,6 @@ func parseTaking(lifts bool, args []string, now time.Time) (want taking, err err
 
 // complete checks whose tokens are meant, and says before when they were issued.
 func (t *taking) complete(before string, hasTenant bool, name string, now time.Time) (err error) {
-	t.before = now.Unix() + 1
 	switch t.subject.Kind {
 	case "":
 		return fmt.Errorf("say -agent NAME, -scraper NAME or -token ID; see farscrape-relay %s -help", name)
@@ -168,6 +173,7 @@ func (t *taking) complete(before string, hasTenant bool, name string, now time.T
 	if t.before, err = token.ParseBefore(before); err != nil {
 		return fmt.Errorf("-%w", err)
 	}
+	t.before = max(t.before, 1) // 0 stands for none given
 	if t.before > now.Unix()+1 {
 		return errors.New("-before is a time to come: what is issued until then would be dead, too")
 	}
@@ -228,6 +234,9 @@ func (c *revokeConfig) revokeInRedis(ctx context.Context, lifts bool, want takin
 		return fmt.Errorf("it stands in Redis, but who has carried it out is not known: %w", err)
 	}
 	fmt.Fprintf(stdout, "replicas that have confirmed: %d; links closed: %d\n", said.Replicas, said.Links)
+	if !lifts {
+		waitPast(ctx, order.Revocation, stdout)
+	}
 	return unconfirmed(said)
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/token"
@@ -12,7 +14,7 @@ import (
 )
 
 // revokeInFile edits the list that a replica with the embedded store watches.
-func (c *revokeConfig) revokeInFile(lifts bool, want taking, stdout io.Writer) error {
+func (c *revokeConfig) revokeInFile(ctx context.Context, lifts bool, want taking, stdout io.Writer) error {
 	if _, err := readRevoked(c.RevokedFile); err != nil {
 		return err // the replica would not take it
 	}
@@ -22,8 +24,11 @@ func (c *revokeConfig) revokeInFile(lifts bool, want taking, stdout io.Writer) e
 	}
 	rest, had := without(string(text), want.subject)
 	said := "what was taken back is good again"
+	r := wire.Revocation{RevokedSubject: want.subject, Before: max(want.before, had)}
+	if want.before == 0 {
+		r.Before = max(time.Now().Unix()+1, had)
+	}
 	if !lifts {
-		r := wire.Revocation{RevokedSubject: want.subject, Before: max(want.before, had)}
 		rest += token.RevokedLine(r) + "\n"
 		said = "taken back, issued before " + r.BeforeText()
 	} else if had == 0 {
@@ -36,6 +41,9 @@ func (c *revokeConfig) revokeInFile(lifts bool, want taking, stdout io.Writer) e
 		return fmt.Errorf("FARSCRAPE_REVOKED_FILE: %w", err)
 	}
 	fmt.Fprintf(stdout, "%s: %s\nwritten to %s: the replica that watches it carries it out within 5s\n", told(want.subject), said, c.RevokedFile)
+	if !lifts {
+		waitPast(ctx, r, stdout)
+	}
 	return nil
 }
 
