@@ -85,7 +85,7 @@ func (s *Redis) learnRevocations(ctx context.Context, events wire.StoreEvents) e
 	}
 	was, theirs := r.set, wire.NewRevocations(read.all)
 	lifted := time.Now().Add(-liftedStays).UnixMilli()
-	r.set = r.set.Join(read.all).Forget(lifted)
+	r.set = r.set.Forget(lifted).Join(read.all).Forget(lifted) // first makes room
 	var closed map[wire.RevokedSubject]int
 	if news := r.set.Beyond(was); len(news) > 0 || !r.told {
 		closed = events.Revoked(r.set)

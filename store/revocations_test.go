@@ -313,6 +313,31 @@ func TestWhatAReplicaDoesNotTakeItDoesNotConfirm(t *testing.T) {
 	}
 }
 
+// Where there was no room until a lifted one was forgotten, what has taken its place is
+// learnt.
+func TestWhatTakesTheLastPlaceIsLearnt(t *testing.T) {
+	t.Parallel()
+	server := storetest.StartRedis(t)
+	config := store.RedisConfig{URL: server.URL(), Keep: time.Hour}
+	args := []any{"HSET", "revoked", "stamp", "x"}
+	for i := range wire.MaxRevokedPatterns - 1 {
+		args = append(args, fmt.Sprintf("agent:t:many-%d-*", i), "1 1 0")
+	}
+	lifted := time.Now().Add(5*time.Second - 7*24*time.Hour) // which is kept for 5 s from now
+	server.Do(append(args, "agent:t:lifted-*", fmt.Sprintf("1 1 %d", lifted.UnixMilli()))...)
+	r, by := replicas(t, 1, config)[0], revoker(t, config)
+	storetest.WaitUntil(t, within, "all of them are known", func() bool { return r.Revoked().Len() == wire.MaxRevokedPatterns })
+	var order store.Order
+	storetest.WaitUntil(t, within, "the lifted one makes room", func() bool {
+		o, err := by.Revoke(t.Context(), edges, 100)
+		order = o
+		return err == nil
+	})
+	if c := confirmed(t, by, order); c.Replicas != 1 || !r.takesBack(edges, 99) {
+		t.Errorf("%+v; it is taken back: %t", c, r.takesBack(edges, 99))
+	}
+}
+
 // One more than there may be is refused by name, and those that there are can still be
 // made and lifted.
 func TestRevocationsAreBounded(t *testing.T) {
