@@ -48,7 +48,8 @@ Usage:
   -list          what is taken back
 
 With Redis the command waits until all living replicas refuse the tokens and have
-closed their links, within seconds. It fails if one has not, and names it.`
+closed their links, within seconds. It fails if one has not, and names it, and if none
+is alive.`
 
 // A taking is what a person wants taken back, or given again.
 type taking struct {
@@ -242,6 +243,9 @@ func (c *revokeConfig) revokeInRedis(ctx context.Context, lifts bool, want takin
 
 // unconfirmed names the replicas that have not carried out what they are to.
 func unconfirmed(said store.Confirmed) error {
+	if said.Replicas+len(said.Missing)+len(said.Silent)+len(said.Older) == 0 {
+		return errors.New("no replica is alive there: check FARSCRAPE_REDIS_URL and FARSCRAPE_REDIS_PREFIX; it stands in Redis all the same")
+	}
 	var all []error
 	if len(said.Missing) > 0 {
 		all = append(all, fmt.Errorf("%v did not confirm: they are alive and may go on as before: stop them, or see their logs", said.Missing))

@@ -324,3 +324,16 @@ func TestARevocationThatIsNotCarriedOutEverywhereFails(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// Where no replica is, as with the prefix of another fleet, nobody has carried it out.
+func TestARevocationThatNobodyIsThereForFails(t *testing.T) {
+	server := storetest.StartRedis(t)
+	f := newFleet(t, 1, "FARSCRAPE_REDIS_URL="+server.URL())
+	f.env = append(f.env, "FARSCRAPE_REDIS_PREFIX=another:")
+	for _, order := range []string{"revoke", "unrevoke"} {
+		out, err := f.command(order, "-agent", "edge-1")
+		if err == nil || err.Error() != "no replica is alive there: check FARSCRAPE_REDIS_URL and FARSCRAPE_REDIS_PREFIX; it stands in Redis all the same" {
+			t.Errorf("%s: %v\n%s", order, err, out)
+		}
+	}
+}
