@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -237,6 +238,28 @@ func TestWithTheEmbeddedStoreAFileSaysWhatIsTakenBack(t *testing.T) {
 	storetest.WaitUntil(t, revokedWithin, "the scraper is in", func() bool { return f.scrapes("edge-1", http.StatusOK) })
 	if _, err := f.command("unrevoke", "-scraper", "prometheus"); err == nil || !strings.Contains(err.Error(), "scraper prometheus of tenant default: it is not taken back by that name: farscrape-relay revoke -list has what is") {
 		t.Errorf("%v", err)
+	}
+}
+
+// Commands that edit the list at a time each find what the others have written.
+func TestAFileLosesNothingOfCommandsAtATime(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "revoked")
+	if err := os.WriteFile(list, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{t: t, env: []string{"FARSCRAPE_REVOKED_FILE=" + list}}
+	const commands = 20
+	var all sync.WaitGroup
+	for i := range commands {
+		all.Go(func() {
+			if _, err := f.command("revoke", "-token", fmt.Sprintf("%016x", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if set, err := readRevoked(list); err != nil || set.Len() != commands {
+		t.Errorf("of %d the list has %d, %v", commands, set.Len(), err)
 	}
 }
 
