@@ -110,7 +110,7 @@ func (e *Edge) authenticate(r *http.Request, tokens ...string) (caller, *wire.Er
 func (e *Edge) revoked(c token.Claims) *wire.Error {
 	switch err := e.Revoked.Now().Check(c, c.Name); {
 	case errors.Is(err, token.ErrRevokedUnknown):
-		return wire.Errorf(wire.BusUnavailable, "redis is away since this replica started, and FARSCRAPE_REVOKED_UNKNOWN=refuse: %v", err)
+		return wire.Errorf(wire.BusUnavailable, "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back; it lets in once it has: %v", err)
 	case err != nil:
 		return wire.Errorf(wire.Unauthorized, "the %v: %s", err, mintScrapers)
 	}

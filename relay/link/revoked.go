@@ -25,7 +25,7 @@ func (t *Links) refuseRevoked(c token.Claims, name string) *refusal {
 	return nil
 }
 
-const unknownRevoked = "redis is away since this replica started, and FARSCRAPE_REVOKED_UNKNOWN=refuse: what has been taken back is not known"
+const unknownRevoked = "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back; it lets in once it has"
 
 // TakeBack closes the links whose tokens have been taken back by what is known now, and
 // counts them by what took them. It looks at every link once. One that is being entered
