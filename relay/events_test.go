@@ -76,11 +76,13 @@ func TestWhatHappensIsInTheJournal(t *testing.T) {
 		}, []string{"linked", "closed timeout"}, ""},
 		"is displaced": {func(t *testing.T, c *cluster, r *replica) {
 			a := r.dial(dialOptions{})
+			synctest.Wait()
 			r.dial(dialOptions{})
 			a.closedWith(wire.CauseSuperseded)
 		}, []string{"linked", "conflict superseded", "closed superseded", "linked"}, "stop one of the two, or set FARSCRAPE_SHARED=true on both"},
 		"has a name that is taken": {func(t *testing.T, c *cluster, r *replica) {
 			r.dial(dialOptions{})
+			synctest.Wait()
 			a, _, err := r.tryDial(dialOptions{pattern: "e*"})
 			if err != nil {
 				t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 // life is that of the tokens in the tests of renewal.
-const life = 90 * time.Minute
+const life = 30 * time.Minute
 
 // offerWithin is when an agent is offered a token at the latest once that is due.
 const offerWithin = 11 * time.Second
