@@ -14,9 +14,6 @@ var (
 	wrongType = regexp.MustCompile("(?s)^(line [0-9]+): cannot unmarshal (.*)$")
 	// unknownKey is what it says of a key, which it quotes.
 	unknownKey = regexp.MustCompile(`(?s)^(line [0-9]+): field (.*) (?:not found|already set) in type `)
-	// known is what is said without a quotation but for a number, or of names that are
-	// none of a cipher, a curve or a version.
-	known = regexp.MustCompile(`^(line |unknown (TLS version|cipher|curve))`)
 	// plainKey is what all keys of the format look like; what else stands where one
 	// belongs may be a secret.
 	plainKey = regexp.MustCompile(`^[a-z_]{1,40}$`)
@@ -32,7 +29,7 @@ func fault(err error) error {
 		switch {
 		case strings.HasPrefix(said, "unknown anchor "): // which it quotes
 			said = "a value that begins with * must stand in quotes"
-		case !known.MatchString(said):
+		case !strings.HasPrefix(said, "line "):
 			said = "is no YAML"
 		}
 		return fmt.Errorf("%s; %s", said, format)

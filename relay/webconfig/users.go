@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 
-	promconfig "github.com/prometheus/common/config"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -72,7 +71,7 @@ func (g *guard) open() {
 // of a password that nobody knows, at cost 10.
 const nobody = "$2a$10$q44uaH3SDDqXsgZKjyRHlO6qit9xGIXz0BOGol1kOzeocc.5n/bkG"
 
-func (g *guard) judge(users map[string]promconfig.Secret, r *http.Request) verdict {
+func (g *guard) judge(users map[string]string, r *http.Request) verdict {
 	user, password, given := r.BasicAuth()
 	if !given {
 		return wrong
@@ -81,7 +80,7 @@ func (g *guard) judge(users map[string]promconfig.Secret, r *http.Request) verdi
 	if !known {
 		hash = nobody
 	}
-	sum := g.sum(string(hash), password)
+	sum := g.sum(hash, password)
 	if known && g.knows(user, sum) {
 		return right
 	}

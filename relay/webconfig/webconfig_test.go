@@ -54,7 +54,10 @@ func (w *world) write(name, content string) {
 	}
 }
 
-const withTLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+const (
+	withTLSAnd = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, " // and more }
+	withTLS    = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+)
 
 func (w *world) open(operators bool) (*webconfig.Web, error) {
 	return webconfig.New(webconfig.Config{Setting: setting, File: w.file, Operators: operators, Logger: slog.New(slog.NewTextHandler(&w.log, nil)),
@@ -197,7 +200,7 @@ func TestABadFileIsLoggedOnce(t *testing.T) {
 	}
 	w.write("web.yaml", "no_such_key: 1") // and so it has been read since
 	eventually(t, "the next fault is logged", func() bool { return strings.Contains(w.log.String(), "no_such_key") })
-	if got := w.log.String(); strings.Count(got, setting+": "+w.file+": tls_server_config: failed to load X509KeyPair") != 1 {
+	if got := w.log.String(); strings.Count(got, setting+": "+w.file+": tls_server_config: the certificate and its key: ") != 1 {
 		t.Errorf("logged:\n%s", got)
 	}
 }
