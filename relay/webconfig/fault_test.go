@@ -26,6 +26,7 @@ func TestWhatAWrongFileSays(t *testing.T) {
 		{"a text for a mapping", true, "basic_auth_users: s3cret", "line 1: a value of the wrong kind; the format"},
 		{"an unknown version", true, withTLSAnd + "min_version: S3CRET}", "tls_server_config: min_version: must be TLS10, TLS11, TLS12 or TLS13"},
 		{"an unknown cipher", true, withTLSAnd + "cipher_suites: [S3CRET]}", "tls_server_config: cipher_suites: one that Go does not have"},
+		{"an insecure cipher", true, withTLSAnd + "cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]}", "tls_server_config: cipher_suites: one that Go does not have, or holds for insecure"},
 		{"an unknown curve", true, withTLSAnd + "curve_preferences: [S3CRET]}", "tls_server_config: curve_preferences: must be of CurveP256"},
 		{"an unknown policy", true, withTLSAnd + "client_auth_type: S3CRET}", "tls_server_config: client_auth_type: must be NoClientCert"},
 		{"clients checked by nobody", true, withTLSAnd + "client_auth_type: RequireAndVerifyClientCert}", "tls_server_config: client_auth_type: needs client_ca or client_ca_file"},

@@ -86,10 +86,10 @@ func (f *tlsFormat) config() (*tls.Config, error) {
 		}
 	}
 	for _, name := range f.Ciphers {
-		suites := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())
+		suites := tls.CipherSuites() // without those that Go holds for insecure
 		i := slices.IndexFunc(suites, func(s *tls.CipherSuite) bool { return s.Name == name })
 		if i < 0 {
-			return nil, errors.New("cipher_suites: one that Go does not have")
+			return nil, errors.New("cipher_suites: one that Go does not have, or holds for insecure")
 		}
 		c.CipherSuites = append(c.CipherSuites, suites[i].ID)
 	}
