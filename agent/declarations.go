@@ -82,32 +82,10 @@ func parseTargets(s string) ([]declaration, error) {
 	return all, nil
 }
 
-// mispartedLabels is the start of another label behind what does not part them:
-// white space, or a semicolon, if no URL's query has it. Who wants such a value
-// writes it into FARSCRAPE_TARGETS_FILE.
-var mispartedLabels = regexp.MustCompile(`^[^?]*[;\s]\s*[a-zA-Z_][a-zA-Z0-9_]*=`)
-
-// parseLabels reads FARSCRAPE_LABELS: name=value,name=value.
+// parseLabels reads FARSCRAPE_LABELS.
 func parseLabels(s string) (map[string]string, error) {
-	all := make(map[string]string)
-	for entry := range strings.SplitSeq(s, ",") {
-		entry = strings.TrimSpace(entry)
-		if entry == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(entry, "=")
-		_, twice := all[name]
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("FARSCRAPE_LABELS: %q is not name=value", entry)
-		case mispartedLabels.MatchString(value):
-			return nil, fmt.Errorf("FARSCRAPE_LABELS: %q holds more than one label: put a comma between labels", entry)
-		case twice:
-			return nil, fmt.Errorf("FARSCRAPE_LABELS: label %s is there twice: remove one", name)
-		}
-		all[name] = value
-	}
-	if err := wire.CheckLabels(all); err != nil { // before a target is blamed for it
+	all, err := wire.ParseLabels(s)
+	if err != nil { // before a target is blamed for it
 		return nil, fmt.Errorf("FARSCRAPE_LABELS: %w", err)
 	}
 	return all, nil

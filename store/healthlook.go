@@ -82,6 +82,9 @@ func (s *Redis) observe(ctx context.Context) error {
 	if news.back || news.replaced {
 		s.warnOfEviction(ctx)
 	}
+	if news.back || news.replaced || news.emptied {
+		s.beginJoins(ctx)
+	}
 	if seen.err != nil {
 		s.clients.reload(ctx)
 	}

@@ -35,6 +35,7 @@ type Memory struct {
 	links     map[wire.LinkID]wire.AgentKey
 	tenants   map[string]*tenantAccount
 	displaced []loss // whose owner has yet to be told
+	joins     memoryJoins
 }
 
 // A loss is an entry that the directory holds no longer, and why.
@@ -65,6 +66,7 @@ func NewMemory(config MemoryConfig) *Memory {
 		agents:   make(map[wire.AgentKey]*record),
 		links:    make(map[wire.LinkID]wire.AgentKey),
 		tenants:  make(map[string]*tenantAccount),
+		joins:    newMemoryJoins(),
 		journals: memoryJournals{metrics: newJournalMetrics(config.Registerer)},
 	}
 }
@@ -295,4 +297,5 @@ func (m *Memory) sweep() {
 	for key := range m.agents {
 		m.record(key, now)
 	}
+	m.joins.forget(now)
 }

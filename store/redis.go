@@ -184,7 +184,7 @@ func NewRedis(config RedisConfig) (*Redis, error) {
 }
 
 // keys names keys and channels. The braces make an agent's key of one slot, and put all
-// of a tenant's lists into one.
+// of a tenant's lists into one, and all that is known of who has joined.
 type keys struct{ prefix string }
 
 func (k keys) agent(key wire.AgentKey) string {
@@ -197,13 +197,16 @@ func (k keys) events(tenant string) string { return k.prefix + "events:" + tenan
 func (k keys) list(l listName) string {
 	return k.prefix + "list:{" + l.tenant + "}:" + l.hash.String()
 }
-func (k keys) listNames(l listName) string    { return k.list(l) + ":names" }
-func (k keys) replicas() string               { return k.prefix + "replicas" }
-func (k keys) about() string                  { return k.prefix + "replicas:about" }
-func (k keys) revoked() string                { return k.prefix + "revoked" }
-func (k keys) order(id string) string         { return k.prefix + "revoked:order:" + id }
-func (k keys) nudges(r wire.ReplicaID) string { return k.prefix + "nudges:" + string(r) }
-func (k keys) generation(n string) string     { return k.prefix + "generation:" + n }
+func (k keys) listNames(l listName) string      { return k.list(l) + ":names" }
+func (k keys) replicas() string                 { return k.prefix + "replicas" }
+func (k keys) about() string                    { return k.prefix + "replicas:about" }
+func (k keys) revoked() string                  { return k.prefix + "revoked" }
+func (k keys) order(id string) string           { return k.prefix + "revoked:order:" + id }
+func (k keys) joinsBorn() string                { return k.prefix + "{join}:born" }
+func (k keys) joinedNames(tenant string) string { return k.prefix + "{join}:names:" + tenant }
+func (k keys) joinUses(tokenID string) string   { return k.prefix + "{join}:uses:" + tokenID }
+func (k keys) nudges(r wire.ReplicaID) string   { return k.prefix + "nudges:" + string(r) }
+func (k keys) generation(n string) string       { return k.prefix + "generation:" + n }
 func (k keys) inbox(r wire.ReplicaID) string {
 	return k.prefix + "inbox:" + string(r)
 }

@@ -19,6 +19,7 @@ type scripts struct {
 	list, unlist                                               *redis.Script // of a target list
 	journal                                                    *redis.Script // of a tenant's events
 	revoke                                                     *redis.Script // of what is taken back
+	join, joinable                                             *redis.Script // of who has joined
 }
 
 func loadScripts() *scripts {
@@ -53,6 +54,8 @@ func loadScripts() *scripts {
 		unlist:     alone("unlist"),
 		journal:    alone("journal"),
 		revoke:     alone("revoke"),
+		join:       alone("join"),
+		joinable:   alone("joinable"),
 	}
 }
 

@@ -7,7 +7,7 @@
 // are
 //
 //	aud     "farscrape"
-//	role    "agent" or "scraper"
+//	role    "agent", "scraper" or "join"
 //	sub     the agent's name, or a pattern of names; the scraper's name
 //	tenant  absent: wire.DefaultTenant
 //	agents  a scraper's: the pattern of agents it may scrape; absent: all
@@ -15,8 +15,11 @@
 //	from    the networks that it may be shown from; absent: any
 //	exp     absent: never
 //	iat     when it was made
-//	first   when the first of those that it renews was; absent: it renews none
+//	first   when the first of those that it renews was, or the one that was redeemed
+//	        for it; absent: there is none
 //	renew   true: a relay may give its holder another, in time
+//	uses    a join token's: how many agents may join by it
+//	labels  a joined agent's, and the join token's: for its targets, a=b,c=d
 //	jti     its ID, by which it can be revoked
 package token
 
@@ -41,13 +44,14 @@ type Role string
 const (
 	Agent   Role = "agent"   // may open links
 	Scraper Role = "scraper" // may scrape and discover
+	Join    Role = "join"    // may redeem it for the token of an agent whose name fits
 )
 
 // Claims are what a token says of its holder.
 type Claims struct {
 	ID     string // drawn by Mint; what a revocation names
 	Role   Role
-	Name   string // of the agent, or a pattern of agents' names; of the scraper
+	Name   string // of the agent, or a pattern of agents' names; of the scraper; of who may join
 	Tenant string // Mint takes empty as wire.DefaultTenant
 	Agents string // a scraper's: the pattern of agents it may scrape; empty: all
 	// Addresses is an agent's: the pattern of proxy-mode addresses that its
@@ -61,8 +65,10 @@ type Claims struct {
 	// First is when the first of those that it renews was made: what was first issued
 	// before a revocation is dead by it. Mint takes zero as Issued. Of a token that
 	// says neither both are zero, and any revocation of its holder's takes it back.
-	First time.Time
-	Key   string // the ID of the key that signed it; set by Mint and Verify
+	First  time.Time
+	Uses   int    // how many may join by it: 1 to wire.MaxJoins; of all others 0
+	Labels string // which the targets get of who joins, name=value with commas between them
+	Key    string // the ID of the key that signed it; set by Mint and Verify
 }
 
 // What Verify answers to a token that it does not take.
@@ -78,6 +84,8 @@ const (
 	maxSize  = wire.MaxToken
 	// maxPattern bounds a pattern of agents' names, in bytes.
 	maxPattern = 253
+	// maxLabels bounds the labels in a token, in bytes.
+	maxLabels = 1 << 10
 )
 
 // body is the token's claims as they are encoded.
@@ -91,16 +99,18 @@ type body struct {
 	From      string           `json:"from,omitempty"`
 	First     *jwt.NumericDate `json:"first,omitempty"`
 	Renew     bool             `json:"renew,omitempty"`
+	Uses      int              `json:"uses,omitempty"`
+	Labels    string           `json:"labels,omitempty"`
 }
 
 // IsGlob reports whether an agent's token is for a pattern of names.
 func (c Claims) IsGlob() bool { return wire.IsGlob(c.Name) }
 
-// AllowsAgent reports whether an agent's token lets its holder go by that name,
-// or a scraper's lets it scrape the agent of that name.
+// AllowsAgent reports whether an agent's token lets its holder go by that name, a join
+// token lets it become the agent of that name, or a scraper's lets it scrape that.
 func (c Claims) AllowsAgent(name string) bool {
 	switch c.Role {
-	case Agent:
+	case Agent, Join:
 		return c.Name == name || wire.MatchGlob(c.Name, name)
 	case Scraper:
 		return c.Agents == "" || wire.MatchGlob(c.Agents, name)
@@ -115,7 +125,7 @@ func (k *Keyring) Mint(c Claims, now time.Time) (token string, minted Claims, er
 	if c.Tenant == "" {
 		c.Tenant = wire.DefaultTenant
 	}
-	if c.Role == Agent {
+	if c.Role != Scraper {
 		c.Name = strings.ToLower(c.Name)
 	}
 	c.Agents, c.Addresses = strings.ToLower(c.Agents), strings.ToLower(c.Addresses)
@@ -151,9 +161,7 @@ func (k *Keyring) sign(c Claims) (token string, signed Claims, err error) {
 		},
 		Role:   c.Role,
 		Agents: c.Agents, Addresses: c.Addresses, From: c.From, Renew: c.Renewable,
-	}
-	if !c.First.Equal(c.Issued) {
-		b.First = jwt.NewNumericDate(c.First)
+		Uses: c.Uses, Labels: c.Labels,
 	}
 	if c.Tenant != wire.DefaultTenant {
 		b.Tenant = c.Tenant
@@ -210,7 +218,8 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
 		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
 	}
-	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, From: b.From, Renewable: b.Renew}
+	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, From: b.From, Renewable: b.Renew,
+		Uses: b.Uses, Labels: b.Labels}
 	c.Key, _ = t.Header["kid"].(string)
 	if c.Tenant == "" {
 		c.Tenant = wire.DefaultTenant
@@ -239,7 +248,21 @@ func (c Claims) check() error {
 	if _, err := networks(c.From); err != nil {
 		return err
 	}
+	if len(c.Labels) > maxLabels {
+		return fmt.Errorf("labels of %d bytes: at most %d", len(c.Labels), maxLabels)
+	}
+	if _, err := wire.ParseLabels(c.Labels); err != nil {
+		return fmt.Errorf("labels: %w", err)
+	}
+	if c.Uses != 0 && c.Role != Join {
+		return errors.New("only a join token is redeemed")
+	}
 	switch c.Role {
+	case Join:
+		if err := checkPattern(c.Addresses); err != nil {
+			return err
+		}
+		return c.checkJoin()
 	case Agent:
 		if c.Agents != "" {
 			return errors.New("an agent's token names no other agents")
@@ -258,6 +281,9 @@ func (c Claims) check() error {
 		if c.Addresses != "" {
 			return errors.New("a scraper's token declares no addresses")
 		}
+		if c.Labels != "" {
+			return errors.New("a scraper's token has no labels: it has no targets")
+		}
 		if c.Renewable {
 			return errors.New("a scraper's token is not renewed: it has no link to get another by")
 		}
@@ -266,7 +292,7 @@ func (c Claims) check() error {
 		}
 		return checkPattern(c.Agents)
 	}
-	return fmt.Errorf("role %.16q: must be agent or scraper", string(c.Role))
+	return fmt.Errorf("role %.16q: must be agent, scraper or join", string(c.Role))
 }
 
 func checkPattern(pattern string) error {

@@ -24,6 +24,7 @@ type Store interface {
 	Links() int
 	Send(to wire.ReplicaID, f wire.Frame) error
 	RoundTrip() time.Duration
+	Join(context.Context, wire.Join) (again bool, err error)
 	Record(wire.Event)
 	EventsAfter(ctx context.Context, tenant string, after wire.EventID, most int) (wire.EventPage, error)
 	EventsBefore(ctx context.Context, tenant string, before wire.EventID, most int) (wire.EventPage, error)
@@ -78,6 +79,11 @@ func Run(t *testing.T, open func(t *testing.T, keep time.Duration) Store) {
 		{"a tenant's targets take no more than they may", time.Hour, testTenantBytes},
 		{"an agent takes no more by many links", time.Hour, testAgentBytes},
 		{"only a departed agent can be forgotten", time.Hour, testForget},
+		{"a token is redeemed so often, by names of their own", time.Hour, testJoin},
+		{"a name goes to another where that is said", time.Hour, testJoinInstead},
+		{"who has joined joins by another token", time.Hour, testJoinByAnother},
+		{"a token is not older than the store, nor of the future", time.Hour, testJoinTimes},
+		{"a token is redeemed so often by many at once", time.Hour, testJoinAtOnce},
 		{"events are read in their order, from either end", time.Hour, testEvents},
 		{"a journal keeps so many events", time.Hour, testEventsBounded},
 	}
