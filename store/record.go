@@ -166,6 +166,8 @@ func (r *reader) read(key wire.AgentKey, cmd *redis.Cmd) (read reading) {
 // read it leaves out, and says so.
 func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) (read reading) {
 	var newest *line
+	var noLine string // the first that is none
+	noLines := 0
 	a, lists := &wire.Agent{AgentKey: key}, parseListLines(fields["lists"])
 	seen, _ := strconv.ParseInt(fields["seen"], 10, 64)
 	for s := range strings.SplitSeq(fields["links"], "\n") {
@@ -174,7 +176,9 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 			continue
 		}
 		if !ok {
-			read.flaws = append(read.flaws, flaw{key: key, err: fmt.Errorf("the line %.100q", s)})
+			if noLines++; noLines == 1 {
+				noLine = s
+			}
 			continue
 		}
 		l.list = lists[l.link]
@@ -197,6 +201,9 @@ func (r *reader) decode(key wire.AgentKey, now int64, fields map[string]string) 
 		if newest == nil || younger(&entry, &a.Last) || !younger(&a.Last, &entry) && l.expiry > newest.expiry {
 			newest, a.Last = &l, entry
 		}
+	}
+	if noLines > 0 { // one flaw, however many there are
+		read.flaws = append(read.flaws, flaw{key: key, err: fmt.Errorf("%d lines are none, the first %.100q", noLines, noLine)})
 	}
 	if newest == nil {
 		if len(fields) > 0 {

@@ -40,7 +40,7 @@ func revokedAttacks() []attack {
 			g := guise{name: "returning-thief"}
 			g.token = t.stack.mint(token.Claims{Role: token.Agent, Name: g.name})
 			t.revoke("-agent", g.name)
-			return t.many(1000, 4, func(int) string {
+			return t.many(1000, 64, func(int) string {
 				_, seen := t.upgrade(0, g)
 				return seen
 			})
