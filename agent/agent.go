@@ -141,9 +141,27 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	}
 	a.labels, err = parseLabels(a.config.Labels)
 	check(err)
+	if err == nil {
+		check(a.addLabels(token))
+	}
 	a.own = ownTarget(promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}), a.labels)
 	check(a.load())
 	return errors.Join(faults...)
+}
+
+// addLabels puts the token's labels beside the agent's own, which win.
+func (a *Agent) addLabels(token string) error {
+	c, _ := readClaims(token)
+	labels, err := wire.ParseLabels(c.Labels)
+	if err != nil {
+		return fmt.Errorf("the labels in %s's token: %w", a.config.tokenSetting(), err)
+	}
+	for name, value := range labels {
+		if _, own := a.labels[name]; !own {
+			a.labels[name] = value
+		}
+	}
+	return nil
 }
 
 // maxLinks bounds FARSCRAPE_LINKS: each is one more place to be reached at, and

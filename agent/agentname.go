@@ -23,6 +23,7 @@ type claims struct {
 	ID      string `json:"jti"`
 	Issued  int64  `json:"iat"` // Unix time, in seconds, as is the next
 	Expires int64  `json:"exp"` // 0: never
+	Labels  string `json:"labels"`
 	key     string // the ID of the one that signed it
 }
 
@@ -69,6 +70,9 @@ func agentName(configured, token, setting string, host func() (string, error)) (
 	if c.Role == "scraper" {
 		return "", fmt.Errorf("%s: this is a scraper's token: make an agent's with farscrape-relay token -agent NAME", setting)
 	}
+	if c.Role == "join" {
+		return "", fmt.Errorf("%s: this is a join token: farscrape-agent join URL redeems it, or name its file by FARSCRAPE_JOIN_TOKEN_FILE instead", setting)
+	}
 	if configured != "" {
 		return checkName(configured, "FARSCRAPE_NAME")
 	}
@@ -78,6 +82,11 @@ func agentName(configured, token, setting string, host func() (string, error)) (
 	if c.Name != "" && !wire.IsGlob(c.Name) {
 		return checkName(c.Name, "the name in "+setting+"'s token")
 	}
+	return nameOfHost(host)
+}
+
+// nameOfHost is this host's name, if it is one that stays.
+func nameOfHost(host func() (string, error)) (string, error) {
 	name, err := host()
 	if err != nil {
 		return "", fmt.Errorf("this host's name: %w: set FARSCRAPE_NAME", err)

@@ -38,7 +38,7 @@ func TestWhoItIsBehindABalancer(t *testing.T) {
 	e := New(Config{Scraper: &fake{}, NoAuth: true, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30")}})
 	for what, c := range clientCases {
 		var got string
-		agents := e.Agents(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr }))
+		agents := e.Agents(&AgentSide{Connect: func(_ http.ResponseWriter, r *http.Request) { got = r.RemoteAddr }})
 		r := httptest.NewRequest("GET", wire.ConnectPath, nil)
 		r.RemoteAddr, r.Header["X-Forwarded-For"] = c.peer, c.hops
 		agents.ServeHTTP(httptest.NewRecorder(), r)

@@ -78,8 +78,8 @@ type Config struct {
 	// OwnMetrics serves the replica's own metrics to scrapers with a token.
 	// Nil: they are not to be had here.
 	OwnMetrics http.Handler
-	// Connect serves wire.ConnectPath, if agents come in by this listener too.
-	Connect    http.Handler
+	// AgentSide is set if agents come in by this listener too.
+	AgentSide  *AgentSide
 	Logger     *slog.Logger          // nil: slog.Default()
 	Registerer prometheus.Registerer // nil: metrics are counted, but not to be had
 }
@@ -137,8 +137,7 @@ func (e *Edge) serve(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithDeadline(r.Context(), start.Add(lessMargin(timeout)))
 	defer cancel()
 	m, refused := e.modeOf(ctx, r)
-	if m == ownPage && e.Connect != nil && e.ownPath(r) == wire.ConnectPath {
-		upgrade(w, e.asClient(r), e.Connect) // which outlives any scrape
+	if m == ownPage && e.AgentSide != nil && e.AgentSide.serve(e, w, r) { // a link outlives any scrape
 		return
 	}
 	if e.Scraper.Draining() {

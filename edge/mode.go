@@ -99,7 +99,7 @@ func (e *Edge) claimTo(ctx context.Context, tenant, address string, unmistakable
 // The metrics of ours are not among them.
 func unmistakable(path string) bool {
 	switch path {
-	case "/sd", "/clients", wire.ConnectPath:
+	case "/sd", "/clients", wire.ConnectPath, wire.JoinPath:
 		return true
 	}
 	return strings.HasPrefix(path, scrapePath) || strings.HasPrefix(path, "/-/") || strings.HasPrefix(path, "/api/")

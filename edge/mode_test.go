@@ -216,7 +216,7 @@ func TestNoAuth(t *testing.T) {
 
 func TestConnectIsTheAgents(t *testing.T) {
 	b := newBench(t, func(c *Config) {
-		c.Connect = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		c.AgentSide = &AgentSide{Connect: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }}
 	})
 	b.known = map[string]wire.Claim{"default edge-1": wire.BoundName}
 	b.send(t, "GET /agent/connect HTTP/1.1\nHost: relay\nAuthorization: Bearer "+b.agent+"\n\n").want(t, 418, "")

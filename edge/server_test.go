@@ -48,7 +48,7 @@ func TestABodyEndsItsConnection(t *testing.T) {
 	never := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("an upgrade with a body is let through") })
 	second := "GET /-/healthy HTTP/1.1\r\nHost: second\r\n\r\n"
 	for listener, addr := range map[string]string{
-		"edge": b.addr, "agents": serveAt(t, b.edge.Agents(never)), "ops": serveAt(t, b.edge.Ops(http.NotFoundHandler())),
+		"edge": b.addr, "agents": serveAt(t, b.edge.Agents(&AgentSide{Connect: never})), "ops": serveAt(t, b.edge.Ops(http.NotFoundHandler())),
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"} {
 			for _, path := range []string{"/-/healthy", "/sd", "/scrape/edge-1/node", "http://edge-1:9100/metrics", "/nothing", wire.ConnectPath} {
@@ -235,7 +235,7 @@ func testWaiting(t *testing.T, listener func(net.Listener) net.Listener, conf *t
 
 func TestTheAgentsListener(t *testing.T) {
 	b := newBench(t, publicURL("https://relay.example.com/p"))
-	addr := serveAt(t, b.edge.Agents(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusTeapot, "linked") })))
+	addr := serveAt(t, b.edge.Agents(&AgentSide{Connect: func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusTeapot, "linked") }}))
 	b.addr = addr
 	for request, want := range map[string]struct {
 		status int

@@ -12,13 +12,14 @@
 //
 // Relay itself holds the owner's half of other replicas' scrapes, drains, balances
 // links, and implements what the edge asks for. It knows no HTTP but the upgrade
-// that opens a link, and no Redis: it declares the directory and the bus that it
+// that opens a link, and the request to join, and no Redis: it declares the directory and the bus that it
 // needs as interfaces. Below it the arrows run one way:
 //
-//	relay     → attempt, route, link, loglimit, recorder, tarpit, token, wire
+//	relay     → attempt, route, link, join, loglimit, recorder, tarpit, token, wire
 //	attempt   → share, wire
 //	route     → link, flight, share, wire
 //	link      → loglimit, share, token, wire
+//	join      → loglimit, share, token, wire
 //	tarpit    → loglimit, share
 //	loglimit  → share
 //	recorder  → share, wire

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/farscrape/farscrape/relay/attempt"
+	"github.com/farscrape/farscrape/relay/join"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/recorder"
@@ -31,6 +32,7 @@ type directory interface {
 	Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, error)
 	List(ctx context.Context, tenant string) ([]wire.Agent, error)
 	Forget(ctx context.Context, k wire.AgentKey) error
+	Join(ctx context.Context, j wire.Join) (again bool, err error)
 	Replicas() int                  // alive, this one with them, as last counted; at least 1
 	Alone(ctx context.Context) bool // whether it is sure, now, that no other is alive
 	Links() int                     // that they hold
@@ -81,6 +83,7 @@ type Relay struct {
 	recorder *recorder.Recorder
 	tarpit   *tarpit.Tarpit
 	links    *link.Links
+	joins    *join.Joins
 	routes   *route.Router
 	attempts *attempt.Attempts
 	forwards forwardTable // owner's half of other replicas' scrapes
@@ -133,6 +136,11 @@ func New(c Config) *Relay {
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife,
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record, HoldRefused: r.tarpit.Hold,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
+	})
+	r.joins = join.New(join.Config{
+		Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
+		Draining: r.Draining, Record: r.recorder.Record, HoldRefused: r.tarpit.Hold,
+		Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.routes = route.New(r.base, route.Config{
 		Replica: c.Replica, Directory: c.Directory, Links: r.links, OwnHosts: c.OwnHosts,
@@ -220,6 +228,9 @@ func (r *Relay) Refusing() bool { return r.phase.Load() == refusing }
 
 // Connect takes an agent's upgrade request.
 func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) { r.links.Connect(w, req) }
+
+// Join takes the request of a host that wants to become an agent.
+func (r *Relay) Join(w http.ResponseWriter, req *http.Request) { r.joins.Serve(w, req) }
 
 // HoldRefused returns when a credential that is not good may be refused, which came
 // from an address: at once, unless many have.

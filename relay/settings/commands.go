@@ -23,7 +23,7 @@ func RelayVariables() []string {
 // AgentVariables is told of at RelayVariables.
 func AgentVariables() []string {
 	return []string{
-		"RELAY_URL", "TOKEN", "TOKEN_FILE", "NAME", "TARGETS", "TARGETS_FILE", "LABELS", "LINKS", "SHARED",
+		"RELAY_URL", "TOKEN", "TOKEN_FILE", "JOIN_TOKEN_FILE", "NAME", "TARGETS", "TARGETS_FILE", "LABELS", "LINKS", "SHARED",
 		"EPHEMERAL", "LISTEN", "WEB_CONFIG_FILE", "TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "HEADERS_FILE", "STATE_DIR", "LOG_LEVEL",
 		"LOG_FORMAT",
 	}

@@ -11,9 +11,10 @@ import (
 
 // secretsCome says where a secret is to be had.
 var secretsCome = map[string]string{
-	"TOKEN":     "farscrape-relay token -agent NAME prints",
-	"KEY":       "openssl rand -hex 32 prints",
-	"REDIS_URL": "farscrape-relay -help says of Redis URLs",
+	"TOKEN":      "farscrape-relay token -agent NAME prints",
+	"JOIN_TOKEN": "farscrape-relay token -join NAME prints",
+	"KEY":        "openssl rand -hex 32 prints",
+	"REDIS_URL":  "farscrape-relay -help says of Redis URLs",
 }
 
 // Secret is the value of the variable name (without our prefix), or the content

@@ -9,9 +9,9 @@ import (
 // would not outlive.
 var ErrNotRenewed = errors.New("token cannot be renewed")
 
-// clockSkew is how far the clock of who mints may be ahead of a replica's. A token from
+// ClockSkew is how far the clock of who mints may be ahead of a replica's. A token from
 // further ahead was made by somebody who has the key and wants it to outlive something.
-const clockSkew = 5 * time.Minute
+const ClockSkew = 5 * time.Minute
 
 // RenewalDue is when a token is to be renewed: once another key than its own signs, or
 // two thirds of its life are over, as with certificates, which leaves a third for
@@ -33,7 +33,7 @@ func (k *Keyring) RenewalDue(c Claims) time.Time {
 // never more, that lives as long from now on, but no longer than mostLife from when the
 // first of them was made, if mostLife is not 0.
 func (k *Keyring) Renew(c Claims, now time.Time, mostLife time.Duration) (token string, renewed Claims, err error) {
-	ahead := now.Add(clockSkew)
+	ahead := now.Add(ClockSkew)
 	if !c.Renewable || c.Issued.IsZero() || !k.Has(c.Key) || c.Issued.After(ahead) || c.First.After(ahead) {
 		return "", Claims{}, ErrNotRenewed
 	}

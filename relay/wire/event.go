@@ -35,12 +35,13 @@ const (
 	EventRotated  EventKind = "rotated"  // the agent is asked to move the link; cause: max_age or balance
 	EventRevoked  EventKind = "revoked"  // the link ends for its token; cause: token_expired, key_removed or token_revoked
 	EventTargets  EventKind = "targets"  // a link declares other targets; detail: how many
+	EventJoined   EventKind = "joined"   // a host has got the agent's token by a join token
 	EventLeftOut  EventKind = "left_out" // more has happened than is told one by one; detail: how much
 )
 
 // EventKinds lists every kind of this version.
 func EventKinds() []EventKind {
-	return []EventKind{EventLinked, EventClosed, EventConflict, EventRefused, EventRotated, EventRevoked, EventTargets, EventLeftOut}
+	return []EventKind{EventLinked, EventClosed, EventConflict, EventRefused, EventRotated, EventRevoked, EventTargets, EventJoined, EventLeftOut}
 }
 
 // MaxEventDetail bounds an event's detail, in bytes, and maxEventWord its kind and

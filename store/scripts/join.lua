@@ -2,7 +2,8 @@
 -- Redis emptied it is drawn anew, and no token that is older counts any more, for nobody
 -- knows how often it was redeemed. KEYS[2] is a hash with a field for each name of the
 -- tenant's that somebody has joined by: who, and when the token was made by which it was
--- (s). KEYS[3] is a hash with a field for each who has joined by this token: the name.
+-- (s). KEYS[3] is a hash with a field for each who has joined by this token: the name,
+-- and their count under "count".
 --
 -- ARGV: when the token was made (ms) and when its uses may be forgotten (ms), how many
 -- may join by it, the name, who joins, 'free' if nobody else is known by the name, and
@@ -11,7 +12,7 @@
 -- {'early', by how much (ms)}, {'old'}, {'renamed'}, {'joined by', who, when (s)},
 -- {'in use'}, {'used up'}.
 
-local minted, forget, uses = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local minted, forget, uses = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local name, joiner, free, instead = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local born = tonumber(redis.call('GET', KEYS[1]) or '')
@@ -27,9 +28,10 @@ if counted and counted ~= name then return {'renamed'} end
 local holder, first = string.match(redis.call('HGET', KEYS[2], name) or '', '^(%S+) (%d+)$')
 if holder and holder ~= joiner and holder ~= instead then return {'joined by', holder, first} end
 if not holder and not counted and free ~= 'free' then return {'in use'} end
-if not counted and redis.call('HLEN', KEYS[3]) >= uses then return {'used up'} end
+local count = tonumber(redis.call('HGET', KEYS[3], 'count') or 0)
+if not counted and count >= uses then return {'used up'} end
 
 redis.call('HSET', KEYS[2], name, joiner .. ' ' .. number(math.floor(minted / 1000)))
-redis.call('HSET', KEYS[3], joiner, name)
-redis.call('PEXPIREAT', KEYS[3], forget)
+if not counted then redis.call('HSET', KEYS[3], joiner, name, 'count', number(count + 1)) end
+redis.call('PEXPIRE', KEYS[3], number(math.max(forget - now, 1)))
 return {counted and 'again' or 'joined'}

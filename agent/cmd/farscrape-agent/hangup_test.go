@@ -23,7 +23,7 @@ func TestAHangupReadsTheTargetsAnewAndEndsNothing(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- run(ctx, nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret",
-			"FARSCRAPE_NAME=edge-1", "FARSCRAPE_TARGETS_FILE=" + targets}, log, log)
+			"FARSCRAPE_NAME=edge-1", "FARSCRAPE_TARGETS_FILE=" + targets}, nil, log, log)
 		log.Close()
 	}()
 	lines := bufio.NewScanner(logged)

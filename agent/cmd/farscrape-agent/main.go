@@ -33,6 +33,13 @@ dials out to a relay, and Prometheus scrapes them through that.
   FARSCRAPE_TARGETS=node=http://localhost:9100/metrics \
   farscrape-agent
 
+  farscrape-agent join https://relay.example.com
+
+joins first: it asks for a join token, or reads one from standard input, and gets
+for it, once, a token of its own, which FARSCRAPE_STATE_DIR keeps. The other
+variables are as above. Started again, with join or with FARSCRAPE_RELAY_URL, it needs
+no join token. To join anew, remove the file called token there.
+
 Flags: -help, -version, and -ready, which asks the agent on this machine, at its
 FARSCRAPE_LISTEN, whether it is linked. All else is environment variables.
 SIGHUP reads FARSCRAPE_TARGETS_FILE anew; SIGTERM and SIGINT end the agent once
@@ -46,7 +53,7 @@ func main() {
 	}
 	defer runtime.KeepAlive(settings.Ballast())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "farscrape-agent: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nfarscrape-agent: "))
@@ -55,7 +62,7 @@ func main() {
 }
 
 // run is the command: its error is what a person has to mend.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	var config agent.Config
 	flags := flag.NewFlagSet("farscrape-agent", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -67,11 +74,19 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return nil
 	case err != nil:
 		return fmt.Errorf("%w: see -help", err)
-	case flags.NArg() > 0:
-		return fmt.Errorf("%q: takes no arguments: see -help", flags.Arg(0))
+	case flags.NArg() > 0 && flags.Arg(0) != "join":
+		return fmt.Errorf("%q: join is the only thing to say: see -help", flags.Arg(0))
 	case *version:
 		fmt.Fprintln(stdout, "farscrape-agent", settings.Version())
 		return nil
+	}
+	var join *joining
+	if flags.NArg() > 0 {
+		j, err := parseJoin(flags.Args()[1:])
+		if err != nil {
+			return err
+		}
+		join, environ = &j, j.environ(environ)
 	}
 	if err := settings.Load(&config, environ); err != nil {
 		return err
@@ -102,6 +117,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}); err != nil {
 			return err
 		}
+	}
+	token := ""
+	if join != nil {
+		if token, err = join.joinToken(config, log, stdin, stderr); err != nil {
+			return err
+		}
+	}
+	if config, err = agent.Join(ctx, config, options, token); err != nil {
+		return err
 	}
 	a, err := agent.New(config, options)
 	if err != nil {

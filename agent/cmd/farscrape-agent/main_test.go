@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestFlags(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-help"}, nil, &out, &out); err != nil {
+	if err := run(t.Context(), []string{"-help"}, nil, nil, &out, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -30,11 +30,11 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	out.Reset()
-	if err := run(t.Context(), []string{"-version"}, nil, &out, &out); err != nil || !strings.HasPrefix(out.String(), "farscrape-agent ") {
+	if err := run(t.Context(), []string{"-version"}, nil, nil, &out, &out); err != nil || !strings.HasPrefix(out.String(), "farscrape-agent ") {
 		t.Errorf("-version: %q, %v", &out, err)
 	}
 	for _, args := range [][]string{{"-verbose"}, {"start"}} {
-		if err := run(t.Context(), args, nil, &out, &out); err == nil || !strings.Contains(err.Error(), "see -help") {
+		if err := run(t.Context(), args, nil, nil, &out, &out); err == nil || !strings.Contains(err.Error(), "see -help") {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestABadEnvironmentIsOneClearError(t *testing.T) {
 		}
 		environ = append(environ, "FARSCRAPE_"+c.name+"="+c.value)
 		var out bytes.Buffer
-		err := run(t.Context(), nil, environ, &out, &out)
+		err := run(t.Context(), nil, environ, nil, &out, &out)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -76,7 +76,7 @@ func TestAPortInUseIsToldWithItsSetting(t *testing.T) {
 	defer taken.Close()
 	address := taken.Addr().String()
 	var out bytes.Buffer
-	err = run(t.Context(), nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LISTEN=" + address}, &out, &out)
+	err = run(t.Context(), nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LISTEN=" + address}, nil, &out, &out)
 	if err == nil || !strings.Contains(err.Error(), "FARSCRAPE_LISTEN: ") || !strings.Contains(err.Error(), address) {
 		t.Errorf("got %v", err)
 	}
@@ -86,7 +86,7 @@ func TestItRunsUntilItIsToldToStop(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	var out bytes.Buffer
-	err := run(ctx, nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LINK=1"}, &out, &out)
+	err := run(ctx, nil, []string{"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=s3cret", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_LINK=1"}, nil, &out, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestTheRelaysVariablesAreNotUnknown(t *testing.T) {
 	err := run(ctx, nil, []string{
 		"FARSCRAPE_RELAY_URL=http://127.0.0.1:1", "FARSCRAPE_TOKEN=x", "FARSCRAPE_NAME=edge-1", "FARSCRAPE_TARGETS=a=http://h/",
 		"FARSCRAPE_KEY_FILE=/etc/farscrape/key", "FARSCRAPE_KEYS_FILE=s3cret",
-	}, &out, &out)
+	}, nil, &out, &out)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestTheAgentsOwnPagesByTLS(t *testing.T) {
 	logged, log := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, nil, append(environ, "FARSCRAPE_LISTEN=127.0.0.1:0"), log, log)
+		ended <- run(ctx, nil, append(environ, "FARSCRAPE_LISTEN=127.0.0.1:0"), nil, log, log)
 		log.Close()
 	}()
 	address := make(chan string, 1)
@@ -67,7 +67,7 @@ func TestTheAgentsOwnPagesByTLS(t *testing.T) {
 		}
 	}
 	client.CloseIdleConnections()
-	err = run(ctx, []string{"-ready"}, append(environ, "FARSCRAPE_LISTEN="+at), io.Discard, io.Discard)
+	err = run(ctx, []string{"-ready"}, append(environ, "FARSCRAPE_LISTEN="+at), nil, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "not ready: 503") { // it has no link
 		t.Errorf("-ready: %v", err)
 	}
@@ -75,7 +75,7 @@ func TestTheAgentsOwnPagesByTLS(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	err = run(t.Context(), nil, environ, io.Discard, io.Discard)
+	err = run(t.Context(), nil, environ, nil, io.Discard, io.Discard)
 	if err == nil || !strings.HasPrefix(err.Error(), "FARSCRAPE_WEB_CONFIG_FILE needs FARSCRAPE_LISTEN") {
 		t.Errorf("without LISTEN: %v", err)
 	}

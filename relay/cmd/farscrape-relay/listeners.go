@@ -127,7 +127,7 @@ func (l *listeners) serve(ctx context.Context, r *replica) error {
 	if l.edge == nil {
 		servers[l.main] = edge.Server(r.edge.Handler())
 	} else {
-		servers[l.main] = edge.Server(r.edge.Agents(http.HandlerFunc(r.relay.Connect)))
+		servers[l.main] = edge.Server(r.edge.Agents(r.agentSide()))
 		servers[l.edge] = edge.Server(r.edge.Handler())
 	}
 	if l.ops != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,17 +134,22 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	if c.OpsListen != "" {
 		own = nil
 	}
-	var connect http.Handler
+	var agents *edge.AgentSide
 	if c.EdgeListen == "" {
-		connect = http.HandlerFunc(r.relay.Connect)
+		agents = r.agentSide()
 	}
 	r.edge = edge.New(edge.Config{
-		Scraper: r.relay, Journal: r.store, Connect: connect, Keys: keys, Revoked: r.revoked, NoAuth: c.EdgeAuth == "none",
+		Scraper: r.relay, Journal: r.store, AgentSide: agents, Keys: keys, Revoked: r.revoked, NoAuth: c.EdgeAuth == "none",
 		PublicURL: public, OwnHosts: core.OwnHosts, OriginForm: c.originForm(), TrustedProxies: c.TrustedProxies,
 		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
 		OwnMetrics: own, Logger: log, Registerer: r.metrics,
 	})
 	return r, nil
+}
+
+// agentSide is what agents ask of the replica.
+func (r *replica) agentSide() *edge.AgentSide {
+	return &edge.AgentSide{Connect: r.relay.Connect, Join: r.relay.Join}
 }
 
 func newRedis(c *config, r *replica) (*store.Redis, error) {

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/farscrape/farscrape/agent"
+	"github.com/farscrape/farscrape/relay/settings"
+	"github.com/farscrape/farscrape/relay/wire"
+)
+
+// A joining is what farscrape-agent join was told: where the relay is, and the join token
+// if that was given as an argument.
+type joining struct{ url, token string }
+
+// parseJoin takes the arguments after join.
+func parseJoin(args []string) (j joining, err error) {
+	switch len(args) {
+	case 1:
+		return joining{url: args[0]}, nil
+	case 2:
+		return joining{args[0], args[1]}, nil
+	}
+	return j, errors.New("say farscrape-agent join URL: see -help")
+}
+
+// environ is the environment with the relay's URL as the arguments have it.
+func (j joining) environ(environ []string) []string {
+	return append(environ, settings.Prefix+"RELAY_URL="+j.url)
+}
+
+// joinToken is the join token to redeem: the argument, or else what is typed or piped in,
+// unless the agent needs none, or has a file for it.
+func (j joining) joinToken(c agent.Config, log *slog.Logger, stdin io.Reader, stderr io.Writer) (string, error) {
+	switch {
+	case j.token != "":
+		log.Warn("the join token stands in this machine's list of processes", "mend", "leave it out: it is asked for, or read from standard input")
+		return j.token, nil
+	case agent.HasJoined(c):
+		log.Info("the agent has joined before, and needs no join token")
+		return "", nil
+	case c.JoinToken != "":
+		return "", nil
+	}
+	text, err := ask(stdin, stderr)
+	if err != nil {
+		return "", fmt.Errorf("join token: %w", err)
+	}
+	if token := strings.TrimSpace(string(text)); token != "" {
+		return token, nil
+	}
+	return "", errors.New("no join token: farscrape-relay token -join NAME prints one, for farscrape-agent join URL to ask for, or to have on standard input")
+}
+
+// ask reads a join token from a terminal, which does not show it, or from what is piped in.
+func ask(stdin io.Reader, stderr io.Writer) ([]byte, error) {
+	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(stderr, "Join token: ")
+		defer fmt.Fprintln(stderr)
+		return term.ReadPassword(int(f.Fd()))
+	}
+	return io.ReadAll(io.LimitReader(stdin, wire.MaxToken+1))
+}
