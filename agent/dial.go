@@ -39,7 +39,7 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	var proxy *url.URL
 	transport := &http.Transport{
 		Proxy: func(r *http.Request) (_ *url.URL, err error) {
-			proxy, err = a.relayProxy(r)
+			proxy, err = relayProxy(a.proxy, r)
 			return proxy, err
 		},
 		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
@@ -84,12 +84,12 @@ func (a *Agent) dial(ctx context.Context, held []wire.ReplicaID) (*websocket.Con
 	return conn, sock, nil
 }
 
-// relayProxy is the proxy for the relay.
-func (a *Agent) relayProxy(r *http.Request) (*url.URL, error) {
-	if a.proxy == nil {
+// relayProxy is the proxy for the relay; by is nil if there is none.
+func relayProxy(by func(*http.Request) (*url.URL, error), r *http.Request) (*url.URL, error) {
+	if by == nil {
 		return nil, nil
 	}
-	u, err := a.proxy(r)
+	u, err := by(r)
 	if err != nil { // it would quote the proxy's password
 		return nil, errors.New("the proxy in the environment (HTTPS_PROXY, HTTP_PROXY) is no URL")
 	}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -99,7 +100,14 @@ func newJoiner(c Config, o Options, token string) (*joiner, error) {
 	}
 	j := &joiner{config: &c, token: token, name: c.Name, host: o.Hostname, log: o.Logger}
 	j.url = strings.TrimSuffix(relay.String(), wire.ConnectPath) + wire.JoinPath
-	transport := &http.Transport{Proxy: o.Proxy, TLSClientConfig: tlsConfig, TLSHandshakeTimeout: dialWithin, DisableKeepAlives: true, DialContext: relayDialer().DialContext}
+	transport := &http.Transport{
+		Proxy:           func(r *http.Request) (*url.URL, error) { return relayProxy(o.Proxy, r) },
+		TLSClientConfig: tlsConfig, TLSHandshakeTimeout: dialWithin, DisableKeepAlives: true,
+		DialContext: o.dialRelay,
+	}
+	if transport.DialContext == nil {
+		transport.DialContext = relayDialer().DialContext
+	}
 	j.client = &http.Client{Transport: transport, Timeout: dialWithin, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if j.host == nil {
 		j.host = hostFQDN
@@ -126,16 +134,24 @@ func (j *joiner) join(ctx context.Context, state joinState) error {
 			return err
 		}
 		wait, again := joinAgain(err, failures)
-		if !again || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return stopped(err)
+		case !again:
 			return err
 		}
 		j.log.Warn("cannot join yet", "agent", as.Name, "err", err, "again_in", wait.Round(100*time.Millisecond))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return fmt.Errorf("stopped before the agent had joined: %w", err)
+			return stopped(err)
 		}
 	}
+}
+
+// stopped says that who was asked to stop had not joined, and why not.
+func stopped(why error) error {
+	return fmt.Errorf("stopped before the agent had joined: %w", why)
 }
 
 // maxJoinBackoff bounds the wait between two requests to join.
@@ -145,7 +161,10 @@ const maxJoinBackoff = 10 * time.Second
 // any use: the relay says so, or nobody has answered who knows.
 func joinAgain(err error, failures int) (wait time.Duration, again bool) {
 	answer := new(upgradeError)
-	if errors.As(err, &answer) {
+	switch {
+	case errors.Is(err, errNoRelay):
+		return 0, false
+	case errors.As(err, &answer):
 		if answer.retryAfter == 0 && answer.status != http.StatusTooManyRequests && answer.status/100 != 5 {
 			return 0, false
 		}
@@ -154,6 +173,8 @@ func joinAgain(err error, failures int) (wait time.Duration, again bool) {
 	backoff := min(time.Second<<min(failures, 10), maxJoinBackoff)
 	return max(wait, backoff/2) + rand.N(backoff/2), true
 }
+
+var errNoRelay = errors.New("what answers is no Farscrape relay: its answer holds no token for this agent: check FARSCRAPE_RELAY_URL")
 
 // ask asks once.
 func (j *joiner) ask(ctx context.Context, as wire.JoinRequest) (token string, err error) {
@@ -193,7 +214,7 @@ func (j *joiner) ask(ctx context.Context, as wire.JoinRequest) (token string, er
 		claims, ok = readClaims(answer.Token)
 	}
 	if !ok || len(answer.Token) > wire.MaxToken || claims.Role != "agent" || claims.Name != as.Name || strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return "", errors.New("what answers is no Farscrape relay: its answer holds no token for this agent: check FARSCRAPE_RELAY_URL")
+		return "", errNoRelay
 	}
 	return answer.Token, nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/farscrape/farscrape/agent"
 	"github.com/farscrape/farscrape/relay/settings"
-	"github.com/farscrape/farscrape/relay/wire"
 )
 
 // A joining is what farscrape-agent join was told: where the relay is, and the join token
@@ -58,6 +57,9 @@ func (j joining) joinToken(c agent.Config, log *slog.Logger, stdin io.Reader, st
 	return "", errors.New("no join token: farscrape-relay token -join NAME prints one, for farscrape-agent join URL to ask for, or to have on standard input")
 }
 
+// maxTyped bounds what is read for a join token, in bytes: more than any has.
+const maxTyped = 64 << 10
+
 // ask reads a join token from a terminal, which does not show it, or from what is piped in.
 func ask(stdin io.Reader, stderr io.Writer) ([]byte, error) {
 	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -65,5 +67,5 @@ func ask(stdin io.Reader, stderr io.Writer) ([]byte, error) {
 		defer fmt.Fprintln(stderr)
 		return term.ReadPassword(int(f.Fd()))
 	}
-	return io.ReadAll(io.LimitReader(stdin, wire.MaxToken+1))
+	return io.ReadAll(io.LimitReader(stdin, maxTyped))
 }
