@@ -162,5 +162,5 @@ func campaign(ctx context.Context, chosen []fault, o options, dir string, of bui
 
 // faults are all of them, in the order in which they are tried.
 func faults() []fault {
-	return slices.Concat(replicaFaults(), certificateFaults(), rolledFaults(), agentFaults(), lineFaults(), redisFaults(), clusterFaults(), keyFaults(), crowdFaults(), revokedFaults())
+	return slices.Concat(replicaFaults(), certificateFaults(), rolledFaults(), agentFaults(), lineFaults(), redisFaults(), clusterFaults(), keyFaults(), crowdFaults(), revokedFaults(), joinFaults())
 }
