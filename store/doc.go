@@ -64,6 +64,11 @@
 // {prefix}revoked:order:{id} that it has carried an order out, with how many links it
 // closed.
 //
+// {prefix}{join}:born, whose braces are its own, is since when it is counted who joins;
+// beside it {join}:names:{tenant} has who has joined by which name, and
+// {join}:uses:{token} who has by which token. They are in one slot, and one script reads
+// and writes them, so a token is redeemed exactly so often.
+//
 // {prefix}generation:{n} are
 // drawn once: where one is missing or has changed, Redis has been emptied, and
 // until [Grace] has passed nobody can say that an agent does not exist.

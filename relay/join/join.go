@@ -44,22 +44,31 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// placesOfAll is how many may ask the store at a time, by all join tokens together, which
-// takes a millisecond or two: by one alone a half of that, some 1,000 a second. Each has a
-// connection to Redis meanwhile. Who finds no place comes again. They are not those of
-// links.
-const placesOfAll = 4
+// Places, by all join tokens together; one alone has half of them. Who finds none comes
+// again. They are not those of links.
+const (
+	// readingOfAll is how many may send their requests at a time, for which each has ten
+	// seconds: 4 MiB of connections.
+	readingOfAll = 128
+	// askingOfAll is how many may ask the store, which takes a millisecond or two: by one
+	// token some 1,000 a second. Each has a connection to Redis meanwhile.
+	askingOfAll = 4
+)
+
+// unread is how long the rest of a request may take that is refused unread.
+const unread = 100 * time.Millisecond
 
 // Joins are the joins at one replica.
 type Joins struct {
 	Config
-	places  *share.Pool
+	reading *share.Pool
+	asking  *share.Pool
 	results *prometheus.CounterVec
 }
 
 // New makes the joins of a replica.
 func New(c Config) *Joins {
-	return &Joins{Config: c, places: share.New(placesOfAll, placesOfAll), results: newResults(c.Registerer)}
+	return &Joins{Config: c, reading: share.New(readingOfAll, readingOfAll), asking: share.New(askingOfAll, askingOfAll), results: newResults(c.Registerer)}
 }
 
 // Serve answers a POST to wire.JoinPath.
@@ -99,7 +108,13 @@ func (j *Joins) admit(req *http.Request) (c token.Claims, refused *refusal) {
 
 // serve redeems a join token, and answers unless it returns why not.
 func (j *Joins) serve(w http.ResponseWriter, req *http.Request, c token.Claims) *refusal {
+	holder := share.Member{Tenant: c.Tenant, Name: c.ID}
+	if !j.reading.Take(holder, 1) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unread)) // the server waits for what is left of it
+		return crowded
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, wire.MaxJoin))
+	j.reading.Give(holder, 1)
 	if err != nil {
 		return &refusal{reason: wire.BadRequest, text: fmt.Sprintf("the body is not there whole, or has more than %d bytes", wire.MaxJoin)}
 	}
@@ -107,12 +122,11 @@ func (j *Joins) serve(w http.ResponseWriter, req *http.Request, c token.Claims) 
 	if err != nil {
 		return &refusal{reason: wire.BadRequest, text: err.Error()}
 	}
-	holder := share.Member{Tenant: c.Tenant, Name: c.ID}
-	if !j.places.Take(holder, 1) {
+	if !j.asking.Take(holder, 1) {
 		return crowded
 	}
 	joined, err := j.redeem(req.Context(), c, asked)
-	j.places.Give(holder, 1)
+	j.asking.Give(holder, 1)
 	if err != nil {
 		if why := new(refusal); errors.As(err, &why) {
 			return why

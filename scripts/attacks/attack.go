@@ -55,7 +55,7 @@ func by(side string, all ...[]attack) []attack {
 func attacks() []attack {
 	return slices.Concat(
 		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks(), replayAttacks()),
-		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks()),
+		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks(), joinAttacks()),
 		by("target", targetAttacks()),
 		by("relay", relayAttacks()),
 		by("redis", redisAttacks()),

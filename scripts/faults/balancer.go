@@ -38,7 +38,7 @@ defaults
 frontend all
   bind %s
   http-after-response set-header X-Replica %%[srv_name]
-  use_backend agents if { path_beg /agent/ }
+  use_backend agents if { path /agent/connect }
   default_backend scrapes
 backend agents
   balance random
