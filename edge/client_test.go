@@ -108,3 +108,53 @@ func TestBadCredentialsAreHeldByAddress(t *testing.T) {
 		to.held = nil
 	}
 }
+
+// Whatever a scraper shows in vain is counted once, by why.
+func TestRefusedScrapersAreCountedByCause(t *testing.T) {
+	ring, other := ringOf(t, testKey), ringOf(t, strings.Repeat("another key ", 3))
+	now := time.Now()
+	revoked := token.NewRevoked()
+	revoked.SetStored(revoking("gone"))
+	scraper := token.Claims{Role: token.Scraper, Name: "p"}
+	ended, bound, gone := scraper, scraper, scraper
+	ended.Expires, bound.From, gone.Name = now.Add(-time.Hour), "10.0.0.0/8", "gone"
+	for cause, c := range map[string]struct {
+		shown   string
+		revoked *token.Revoked
+	}{
+		"":                {mint(t, ring, scraper, now), revoked},
+		"not_shown":       {"", revoked},
+		"not_ours":        {"bad", revoked},
+		"other_key":       {mint(t, other, scraper, now), revoked},
+		"expired":         {mint(t, ring, ended, now.Add(-2*time.Hour)), revoked},
+		"role":            {mint(t, ring, token.Claims{Role: token.Agent, Name: "a"}, now), revoked},
+		"network":         {mint(t, ring, bound, now), revoked},
+		"revoked":         {mint(t, ring, gone, now), revoked},
+		"revoked_unknown": {mint(t, ring, scraper, now), token.AwaitRevoked(true)},
+	} {
+		want := ""
+		if cause != "" {
+			want = "scraper " + cause
+		}
+		for _, url := range []string{"/sd", "/scrape/a/t", "http://a:1/metrics"} {
+			to := &fake{}
+			e := New(Config{Scraper: to, Keys: token.NewKeys(ring), Revoked: c.revoked})
+			r := httptest.NewRequest("GET", url, nil)
+			r.RemoteAddr = "192.0.2.7:5"
+			r.Header.Set(wire.HeaderToken, c.shown)
+			e.Handler().ServeHTTP(httptest.NewRecorder(), r)
+			if got := strings.Join(to.refused, ", "); got != want {
+				t.Errorf("%s: counted %q, want %q", url, got, want)
+			}
+		}
+	}
+}
+
+func ringOf(t *testing.T, key string) *token.Keyring {
+	t.Helper()
+	ring, err := token.ParseKeys([]byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}

@@ -25,12 +25,15 @@ type caller struct {
 type credential struct {
 	tenant, name, id, key string
 	checked               bool // the key is one of ours, and it has signed the rest
+
+	// cause is why none of those that were shown was taken; token.None: one was.
+	cause token.Cause
 }
 
 // shownBy is what a token says of itself. c is what is known of it, if anything is.
 func shownBy(t string, c token.Claims) credential {
 	if c.ID != "" {
-		return credential{c.Tenant, c.Name, c.ID, c.Key, true}
+		return credential{tenant: c.Tenant, name: c.Name, id: c.ID, key: c.Key, checked: true}
 	}
 	id, key := token.Unchecked(t)
 	return credential{id: id, key: key}
@@ -58,9 +61,12 @@ func (c caller) allows(agent string) bool {
 	return c.allow == "" || wire.MatchGlob(c.allow, agent)
 }
 
-// admit is authenticate, once a token that is not good may be answered.
+// admit is authenticate, once a token that is not good is counted and may be answered.
 func (e *Edge) admit(r *http.Request, tokens ...string) (caller, *wire.Error) {
 	who, failure := e.authenticate(r, tokens...)
+	if failure != nil {
+		e.Scraper.CountRefused(token.Scraper, who.shown.cause)
+	}
 	shown := slices.ContainsFunc(tokens, func(t string) bool { return t != "" })
 	if failure != nil && failure.Reason == wire.Unauthorized && shown {
 		e.Scraper.HoldRefused(r.Context(), e.client(r))
@@ -84,37 +90,50 @@ func (e *Edge) authenticate(r *http.Request, tokens ...string) (caller, *wire.Er
 		if !who.shown.checked {
 			who.shown = shownBy(t, claims)
 		}
-		switch {
-		case err != nil:
-			failure = wire.Errorf(wire.Unauthorized, "%v: %s", err, mintScrapers)
-		case claims.Role != token.Scraper:
-			return who, wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
-		case claims.From != "" && !claims.AllowsFrom(e.client(r)):
-			return who, wire.Errorf(wire.Forbidden, "the token is for scrapers in %s, and this request comes from %s: if that is a load balancer, put it into FARSCRAPE_TRUSTED_PROXIES", claims.From, e.client(r))
-		default:
-			if failure = e.revoked(claims); failure != nil {
-				continue
-			}
+		if err == nil {
+			err = e.check(r, claims)
+		}
+		who.shown.cause = token.CauseOf(err)
+		if err == nil {
 			e.scrapers.note(claims, now)
 			who.tenant, who.allow = claims.Tenant, claims.Agents
 			return who, nil
 		}
+		if failure = e.refusal(r, claims, err); failure.Reason == wire.Forbidden {
+			return who, failure
+		}
 	}
 	if failure == nil {
+		who.shown.cause = token.CauseOf(token.ErrNotShown)
 		failure = wire.Errorf(wire.Unauthorized, "a scraper's token is needed, as Authorization: Bearer TOKEN (one in the URL does not count): %s", mintScrapers)
 	}
 	return who, failure
 }
 
-// revoked says why a scraper's token is not taken though it verifies.
-func (e *Edge) revoked(c token.Claims) *wire.Error {
-	switch err := e.Revoked.Now().Check(c, c.Name); {
+// check says why a token is not taken though it verifies.
+func (e *Edge) check(r *http.Request, c token.Claims) error {
+	switch {
+	case c.Role != token.Scraper:
+		return token.ErrRole
+	case c.From != "" && !c.AllowsFrom(e.client(r)):
+		return token.ErrNetwork
+	}
+	return e.Revoked.Now().Check(c, c.Name)
+}
+
+// refusal is what the holder of a token reads that is not taken for that error.
+func (e *Edge) refusal(r *http.Request, c token.Claims, err error) *wire.Error {
+	switch {
+	case errors.Is(err, token.ErrRole):
+		return wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
+	case errors.Is(err, token.ErrNetwork):
+		return wire.Errorf(wire.Forbidden, "the token is for scrapers in %s, and this request comes from %s: if that is a load balancer, put it into FARSCRAPE_TRUSTED_PROXIES", c.From, e.client(r))
 	case errors.Is(err, token.ErrRevokedUnknown):
 		return wire.Errorf(wire.BusUnavailable, "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back; it lets in once it has: %v", err)
-	case err != nil:
+	case errors.Is(err, token.ErrRevoked):
 		return wire.Errorf(wire.Unauthorized, "the %v: %s", err, mintScrapers)
 	}
-	return nil
+	return wire.Errorf(wire.Unauthorized, "%v: %s", err, mintScrapers)
 }
 
 // mintScrapers is the mend of a credential that is not taken.

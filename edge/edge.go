@@ -41,6 +41,8 @@ type scraper interface {
 	Listing(ctx context.Context, tenant string) (*wire.Listing, *wire.Error)
 	// Forget takes a departed agent off the list.
 	Forget(ctx context.Context, key wire.AgentKey) error
+	// CountRefused counts a credential that was refused.
+	CountRefused(of token.Role, cause token.Cause)
 	// HoldRefused returns when a credential that is not good may be refused, which
 	// came from an address: at once, unless many have. It takes no longer than ctx.
 	HoldRefused(ctx context.Context, remoteAddr string)

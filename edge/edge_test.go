@@ -42,9 +42,10 @@ type fake struct {
 
 	answer func(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) // nil: a small 200
 
-	mu   sync.Mutex // guards what follows
-	seen []wire.Scrape
-	held []string // the addresses of those refused
+	mu      sync.Mutex // guards what follows
+	seen    []wire.Scrape
+	held    []string // the addresses of those refused
+	refused []string // "side cause"
 }
 
 func (f *fake) Scrape(ctx context.Context, s *wire.Scrape) (*wire.Answer, error) {
@@ -98,6 +99,12 @@ func (f *fake) Forget(_ context.Context, key wire.AgentKey) error {
 func (f *fake) Ready() bool    { return !f.starting && !f.draining }
 func (f *fake) Draining() bool { return f.draining }
 func (f *fake) Refusing() bool { return f.refusing }
+
+func (f *fake) CountRefused(of token.Role, cause token.Cause) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, string(of)+" "+string(cause))
+}
 
 func (f *fake) HoldRefused(_ context.Context, address string) {
 	f.mu.Lock()

@@ -230,6 +230,30 @@ func TestFailuresAreLoggedByShares(t *testing.T) {
 	})
 }
 
+// What was like a failure that is forgotten, since others needed its place, is told as
+// left out.
+func TestWhatWasLikeAForgottenFailureIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQuiet()
+		stranger := func(of int) verdict {
+			v, _ := q.judge(quietKey{of: strconv.Itoa(of), reason: wire.Unauthorized}, time.Now())
+			return v
+		}
+		for range 1 + 500 {
+			stranger(0)
+		}
+		time.Sleep(quietFor)
+		for of := range quietEach {
+			if v := stranger(1 + of); v != due {
+				t.Fatalf("the %dth is %v", of, v)
+			}
+		}
+		if n := q.leftOutUntold(time.Now()); n != 500 {
+			t.Errorf("%d were left out", n)
+		}
+	})
+}
+
 // What is remembered of a failure must not keep the request that it came with.
 func TestNamesOfALongURIAreCopied(t *testing.T) {
 	path := "/scrape/edge-1/node/" + strings.Repeat("x", longURI)

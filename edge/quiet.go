@@ -29,7 +29,7 @@ type quiet struct {
 	mu      sync.Mutex // guards what follows
 	seen    map[quietKey]quietState
 	swept   time.Time
-	leftOut int // since it was told
+	leftOut int // since it was told: what had no place, and what was like it and none came after
 	told    time.Time
 }
 
@@ -100,6 +100,7 @@ func (q *quiet) sweep(now time.Time) bool {
 	for key, state := range q.seen {
 		if now.Sub(state.shown) >= quietFor {
 			delete(q.seen, key)
+			q.leftOut += state.held
 			q.places.Give(share.Of(key.AgentKey), 1)
 		}
 	}

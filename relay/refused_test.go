@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/farscrape/farscrape/relay"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -102,6 +104,76 @@ func TestAgentsAreRefusedBeforeTheUpgrade(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever an agent shows in vain is counted once, by why; what it is refused for
+// beside that is not.
+func TestRefusedAgentsAreCountedByCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		metrics := prometheus.NewRegistry()
+		revoked := token.AwaitRevoked(true)
+		c := newCluster(t, 1, func(c *relay.Config) {
+			c.Registerer, c.Revoked, c.OwnHosts = metrics, revoked, wire.NewHosts("relay.example.com")
+		})
+		r := c.replicas[0]
+		other, err := token.ParseKeys([]byte(strings.Repeat("another key ", 3)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mint := func(keys *token.Keyring, c token.Claims, at time.Time) string {
+			text, _, err := keys.Mint(c, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		refused := func(o dialOptions) {
+			if _, _, err := r.tryDial(o); err == nil {
+				t.Fatalf("%+v is taken", o)
+			}
+		}
+		agent := token.Claims{Role: token.Agent, Name: "edge"}
+		ended := token.Claims{Role: token.Agent, Name: "edge", Expires: time.Now().Add(time.Second)}
+		expired := mint(c.keys.Current(), ended, time.Now())
+		time.Sleep(time.Second)
+		refused(dialOptions{})
+		r.revokes(ofAgent("gone"))
+		for _, o := range []dialOptions{
+			{token: " "}, {token: "garbage"}, {token: mint(other, agent, time.Now())}, {token: expired},
+			{token: r.mint(token.Scraper, "prometheus")}, {token: r.mintToken(token.Claims{Role: token.Agent, Name: "edge", From: "10.0.0.0/8"})},
+			{token: r.mint(token.Agent, "another")}, {name: "gone"},
+			{name: "relay.example.com"}, {name: "a/b", pattern: "*"}, {held: "x," + string(r.Replica)},
+		} {
+			refused(o)
+		}
+		r.dial(dialOptions{})
+
+		want := map[string]float64{"not_shown": 1, "not_ours": 1, "other_key": 1, "expired": 1, "role": 1, "network": 1, "name": 1, "revoked": 1, "revoked_unknown": 1}
+		families, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		series := 0
+		for _, f := range families {
+			if f.GetName() != "farscrape_relay_credentials_refused_total" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				series++
+				cause, side := m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue()
+				expected := want[cause]
+				if side == "scraper" {
+					expected = 0
+				}
+				if n := m.GetCounter().GetValue(); n != expected {
+					t.Errorf("%s %s: %v, want %v", side, cause, n, expected)
+				}
+			}
+		}
+		if series != 2*len(token.Causes()) {
+			t.Errorf("%d series from the start, want %d", series, 2*len(token.Causes()))
+		}
+	})
 }
 
 func TestAnotherVersionIsRefusedWithAReason(t *testing.T) {

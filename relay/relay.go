@@ -82,6 +82,7 @@ type Relay struct {
 	lines    *loglimit.Limiter
 	recorder *recorder.Recorder
 	tarpit   *tarpit.Tarpit
+	refused  *prometheus.CounterVec // credentials: side, cause
 	links    *link.Links
 	joins    *join.Joins
 	routes   *route.Router
@@ -130,11 +131,12 @@ func New(c Config) *Relay {
 		Name: "farscrape_relay_refusals_delayed_total",
 		Help: "Refusals of credentials that were answered a second later, since many came from the same address.",
 	}))
+	r.refused = newRefused(c.Registerer)
 	r.links = link.New(r.base, link.Config{
 		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife,
-		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record, HoldRefused: r.tarpit.Hold,
+		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record, CountRefused: r.CountRefused, HoldRefused: r.tarpit.Hold,
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.joins = join.New(join.Config{
@@ -231,6 +233,25 @@ func (r *Relay) Connect(w http.ResponseWriter, req *http.Request) { r.links.Conn
 
 // Join takes the request of a host that wants to become an agent.
 func (r *Relay) Join(w http.ResponseWriter, req *http.Request) { r.joins.Serve(w, req) }
+
+// newRefused makes the count of refused credentials, with all that it will ever have.
+func newRefused(reg prometheus.Registerer) *prometheus.CounterVec {
+	refused := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+		Name: "farscrape_relay_credentials_refused_total",
+		Help: "Credentials of agents, before the upgrade, and of scrapers that were not taken, and requests that lacked one, by cause.",
+	}, []string{"side", "cause"})
+	for _, side := range []token.Role{token.Agent, token.Scraper} {
+		for _, cause := range token.Causes() {
+			refused.WithLabelValues(string(side), string(cause))
+		}
+	}
+	return refused
+}
+
+// CountRefused counts a credential that was refused.
+func (r *Relay) CountRefused(of token.Role, cause token.Cause) {
+	r.refused.WithLabelValues(string(of), string(cause)).Inc()
+}
 
 // HoldRefused returns when a credential that is not good may be refused, which came
 // from an address: at once, unless many have.

@@ -171,7 +171,7 @@ func (a *arrivals) enter(k wire.AgentKey, c token.Claims) (*visit, *refusal) {
 
 // busy refuses for want of a place. within is as in a refusal.
 func busy(within time.Duration, format string, args ...any) *refusal {
-	return &refusal{http.StatusServiceUnavailable, wire.Overloaded, within, fmt.Sprintf(format, args...)}
+	return &refusal{http.StatusServiceUnavailable, wire.Overloaded, within, fmt.Sprintf(format, args...), token.None}
 }
 
 // arrive ends the handshake, which counts for a second at least.

@@ -24,6 +24,17 @@ type refusal struct {
 	reason wire.Reason
 	within time.Duration // come back within; 0: no sooner than the agent's own backoff
 	text   string
+	cause  token.Cause // for which the credential was not taken, if that is why
+}
+
+// unauthorized refuses a credential for that error, and forbidden one that is good, but
+// not for this agent or not from there.
+func unauthorized(err error, text string) *refusal {
+	return &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, text, token.CauseOf(err)}
+}
+
+func forbidden(err error, text string) *refusal {
+	return &refusal{http.StatusForbidden, wire.Forbidden, 0, text, token.CauseOf(err)}
 }
 
 // Connect takes an agent's upgrade request and, unless it refuses, turns the
@@ -66,43 +77,43 @@ func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
 // is refused is read any further.
 func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refused *refusal) {
 	if t.Draining() {
-		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link"}
+		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link", token.None}
 	}
 	shown, ok := bearer(req)
 	if !ok {
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE"}
+		return c, "", unauthorized(token.ErrNotShown, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE")
 	}
 	c, err := t.Keys.Verify(shown, time.Now())
 	switch {
 	case errors.Is(err, token.ErrExpired):
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
+		return c, "", unauthorized(err, fmt.Sprintf("the %v: mint another with farscrape-relay token", err))
 	case err != nil:
-		return c, "", &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, notOurs(err)}
+		return c, "", unauthorized(err, notOurs(err))
 	case c.Role != token.Agent:
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, "the token is a scraper's: mint one with -agent"}
+		return c, "", forbidden(token.ErrRole, "the token is a scraper's: mint one with -agent")
 	}
 	if !c.AllowsFrom(req.RemoteAddr) {
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token is for agents in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr)}
+		return c, "", forbidden(token.ErrNetwork, fmt.Sprintf("the token is for agents in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr))
 	}
 	name = strings.ToLower(req.Header.Get(wire.HeaderAgent))
 	if err := wire.CheckAgentName(name); err != nil {
-		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error()}
+		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error(), token.None}
 	}
 	if t.OwnHosts.Has(name) {
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name)}
+		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name), token.None}
 	}
 	if !c.AllowsAgent(name) {
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name)}
+		return c, "", forbidden(token.ErrName, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name))
 	}
 	if refused := t.refuseRevoked(c, name); refused != nil {
 		return c, "", refused
 	}
 	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
 	if slices.Contains(held, string(t.Replica)) {
-		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another"}
+		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another", token.None}
 	}
 	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
-		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side"}
+		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side", token.None}
 	}
 	return c, name, nil
 }
@@ -150,6 +161,9 @@ func subprotocols(req *http.Request) []string {
 
 func (t *Links) refuse(w http.ResponseWriter, req *http.Request, c token.Claims, f *refusal) {
 	t.metrics.refused.WithLabelValues(f.reason.String()).Inc()
+	if f.cause != token.None {
+		t.CountRefused(token.Agent, f.cause)
+	}
 	if f.reason == wire.Unauthorized {
 		t.HoldRefused(req.Context(), req.RemoteAddr)
 	}

@@ -47,6 +47,8 @@ type Config struct {
 	Go       func(f func()) bool
 	Changed  func(k wire.AgentKey, declared []wire.Target)
 	Record   func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
+	// CountRefused counts a credential that was refused.
+	CountRefused func(of token.Role, cause token.Cause)
 	// HoldRefused returns when a credential may be refused that came from an address.
 	HoldRefused func(ctx context.Context, remoteAddr string)
 

@@ -18,9 +18,9 @@ var errClosed = errors.New("closed before it was welcomed")
 func (t *Links) refuseRevoked(c token.Claims, name string) *refusal {
 	switch err := t.Revoked.Now().Check(c, name); {
 	case errors.Is(err, token.ErrRevokedUnknown):
-		return &refusal{http.StatusServiceUnavailable, wire.BusUnavailable, 5 * time.Second, unknownRevoked}
+		return &refusal{http.StatusServiceUnavailable, wire.BusUnavailable, 5 * time.Second, unknownRevoked, token.CauseOf(err)}
 	case err != nil:
-		return &refusal{http.StatusUnauthorized, wire.Unauthorized, 0, fmt.Sprintf("the %v: mint another with farscrape-relay token", err)}
+		return unauthorized(err, fmt.Sprintf("the %v: mint another with farscrape-relay token", err))
 	}
 	return nil
 }

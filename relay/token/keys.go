@@ -18,8 +18,6 @@ import (
 // weaker than its hash (RFC 7518, 3.2).
 const minKey = 32
 
-var errUnknownKey = errors.New("unknown key")
-
 // A Keyring holds the keys that sign and check tokens. It does not change; a
 // new set of keys is a new Keyring.
 type Keyring struct {
@@ -107,7 +105,7 @@ func (k *Keyring) signer(t *jwt.Token) (any, error) {
 	id, _ := t.Header["kid"].(string)
 	key, ok := k.keys[id]
 	if !ok {
-		return nil, errUnknownKey
+		return nil, ErrOtherKey
 	}
 	return key, nil
 }

@@ -75,6 +75,10 @@ type Claims struct {
 var (
 	// ErrInvalid: not a token of ours.
 	ErrInvalid = errors.New("token is not valid")
+	// ErrOtherKey: an ErrInvalid that says it was signed with a key that is not here.
+	ErrOtherKey = errors.New("signed with another key")
+	// ErrNotYet: an ErrInvalid whose time has not come.
+	ErrNotYet = errors.New("not yet")
 	// ErrExpired: a token of ours, whose time is up.
 	ErrExpired = errors.New("token has expired")
 )
@@ -209,14 +213,14 @@ func (k *Keyring) parse(token string, now time.Time) (Claims, error) {
 	var b body
 	t, err := k.parser.ParseWithClaims(token, &b, k.signer)
 	switch {
-	case errors.Is(err, errUnknownKey):
-		return Claims{}, fmt.Errorf("%w: signed with another key", ErrInvalid)
+	case errors.Is(err, ErrOtherKey):
+		return Claims{}, fmt.Errorf("%w: %w", ErrInvalid, ErrOtherKey)
 	case err != nil: // its text may hold parts of the token
 		return Claims{}, ErrInvalid
 	case len(b.Audience) != 1 || b.Audience[0] != audience:
 		return Claims{}, fmt.Errorf("%w: not made for Farscrape", ErrInvalid)
 	case b.NotBefore != nil && now.Before(b.NotBefore.Time):
-		return Claims{}, fmt.Errorf("%w: not yet", ErrInvalid)
+		return Claims{}, fmt.Errorf("%w: %w", ErrInvalid, ErrNotYet)
 	}
 	c := Claims{ID: b.ID, Role: b.Role, Name: b.Subject, Tenant: b.Tenant, Agents: b.Agents, Addresses: b.Addresses, From: b.From, Renewable: b.Renew,
 		Uses: b.Uses, Labels: b.Labels}

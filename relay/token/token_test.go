@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,6 +325,29 @@ func TestUncheckedTellsIDsOnly(t *testing.T) {
 	} {
 		if id, key := Unchecked(x.token); id != x.id || key != x.key {
 			t.Errorf("%s: %q, %q", what, id, key)
+		}
+	}
+}
+
+// Every error that a token is refused by is a cause of its own, and nothing else is one.
+func TestErrorsAreCauses(t *testing.T) {
+	seen := make(map[Cause]bool)
+	for _, err := range []error{
+		ErrNotShown, ErrInvalid, fmt.Errorf("%w: %w", ErrInvalid, ErrOtherKey), fmt.Errorf("%w: %w", ErrInvalid, ErrNotYet),
+		fmt.Errorf("%w at noon", ErrExpired), ErrRole, ErrNetwork, ErrName, ErrRevoked, ErrRevokedUnknown,
+	} {
+		cause := CauseOf(err)
+		if seen[cause] || !slices.Contains(Causes(), cause) {
+			t.Errorf("%v: %q", err, cause)
+		}
+		seen[cause] = true
+	}
+	if len(seen) != len(Causes()) {
+		t.Errorf("%d causes of %d", len(seen), len(Causes()))
+	}
+	for _, err := range []error{nil, errors.New("another")} {
+		if cause := CauseOf(err); cause != None {
+			t.Errorf("%v: %q", err, cause)
 		}
 	}
 }
