@@ -25,7 +25,8 @@
 //	recorder  → share, wire
 //	share     → wire
 //	token     → wire
-//	webconfig → settings
+//	webconfig → loglimit, settings
+//	proxied   → loglimit
 //	certtest  →
 //	flight    →
 //	settings  →

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Checks the configurations here, and runs those that run on a plain machine:
-# nginx, HAProxy and Caddy (built from its module), each as shipped but for addresses, with two relays, a
+# nginx, HAProxy (which ends TLS, and which does not: tcp) and Caddy (built from its module), each as shipped but for addresses, with two relays, a
 # Redis and an agent behind it, on the loopback. A line of figures for each.
 # Envoy's is checked against Envoy's own protobufs: no package has the program.
 #
-#   deploy/fronts/check.sh [nginx|haproxy|caddy|envoy]...
+#   deploy/fronts/check.sh [nginx|haproxy|tcp|caddy|envoy]...
 #
 # Needs Go; installs Debian's packages that are missing, as root.
 set -euo pipefail
@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 PATH=$PATH:/usr/sbin
 . ../../scripts/rig/packages.sh
 
-fronts=(nginx haproxy caddy envoy)
+fronts=(nginx haproxy caddy envoy tcp)
 [ $# -eq 0 ] || fronts=("$@")
 packages nginx nginx-light haproxy haproxy redis-server redis-server curl curl openssl openssl
 
@@ -20,6 +20,7 @@ packages nginx nginx-light haproxy haproxy redis-server redis-server curl curl o
 caddy_version=v2.11.9
 
 front=all
+header=send-proxy-v2 # of the tcp front
 dir=$(mktemp -d)
 chmod 755 "$dir" # nginx's workers are another user
 declare -A pid=()
@@ -83,6 +84,8 @@ configure() {
     -e 's#^\( *proxy_\(read\|send\)_timeout\) 1h;#\1 10s;#; s#^\( *timeout tunnel\) 1h#\1 10s#' \
     -e '/^worker_rlimit_nofile/d; s#^\( *worker_connections\) 30000#\1 1000#; s#^\( *maxconn\) 30000#\1 1000#' "$file" >"$dir/$file"
   case $front in
+    # From another address than the agent's, so that who it is shows.
+    tcp) sed -i "s#default-server send-proxy-v2#default-server source 127.0.0.9 $header#" "$dir/$file" ;;
     nginx) sed -i "1i pid $dir/nginx.pid;\nerror_log stderr crit;" "$dir/$file" ;;
     # Caddy would ask a public CA for the certificate.
     caddy)
@@ -97,6 +100,7 @@ validate() {
   case $front in
     nginx) configure nginx.conf; nginx -q -t -c "$dir/nginx.conf" ;;
     haproxy) configure haproxy.cfg; haproxy -c -q -f "$dir/haproxy.cfg" ;;
+    tcp) configure haproxy-tcp.cfg; haproxy -c -q -f "$dir/haproxy-tcp.cfg" ;;
     caddy) configure Caddyfile; HOME=$dir "$dir/caddy" validate --adapter caddyfile --config "$dir/Caddyfile" ;;
     envoy) (cd envoycheck && go run . ../envoy.yaml) ;;
     *) bad "no such front" ;;
@@ -107,14 +111,15 @@ run_front() {
   case $front in
     nginx) start front nginx -g 'daemon off;' -c "$dir/nginx.conf" ;;
     haproxy) start front haproxy -db -f "$dir/haproxy.cfg" ;;
+    tcp) start front haproxy -db -f "$dir/haproxy-tcp.cfg" ;;
     caddy) HOME=$dir start front "$dir/caddy" run --adapter caddyfile --config "$dir/Caddyfile" ;;
   esac
 }
 
-run_relay() {
+run_relay() { # N [VARIABLE=…]...
   local listen=relay$1 ops=ops$1
   FARSCRAPE_LISTEN=${!listen} FARSCRAPE_OPS_LISTEN=${!ops} FARSCRAPE_REDIS_URL=redis://$redis FARSCRAPE_KEY_FILE=$dir/key \
-    FARSCRAPE_PUBLIC_URL=$url FARSCRAPE_SD_GRACE=1s start "relay$1" "$dir/farscrape-relay"
+    FARSCRAPE_PUBLIC_URL=$url FARSCRAPE_SD_GRACE=1s start "relay$1" env "${@:2}" "$dir/farscrape-relay"
   await "replica $1 is ready" curl -fsS "http://${!ops}/-/ready"
 }
 
@@ -130,6 +135,7 @@ each() {
     curl -fsS -m 2 "http://$ops/metrics" | awk -v name="$1" '{sub(/[{].*/, "", $1)} $1 == name {n += $NF} END {print n + 0}'
   done | paste -sd ' '
 }
+unlinked() { [ "$(each farscrape_relay_links)" = "0 0" ]; }
 linked() { [ "$(each farscrape_relay_links)" = "1 1" ]; }
 closed_on_2() { each farscrape_relay_links_closed_total | cut -d' ' -f2; }
 
@@ -189,7 +195,7 @@ proxy_mode() {
   answer=$(curl -s -m 5 -K "$dir/curl-proxy" --proxy-cacert "$dir/relay.crt" -x "$1" -w '%{http_code} %{exitcode}' -o "$dir/body" "http://demo:${target#*:}/small" || true)
   case $answer in
     "200 0") [ "$(cat "$dir/body")" = "front_small 1" ] || bad "proxy mode: a 200 that is not the target's: '$(head -c 100 "$dir/body")'" ;;
-    *) case $front in haproxy | nginx) bad "proxy mode comes as $answer" ;; esac ;;
+    *) case $front in haproxy | nginx | tcp) bad "proxy mode comes as $answer" ;; esac ;;
   esac
   echo "${answer% *}"
 }
@@ -250,6 +256,39 @@ try() {
   stop agent front
 }
 
+# address: where the agent's links come from, as the relays say.
+address() { ask '/api/v1/agents' >/dev/null; grep -o '"remote_addr":"[^"]*"' "$dir/body" | cut -d'"' -f4; }
+from_agent() { [ "$(address | cut -d: -f1 | sort -u | paste -sd ' ')" = 127.0.0.1 ]; }
+
+# A front that ends no TLS says by the PROXY protocol whose connections they are; the
+# relays hear that from it, and from nobody else.
+try_tcp() {
+  local answer began=$SECONDS
+  stop relay1 relay2
+  printf 'tls_server_config: {cert_file: relay.crt, key_file: relay.key}\n' >"$dir/web.yaml"
+  for n in 1 2; do run_relay $n FARSCRAPE_WEB_CONFIG_FILE="$dir/web.yaml" FARSCRAPE_PROXY_PROTOCOL=true FARSCRAPE_TRUSTED_PROXIES=127.0.0.9/32; done
+  for header in send-proxy-v2 send-proxy; do
+    configure haproxy-tcp.cfg
+    run_front
+    await "the front answers" answers
+    run_agent demo "$url"
+    await "the agent has a link to each replica" linked
+    await "the agent's address is its own, by $header: $(address)" from_agent
+    scrapes_whole
+    breaks_seen
+    proxy_mode "$url" >/dev/null
+    stop agent front
+    await "the links are gone" unlinked
+  done
+  answer=$(curl -s -m 5 -K "$dir/curl" --connect-to "localhost:$https:$relay1" -w '%{http_code}' -o "$dir/body" "$url/-/ready" || true)
+  [ "$answer" = 200 ] || bad "without a header a stranger gets $answer"
+  answer=$(curl -s -m 5 -K "$dir/curl" --haproxy-protocol --connect-to "localhost:$https:$relay1" -w '%{http_code}' -o "$dir/body" "$url/-/ready" || true)
+  [ "$answer" = 000 ] || bad "a stranger's header is answered by $answer"
+  stop relay1 relay2
+  for n in 1 2; do run_relay $n; done # as the other fronts have them
+  echo "check: tcp: by send-proxy-v2 and send-proxy: the agent's own address in /api/v1/agents; 4 × 8 MB whole; 3 of 3 broken bodies seen; proxy mode: 200; a stranger's header refused; $((SECONDS - began)) s"
+}
+
 # Their own checks want to see the certificate.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
   -keyout "$dir/relay.key" -out "$dir/relay.crt" 2>/dev/null
@@ -289,4 +328,6 @@ await "the agent that will be gone is known" curl -fsS "http://$own/-/ready"
 stop agent
 await "it is known as offline" offline
 
-for front in "${running[@]}"; do try; done
+for front in "${running[@]}"; do
+  case $front in tcp) try_tcp ;; *) try ;; esac
+done

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -76,7 +75,7 @@ func (c *conn) fail(err error) {
 		err = errors.New("closed here meanwhile: too many connections wait, or the listener's end has come")
 	}
 	c.web.metrics.failed.Inc()
-	if show, more := c.web.quiet.due(time.Now()); show {
+	if show, more := c.web.seldom.Due(time.Now()); show {
 		c.web.Logger.Warn("TLS handshake failed", "setting", c.web.Setting, "remote_addr", c.RemoteAddr().String(), "err", err, "failed_since_last_said", more)
 	}
 }
@@ -88,28 +87,4 @@ func looksLikeHTTP(begin [5]byte) bool {
 		return true
 	}
 	return false
-}
-
-// quietFor is how long failed handshakes are not logged after one was: anyone can make
-// as many as they like.
-const quietFor = time.Minute
-
-// quiet lets one line through now and then.
-type quiet struct {
-	mu   sync.Mutex // guards what follows
-	said time.Time
-	held int // since then
-}
-
-// due reports whether a failure is to be logged now, and how many were not since the
-// last one that was.
-func (q *quiet) due(now time.Time) (show bool, more int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if now.Sub(q.said) < quietFor {
-		q.held++
-		return false, 0
-	}
-	q.said, more, q.held = now, q.held, 0
-	return true, more
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/settings"
 )
 
@@ -42,8 +43,8 @@ type Web struct {
 	Config
 	metrics *metrics
 	now     atomic.Pointer[content]
-	guard   guard // of the users' passwords
-	quiet   quiet // of failed handshakes
+	guard   guard           // of the users' passwords
+	seldom  loglimit.Seldom // of lines about failed handshakes
 
 	// Owned by New, and then by Run.
 	files []string // to watch: File, and those it named when it could last be read

@@ -49,6 +49,7 @@ type config struct {
 	OwnHosts       []string          `env:"OWN_HOSTS" help:"other hosts by which agents and Prometheus reach the relay, separated by commas: no agent is named so or declares an address there. PUBLIC_URL's, localhost and what Fly, Azure Container Apps, Render and Railway tell are known"`
 	OriginForm     string            `env:"ORIGIN_FORM" envDefault:"names" help:"which Hosts make a request in origin form one of proxy mode: names, those of agents; addresses, those that targets declare, too: set it where a front-end rewrites proxy_url's requests, with PUBLIC_URL or OWN_HOSTS"`
 	TrustedProxies settings.Prefixes `env:"TRUSTED_PROXIES" help:"the load balancers whose X-Forwarded-Host, -Proto and -For count: networks such as 10.0.0.0/8, separated by commas. Logs, the API, limits and tokens bound to networks then go by the address that the balancer has a request from"`
+	ProxyProtocol  bool              `env:"PROXY_PROTOCOL" help:"true: at LISTEN and EDGE_LISTEN the TRUSTED_PROXIES may begin a connection with a header of the PROXY protocol, version 1 or 2, which says whose it is; before TLS. From others such a header is refused. Only for balancers that put one before what a client sends, or drop the client's"`
 
 	ScrapeTimeout     time.Duration  `env:"SCRAPE_TIMEOUT" envDefault:"10s" help:"of a scrape that sends none"`
 	ScrapeMaxTimeout  time.Duration  `env:"SCRAPE_MAX_TIMEOUT" envDefault:"5m" help:"no scrape takes longer"`
@@ -128,6 +129,8 @@ func (c *config) checkListeners() error {
 		return errors.New("FARSCRAPE_EDGE_WEB_CONFIG_FILE needs FARSCRAPE_EDGE_LISTEN: without it Prometheus comes by LISTEN, which has FARSCRAPE_WEB_CONFIG_FILE")
 	case c.OpsWebConfigFile != "" && c.OpsListen == "":
 		return errors.New("FARSCRAPE_OPS_WEB_CONFIG_FILE needs FARSCRAPE_OPS_LISTEN: without it /metrics is served with the Prometheus side")
+	case c.ProxyProtocol && len(c.TrustedProxies) == 0:
+		return errors.New("FARSCRAPE_PROXY_PROTOCOL=true needs FARSCRAPE_TRUSTED_PROXIES: the networks of the load balancers whose word counts, such as 10.0.0.0/8")
 	}
 	return nil
 }

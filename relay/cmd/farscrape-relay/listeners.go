@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/farscrape/farscrape/edge"
+	"github.com/farscrape/farscrape/relay/proxied"
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/webconfig"
 )
@@ -29,7 +30,8 @@ type listeners struct {
 // A port is an open one, with what is spoken there.
 type port struct {
 	net.Listener
-	web *webconfig.Web // nil: plain HTTP
+	web     *webconfig.Web    // nil: plain HTTP
+	proxied *proxied.Listener // nil: connections are their peers'
 }
 
 // listen opens the ports before anything else is built, so that an address in
@@ -49,7 +51,7 @@ func listen(c *config, log *slog.Logger) (*listeners, error) {
 		}
 		opened, err := settings.Listen(p.prefix+"LISTEN", p.address)
 		if err == nil {
-			*p.to = &port{Listener: opened}
+			*p.to = newPort(c, opened, p.label, log)
 			(*p.to).web, err = newWeb(p.prefix, p.file, p.label, log)
 		}
 		if err != nil {
@@ -58,6 +60,15 @@ func listen(c *config, log *slog.Logger) (*listeners, error) {
 		}
 	}
 	return l, nil
+}
+
+// newPort is an open port. Operators come by no balancer.
+func newPort(c *config, l net.Listener, listener string, log *slog.Logger) *port {
+	if !c.ProxyProtocol || listener == "ops" {
+		return &port{Listener: l}
+	}
+	from := proxied.Listen(l, proxied.Config{Trusted: c.TrustedProxies, Labels: prometheus.Labels{"listener": listener}, Logger: log})
+	return &port{Listener: from, proxied: from}
 }
 
 // newWeb is what a port speaks by that file; nil, if there is none.

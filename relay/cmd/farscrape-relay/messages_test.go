@@ -62,6 +62,7 @@ func TestWhatAWrongSettingSays(t *testing.T) {
 		"one from here":              {mint, []string{"FARSCRAPE_KEY=./s3cret-s3cret-s3cret-s3cret-s3cret"}, "FARSCRAPE_KEY: looks like a path: did you mean FARSCRAPE_KEY_FILE?"},
 		"a URL for a host":           {start, []string{"FARSCRAPE_OWN_HOSTS=relay, https://u:s3cret@relay.example.com:8443/x"}, "FARSCRAPE_OWN_HOSTS: must be a host, not a URL: write relay.example.com:8443"},
 		"a host with a path":         {start, []string{"FARSCRAPE_OWN_HOSTS=relay.example.com/s3cret"}, "FARSCRAPE_OWN_HOSTS: must be hosts, separated by commas, such as relay.example.com"},
+		"PROXY_PROTOCOL of nobody":   {start, []string{key, "FARSCRAPE_PROXY_PROTOCOL=true"}, "FARSCRAPE_PROXY_PROTOCOL=true needs FARSCRAPE_TRUSTED_PROXIES: the networks of the load balancers whose word counts"},
 		"a port alone":               {start, []string{"FARSCRAPE_OPS_LISTEN=9100"}, "FARSCRAPE_OPS_LISTEN=9100: must be host:port: write :9100"},
 		"a wrong Redis URL":          {start, []string{key, "FARSCRAPE_REDIS_URL=http://:s3cret@redis"}, "FARSCRAPE_REDIS_URL: the Redis URL must begin with redis://, rediss:// or unix://"},
 		"the same, in a file":        {start, []string{key, "FARSCRAPE_REDIS_URL_FILE=" + redis}, "FARSCRAPE_REDIS_URL_FILE: the Redis URL must begin with redis://, rediss:// or unix://"},

@@ -213,6 +213,9 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 		start("FARSCRAPE_REVOKED_FILE", func() error { r.watchRevoked(serveCtx, c.RevokedFile); return nil })
 	}
 	for _, p := range l.open() {
+		if p.proxied != nil {
+			r.metrics.MustRegister(p.proxied)
+		}
 		if p.web != nil {
 			r.metrics.MustRegister(p.web)
 			start(p.web.Setting, func() error { p.web.Run(serveCtx); return nil })
