@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -15,10 +14,9 @@ import (
 )
 
 const (
-	// readAhead is what is read of a connection to look for a header, in bytes: more
-	// than a header of version 1 has, and than one of version 2 with few TLVs. Of
-	// those the library takes 4 KiB, and they are not kept.
-	readAhead = 256
+	// readAhead is what is read of a connection to look for a header, in bytes: one, and
+	// most requests behind it. Of TLVs the library takes 4 KiB, and they are not kept.
+	readAhead = 1 << 10
 	// longestLine is a header of version 1 at its longest, in bytes.
 	longestLine = 107
 )
@@ -109,10 +107,11 @@ func causeOf(err error) cause {
 	return malformed
 }
 
-// refuse ends the connection, to whoever reads from it.
+// refuse ends the connection, to whoever reads from it: no answer would reach who has
+// to mend it, and neither HTTP nor TLS has anything to add to what the log says.
 func (c *conn) refuse(why cause, err error) {
 	c.listener.refuse(why, c.Conn.RemoteAddr(), err)
-	c.err = fmt.Errorf("PROXY protocol: %s: %w", why, io.EOF) // io.EOF, so that TLS has nothing to add
+	c.err = io.EOF
 }
 
 // signed reports whether a connection begins as headers do. It waits for no more than

@@ -56,6 +56,7 @@ func attacks() []attack {
 	return slices.Concat(
 		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks(), replayAttacks()),
 		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks(), joinAttacks()),
+		by("balancer", balancerAttacks()),
 		by("target", targetAttacks()),
 		by("relay", relayAttacks()),
 		by("redis", redisAttacks()),

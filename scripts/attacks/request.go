@@ -86,6 +86,11 @@ const lull = 150 * time.Millisecond
 func (t *trial) raw(addr, request string) (o outcome) {
 	conn, err := net.DialTimeout("tcp", addr, rig.Patience)
 	t.Must(err)
+	return t.exchange(conn, request)
+}
+
+// exchange is raw on a connection, which it closes.
+func (t *trial) exchange(conn net.Conn, request string) (o outcome) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(rig.Patience))
 	began := time.Now()

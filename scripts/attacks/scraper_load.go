@@ -203,12 +203,17 @@ func slowReaders(t *trial) string {
 // stopAfter opens sockets to one replica that say so much and no more, and waits
 // until it has ended all.
 func stopAfter(begin string) func(*trial) string {
-	return func(t *trial) string { return t.stopAfter(begin) }
+	return func(t *trial) string {
+		return t.stopAfter(begin, func() net.Conn {
+			conn, err := net.DialTimeout("tcp", t.stack.Replicas[0].Addr, rig.Patience)
+			t.Must(err)
+			return conn
+		})
+	}
 }
 
-func (t *trial) stopAfter(begin string) string {
+func (t *trial) stopAfter(begin string, dial func() net.Conn) string {
 	const sockets = 10_000
-	addr := t.stack.Replicas[0].Addr
 	conns := make([]net.Conn, 0, sockets)
 	defer func() {
 		for _, c := range conns {
@@ -216,8 +221,7 @@ func (t *trial) stopAfter(begin string) string {
 		}
 	}()
 	for range sockets {
-		conn, err := net.DialTimeout("tcp", addr, rig.Patience)
-		t.Must(err)
+		conn := dial()
 		conns = append(conns, conn)
 		_, _ = io.WriteString(conn, begin)
 	}
