@@ -23,8 +23,9 @@ type caller struct {
 // A credential is what a caller has shown, for the log: behind a balancer all have
 // one address. What is not checked may be made up, but for its shape.
 type credential struct {
-	tenant, name, id, key string
-	checked               bool // the key is one of ours, and it has signed the rest
+	tenant, name, id, key string // of one that is checked
+	checked               bool   // the key is one of ours, and it has signed the rest
+	text                  string // of one that is not
 
 	// cause is why none of those that were shown was taken; token.None: one was.
 	cause token.Cause
@@ -35,16 +36,20 @@ func shownBy(t string, c token.Claims) credential {
 	if c.ID != "" {
 		return credential{tenant: c.Tenant, name: c.Name, id: c.ID, key: c.Key, checked: true}
 	}
-	id, key := token.Unchecked(t)
-	return credential{id: id, key: key}
+	return credential{text: t}
 }
 
-// attrs tells of a credential in a line of the log; nothing if none was shown.
+// attrs tells of a credential in a line of the log; nothing if none was shown. Only
+// then is one read that is not checked: whoever guesses causes few lines.
 func (c credential) attrs() []slog.Attr {
-	if c.id == "" {
+	id, key := c.id, c.key
+	if !c.checked {
+		id, key = token.Unchecked(c.text)
+	}
+	if id == "" {
 		return nil
 	}
-	return []slog.Attr{slog.String("token_name", c.name), slog.String("token_id", c.id), slog.String("key", c.key), slog.Bool("token_checked", c.checked)}
+	return []slog.Attr{slog.String("token_name", c.name), slog.String("token_id", id), slog.String("key", key), slog.Bool("token_checked", c.checked)}
 }
 
 // refused says which refusals of credentials are alike: those of one that nobody can

@@ -79,11 +79,11 @@ func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refu
 	if t.Draining() {
 		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link", token.None}
 	}
-	shown, ok := bearer(req)
+	text, ok := bearer(req)
 	if !ok {
 		return c, "", unauthorized(token.ErrNotShown, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE")
 	}
-	c, err := t.Keys.Verify(shown, time.Now())
+	c, err := t.Keys.Verify(text, time.Now())
 	switch {
 	case errors.Is(err, token.ErrExpired):
 		return c, "", unauthorized(err, fmt.Sprintf("the %v: mint another with farscrape-relay token", err))
@@ -133,20 +133,26 @@ func bearer(req *http.Request) (token string, ok bool) {
 	return strings.TrimSpace(token), ok
 }
 
-// shown is what a refused agent says of itself, for the log: behind a balancer all
-// have one address. c is of its token if that is, or was, good. Else nothing of it has been
-// checked, and a name that is none is left out: it may be a secret.
-func shown(req *http.Request, c token.Claims) []any {
-	name := strings.ToLower(req.Header.Get(wire.HeaderAgent))
+// A shown is what a refused agent says of itself, for the log: behind a balancer all
+// have one address. claims are of its token if that is, or was, good. Else nothing of it
+// has been checked, and a name that is none is left out: it may be a secret.
+type shown struct {
+	req    *http.Request
+	claims token.Claims
+}
+
+// LogValue reads the token once there is a line for it: whoever guesses causes few.
+func (s shown) LogValue() slog.Value {
+	name := strings.ToLower(s.req.Header.Get(wire.HeaderAgent))
 	if wire.CheckAgentName(name) != nil {
 		name = ""
 	}
-	id, key := c.ID, c.Key
+	id, key := s.claims.ID, s.claims.Key
 	if id == "" {
-		text, _ := bearer(req)
+		text, _ := bearer(s.req)
 		id, key = token.Unchecked(text)
 	}
-	return []any{"agent", name, "token_id", id, "key", key, "token_checked", c.ID != ""}
+	return slog.GroupValue(slog.String("agent", name), slog.String("token_id", id), slog.String("key", key), slog.Bool("token_checked", s.claims.ID != ""))
 }
 
 func subprotocols(req *http.Request) []string {
@@ -176,7 +182,7 @@ func (t *Links) refuse(w http.ResponseWriter, req *http.Request, c token.Claims,
 		level = slog.LevelDebug // in the order of things
 	}
 	t.recordRefusal(req, c, f)
-	t.Lines.Of(who).With(shown(req, c)...).Log(req.Context(), level, "agent refused", "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
+	t.Lines.Of(who).Log(req.Context(), level, "agent refused", slog.Any("", shown{req, c}), "reason", f.reason, "detail", f.text, "remote_addr", req.RemoteAddr)
 	h := w.Header()
 	h.Set(wire.HeaderError, f.reason.String())
 	if f.within > 0 {
