@@ -54,7 +54,7 @@ func by(side string, all ...[]attack) []attack {
 // attacks are all of them, in the order in which they are carried out.
 func attacks() []attack {
 	return slices.Concat(
-		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), ownAttacks(), replayAttacks()),
+		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), guessAttacks(), ownAttacks(), replayAttacks()),
 		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks(), joinAttacks()),
 		by("balancer", balancerAttacks()),
 		by("target", targetAttacks()),

@@ -79,7 +79,7 @@ func joinAttacks() []attack {
 			return t.send("POST /agent/join HTTP/1.1\nHost: x\nAuthorization: Bearer " + t.joinToken(1) + "\nContent-Length: 100000000\n\n" + strings.Repeat("{", 64<<10)).String()
 		}},
 		{name: "join-half-body", sent: "10,000 sockets that stop in the middle of a join's body", expected: "all ended within 15 s", bound: bound{memory: 200}, run: func(t *trial) string {
-			return t.stopAfter("POST /agent/join HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + t.joinToken(1) + "\r\nContent-Length: 100\r\n\r\n{\"name\":")
+			return stopAfter("POST /agent/join HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + t.joinToken(1) + "\r\nContent-Length: 100\r\n\r\n{\"name\":")(t)
 		}},
 	}
 }

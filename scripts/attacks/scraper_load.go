@@ -4,17 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/scripts/rig"
 )
 
@@ -36,8 +30,6 @@ func loadAttacks() []attack {
 		{name: "targets-unknown", sent: "5,000 scrapes of targets that an agent has not", expected: "5000 × 403 target_not_declared", run: func(t *trial) string {
 			return t.asks(5000, t.token, func(i int) string { return fmt.Sprintf("/scrape/victim/t%d", i) })
 		}},
-		{name: "tokens-wrong", sent: "scrapes and links with tokens that are none, on 560 connections, as fast as they are answered, for 8 s",
-			expected: "401 unauthorized; a newcomer from the same address: linked within 1 s, 200 newcomer-among-wrong/t", bound: bound{memory: 140}, run: wrongTokens},
 		{name: "connections-idle", sent: "500 connections more than a listener keeps, each idle after an answer", expected: "500 were closed", bound: bound{memory: 200}, run: idle},
 		{name: "sockets-mid-handshake", sent: "10,000 sockets that stop in the middle of an upgrade's header", expected: "all ended within 15 s", bound: bound{memory: 200}, run: stopAfter("GET /agent/connect HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nSec-WebSock")},
 		{name: "sockets-mid-tls", sent: "10,000 sockets that stop in the middle of a TLS handshake, where the relay ends it", expected: "all ended within 15 s",
@@ -60,47 +52,6 @@ func (t *trial) asks(n int, token string, path func(int) string) string {
 		}
 		return fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get("Farscrape-Error"))
 	})
-}
-
-// wrongTokens shows made-up tokens, half of them as a scraper and half as an agent. Of
-// one address 512 are kept waiting for a second each, and the others are answered.
-func wrongTokens(t *trial) string {
-	const connections = 560
-	client := &http.Client{Timeout: rig.Patience, Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
-	defer client.CloseIdleConnections()
-	var answers atomic.Int64
-	until := time.Now().Add(8 * time.Second)
-	newcomer := make(chan string, 1)
-	go func() {
-		newcomer <- guarded(func() string {
-			const name = "newcomer-among-wrong"
-			t.Wait(4 * time.Second)
-			seen := t.getsIn(guise{name: name})
-			t.agentAt(name, t.stack.Replicas[1].Addr, "FARSCRAPE_TARGETS="+t.stack.targets.urls(name))
-			return seen + ", " + t.scrape(0, name, "t").String()
-		})
-	}()
-	seen := make(map[string]bool)
-	var mu sync.Mutex
-	t.many(connections, connections, func(i int) string {
-		for n := 0; time.Now().Before(until); n++ {
-			path := []string{"/scrape/victim/t", wire.ConnectPath}[i%2]
-			resp, _, err := t.stack.get(client, t.stack.Replicas[0], path, fmt.Sprintf("eyJhbGciOiJub25lIn0.e%d.%d", i, n))
-			what := "none: "
-			if resp != nil {
-				what = fmt.Sprintf("%d %s", resp.StatusCode, resp.Header.Get(wire.HeaderError))
-			} else {
-				what += err.Error()
-			}
-			answers.Add(1)
-			mu.Lock()
-			seen[what] = true
-			mu.Unlock()
-		}
-		return ""
-	})
-	t.Note("%d answers", answers.Load())
-	return fmt.Sprintf("%s; a newcomer from the same address: %s", strings.Join(slices.Sorted(maps.Keys(seen)), ", "), <-newcomer)
 }
 
 func (t *trial) dial() net.Conn {
