@@ -79,7 +79,7 @@ func (b *bench) startFleet(name string) *fleet {
 		holders = append(holders, r.Addr)
 	}
 	f.processes = append(f.processes, b.startReplica("edge").Process, store)
-	others := b.StartCrowd((linksEach*listedAgents-1)/len(holders)+1, f.edge().Addr, b.crowdTokens("others", 1), crowdBody)
+	others := b.StartCrowd((linksEach*listedAgents-1)/len(holders)+1, f.edge().Addr, nil, b.crowdTokens("others", 1), crowdBody)
 	f.token = b.Mint("-scraper", "bench")
 	for i := range listedAgents {
 		m := b.startMeter(holders, i)

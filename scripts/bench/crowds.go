@@ -42,7 +42,7 @@ func runCrowd(args []string) int {
 	}
 	r := rig.New(ctx, os.TempDir())
 	defer r.Clear()
-	r.StartCrowd(n, args[1], strings.Split(os.Getenv(crowdEnv), ","), crowdBody)
+	r.StartCrowd(n, args[1], nil, strings.Split(os.Getenv(crowdEnv), ","), crowdBody)
 	<-ctx.Done()
 	return 0
 }

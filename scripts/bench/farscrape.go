@@ -77,7 +77,7 @@ func (b *bench) startTLS(target *targetServer, agents int) *system {
 	r := b.startReplica("tls-relay")
 	dir := b.certificate()
 	front := rig.FreePort()
-	hop := b.startHop("tls-nginx", r.Addr, front+" ssl", "ssl_certificate "+dir+"/cert.pem; ssl_certificate_key "+dir+"/key.pem;")
+	hop := b.startTLSHop("tls-nginx", r.Addr, front, dir)
 	agent := b.startAgents("tls", agents, "https://"+front, target, "FARSCRAPE_TLS_CA_FILE="+dir+"/cert.pem")
 	b.linked(r, agents)
 	return &system{processes: []*rig.Process{hop, r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
@@ -86,13 +86,18 @@ func (b *bench) startTLS(target *targetServer, agents int) *system {
 // startOwnTLS is as tls, but that the relay ends it itself.
 func (b *bench) startOwnTLS(target *targetServer, agents int) *system {
 	dir, edge := b.certificate(), rig.FreePort()
-	web := filepath.Join(dir, "web.yaml")
-	b.Must(os.WriteFile(web, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600))
-	r := b.startReplica("own-tls-relay", "FARSCRAPE_EDGE_LISTEN="+edge, "FARSCRAPE_WEB_CONFIG_FILE="+web)
+	r := b.startReplica("own-tls-relay", "FARSCRAPE_EDGE_LISTEN="+edge, b.endTLS(dir))
 	r.Edge = edge
 	agent := b.startAgents("own-tls", agents, "https://"+r.Addr, target, "FARSCRAPE_TLS_CA_FILE="+dir+"/cert.pem")
 	b.linked(r, agents)
 	return &system{processes: []*rig.Process{r.Process, agent.Process}, ways: b.toAgents(r, agents), ours: []ours{oursOf(r), agent}}
+}
+
+// endTLS has a replica show the certificate in a folder where agents come in.
+func (b *bench) endTLS(dir string) (env string) {
+	web := filepath.Join(dir, "web.yaml")
+	b.Must(os.WriteFile(web, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600))
+	return "FARSCRAPE_WEB_CONFIG_FILE=" + web
 }
 
 // certificate makes one that signs itself, and its key, in a folder.

@@ -3,9 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"text/tabwriter"
 	"time"
@@ -17,12 +14,14 @@ import (
 type gathering struct {
 	replicas []*rig.Replica
 	redis    string
+	front    *rig.Process // what the links come through; nil: nothing
 	n        int
 }
 
 // state is how the replicas and their Redis are.
 type state struct {
 	memory      int     // resident, bytes
+	front       int     // of the front, the same
 	heap        float64 // in use after a collection, bytes
 	stacks      float64 // the same
 	goroutines  float64
@@ -34,6 +33,7 @@ type state struct {
 type toll struct {
 	at       time.Time
 	cpu      time.Duration // of the replicas
+	frontCPU time.Duration
 	redisCPU time.Duration
 	commands float64
 }
@@ -47,6 +47,9 @@ func (b *bench) look(g *gathering) state {
 		s.heap += rig.Metric(r.Ops, "go_memstats_heap_inuse_bytes")
 		s.stacks += rig.Metric(r.Ops, "go_memstats_stack_inuse_bytes")
 	}
+	if g.front != nil {
+		s.front = g.front.Memory("VmRSS")
+	}
 	s.until = b.tollOf(g)
 	return s
 }
@@ -56,14 +59,18 @@ func (b *bench) tollOf(g *gathering) toll {
 	for _, r := range g.replicas {
 		s.cpu += r.CPU()
 	}
+	if g.front != nil {
+		s.frontCPU = g.front.CPU()
+	}
 	return s
 }
 
-func (b *bench) gather(replicas, links int) *gathering {
+// gather starts replicas with room for so many links, and their Redis.
+func (b *bench) gather(replicas, links int, env ...string) *gathering {
 	addr, _ := b.startRedis("redis")
 	g := &gathering{redis: addr, replicas: make([]*rig.Replica, replicas), n: b.afford(replicas, links)}
 	for i := range g.replicas {
-		g.replicas[i] = b.startReplica(fmt.Sprintf("relay-%d", i), placesFor(g.share(i)))
+		g.replicas[i] = b.startReplica(fmt.Sprintf("relay-%d", i), append(env, placesFor(g.share(i)))...)
 	}
 	return g
 }
@@ -73,46 +80,6 @@ func (g *gathering) share(i int) int { return (g.n + i) / len(g.replicas) }
 
 // idleLinks is how many links idle and storm have unless -links says it.
 const idleLinks = 5000
-
-// idleFor is how long idle links are watched: several heartbeats and renewals.
-const idleFor = 30 * time.Second
-
-// idle measures what links cost that do nothing. The replica runs for a while
-// without any first, so that what it needs anyhow is not laid to them.
-func (b *bench) idle() int {
-	g := b.gather(1, cmp.Or(b.links, idleLinks))
-	b.Wait(5 * time.Second)
-	empty := b.look(g)
-	crowd := b.StartCrowd(g.n, g.replicas[0].Addr, b.crowdTokens("crowd", g.n), crowdBody)
-	b.Until(2*time.Minute, "the crowd is linked", crowd.Whole)
-	b.Wait(15 * time.Second) // the handshakes' garbage is collected
-	before := b.look(g)
-	b.Wait(idleFor)
-	after := b.look(g)
-	if b.profile != "" {
-		b.Must(os.MkdirAll(b.profile, 0o755))
-		fetchFile("http://"+g.replicas[0].Ops+"/debug/pprof/heap?gc=1", filepath.Join(b.profile, "idle.heap.pprof"))
-	}
-	fmt.Fprintf(b.out, "\n%d idle links to one replica, for %.0f s\n", g.n, after.from.at.Sub(before.until.at).Seconds())
-	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
-	printRest(w, g, empty, before, after)
-	_ = w.Flush()
-	return 0
-}
-
-// printRest prints what links at rest cost: memory by how it was without any, the
-// rest between two looks.
-func printRest(w io.Writer, g *gathering, empty, before, after state) {
-	began, ended := before.until, after.from
-	seconds := ended.at.Sub(began.at).Seconds()
-	perLink := func(x float64) float64 { return x / float64(g.n) }
-	fmt.Fprintf(w, "memory of a link\t%.1f kB in use: %.1f of heap, %.1f of stacks; %.1f kB resident, with garbage\n",
-		perLink(after.heap+after.stacks-empty.heap-empty.stacks)/1e3, perLink(after.heap-empty.heap)/1e3, perLink(after.stacks-empty.stacks)/1e3, perLink(float64(after.memory-empty.memory))/1e3)
-	fmt.Fprintf(w, "goroutines of a link\t%.2f\n", perLink(after.goroutines-empty.goroutines))
-	fmt.Fprintf(w, "processor\t%.2f %% of a core for all links, heartbeats and leases\n", 100*(ended.cpu-began.cpu).Seconds()/seconds)
-	fmt.Fprintf(w, "Redis\t%.1f operations/s, %.3f of a link; %.2f %% of a core\n", (ended.commands-began.commands)/seconds, perLink((ended.commands-began.commands)/seconds), 100*(ended.redisCPU-began.redisCPU).Seconds()/seconds)
-	fmt.Fprintf(w, "Redis's memory\t%.2f kB of an agent of one link and one target\n", perLink(after.stored-empty.stored)/1e3)
-}
 
 // storm cuts all links at once, and measures how they come back and how the
 // scrapes of another agent fare meanwhile.
@@ -132,7 +99,7 @@ func (b *bench) storm() int {
 	s := &system{name: "storm", ways: b.toAgents(far, 1)}
 	b.answers(s, p)
 	calm := b.loadFor(5*time.Second, 1, s.ways(p), p)
-	crowd := b.StartCrowd(g.n, front, b.crowdTokens("crowd", g.n), crowdBody)
+	crowd := b.StartCrowd(g.n, front, nil, b.crowdTokens("crowd", g.n), crowdBody)
 	b.Until(2*time.Minute, "the crowd is linked", crowd.Whole)
 	b.Wait(10 * time.Second) // links must have been stable
 	dials, putOff := crowd.Dials.Load(), crowd.PutOff.Load()

@@ -27,7 +27,8 @@ program, are not counted. Every body is compared with what the target sent.
   scrapes  scrapers in a closed loop, for each of -sizes (the default)
   all      the cases that the project holds itself to
   idle     -links links that do nothing: memory, goroutines and processor time
-           of each on the relay, and what Redis does
+           of each on the relay, and what Redis does; with -systems
+           local,own-tls,tls one after the other, and set beside the first
   storm    -links links are lost at once and come back: how fast, and how
            scrapes through other links fare meanwhile
   discovery

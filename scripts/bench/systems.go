@@ -148,6 +148,11 @@ func (b *bench) startHop(name, next, listen, more string) *rig.Process {
 	return p
 }
 
+// startTLSHop is startHop with the certificate in a folder.
+func (b *bench) startTLSHop(name, next, listen, dir string) *rig.Process {
+	return b.startHop(name, next, listen+" ssl", "ssl_certificate "+dir+"/cert.pem; ssl_certificate_key "+dir+"/key.pem;")
+}
+
 // startNginx is two hops, as federation over nginx has them.
 func (b *bench) startNginx(target *targetServer) *system {
 	far, near := rig.FreePort(), rig.FreePort()

@@ -42,7 +42,7 @@ func crowdTarget() target {
 
 // startCrowd starts n agents that dial the balancer, and waits for them.
 func (s *stack) startCrowd(n int) {
-	s.crowd = s.StartCrowd(n, s.balancer.addr, []string{s.Mint("-agent", "crowd-*")}, func(agent string) []byte {
+	s.crowd = s.StartCrowd(n, s.balancer.addr, nil, []string{s.Mint("-agent", "crowd-*")}, func(agent string) []byte {
 		t := crowdTarget()
 		return rig.Body(agent, t.name, s.targets.sequence.Add(1), t.size)
 	})

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -37,11 +38,15 @@ type Crowd struct {
 func CrowdName(i int) string { return fmt.Sprintf("crowd-%d", i) }
 
 // StartCrowd starts n agents, which dial the relay or balancer at addr a little
-// apart: as many in a row with each token. Body is what an agent's target answers: no more
+// apart, by TLS if there is a conf: as many in a row with each token. Body is what an agent's target answers: no more
 // than fits any first credit.
-func (r *Rig) StartCrowd(n int, addr string, tokens []string, body func(agent string) []byte) *Crowd {
-	c := &Crowd{Size: n, url: "ws://" + addr + wire.ConnectPath, tokens: tokens, body: body,
-		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+func (r *Rig) StartCrowd(n int, addr string, conf *tls.Config, tokens []string, body func(agent string) []byte) *Crowd {
+	scheme := "ws://"
+	if conf != nil {
+		scheme = "wss://"
+	}
+	c := &Crowd{Size: n, url: scheme + addr + wire.ConnectPath, tokens: tokens, body: body,
+		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: conf}}}
 	ctx, stop := context.WithCancel(r.Ctx)
 	r.Cleanup(func() { stop(); c.running.Wait() })
 	for i := range n {
