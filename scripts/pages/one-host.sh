@@ -5,17 +5,19 @@ run 'umask 077 && openssl rand'
 run 'openssl req -x509'
 run "echo 'tls_server_config"
 run 'farscrape-relay token -scraper'
-run 'farscrape-relay token -agent'
 serve 'FARSCRAPE_LISTEN=:8443' relay front
 began=$SECONDS
-expect "who may read them" "$(stat -c %a key relay.key edge-1.token scraper.token | sort -u)" 600
 await 20 "it is ready" curl -fsS --cacert relay.pem https://relay.example.com:8443/-/ready
 expect "without its certificate" "$(curl -s https://relay.example.com:8443/-/ready || echo $?)" 60
+run 'farscrape-relay token -join'
+expect "who may read them" "$(stat -c %a key relay.key join.token scraper.token | sort -u)" 600
 
 step "On the agent's"
 exporter
-serve 'FARSCRAPE_RELAY_URL=https://relay.example.com:8443' agent site
+export XDG_STATE_HOME=$PWD/state # nobody's home can be written to here
+serve 'FARSCRAPE_TLS_CA_FILE=relay.pem' agent site
 linked agent 1
+say "the agent has joined $((SECONDS - began)) s after the relay's start"
 
 step "Prometheus"
 write 'global:' prometheus.yaml
