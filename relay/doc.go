@@ -15,20 +15,22 @@
 // that opens a link, and the request to join, and no Redis: it declares the directory and the bus that it
 // needs as interfaces. Below it the arrows run one way:
 //
-//	relay     → attempt, route, link, join, loglimit, recorder, tarpit, token, wire
-//	attempt   → share, wire
-//	route     → link, flight, share, wire
-//	link      → loglimit, share, token, wire
-//	join      → loglimit, share, token, wire
-//	tarpit    → loglimit, share
-//	loglimit  → share
-//	recorder  → share, wire
-//	share     → wire
-//	token     → wire
-//	webconfig → loglimit, settings
-//	proxied   → loglimit
-//	certtest  →
-//	flight    →
-//	settings  →
-//	wire      →
+//	relay       → attempt, route, link, join, certificate, loglimit, recorder, tarpit, token, wire
+//	attempt     → share, wire
+//	route       → link, flight, share, wire
+//	link        → certificate, loglimit, share, token, wire
+//	join        → loglimit, share, token, wire
+//	tarpit      → loglimit, share
+//	loglimit    → share
+//	recorder    → share, wire
+//	share       → wire
+//	certificate → certname, token, wire
+//	certname    → wire
+//	token       → wire
+//	webconfig   → loglimit, settings
+//	proxied     → loglimit
+//	certtest    →
+//	flight      →
+//	settings    →
+//	wire        →
 package relay
