@@ -3,6 +3,7 @@ package relay_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -51,6 +52,9 @@ type dialOptions struct {
 	features []string
 
 	addresses string // mint a token bound to these
+
+	certificate *tls.ConnectionState // what TLS has verified
+	tokenless   bool                 // show no token
 }
 
 // dial links an agent with the targets node and app and returns once it is
@@ -86,7 +90,7 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 	if o.name == "" {
 		o.name = "edge"
 	}
-	if o.token == "" {
+	if o.token == "" && !o.tokenless {
 		name := o.name
 		if o.pattern != "" {
 			name = o.pattern
@@ -104,13 +108,17 @@ func (r *replica) tryDial(o dialOptions) (*agent, *http.Response, error) {
 	var socket net.Conn
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := net.Pipe()
-		r.dials <- theirs
+		r.dials <- &showing{theirs, o.certificate}
 		socket = ours
 		return ours, nil
 	}}}
+	header := http.Header{wire.HeaderAgent: {o.name}, wire.HeaderHeld: {o.held}}
+	if !o.tokenless {
+		header.Set("Authorization", "Bearer "+o.token)
+	}
 	conn, resp, err := websocket.Dial(ctx, "ws://relay"+wire.ConnectPath, &websocket.DialOptions{
 		HTTPClient: client, Subprotocols: []string{wire.Subprotocol},
-		HTTPHeader: http.Header{"Authorization": {"Bearer " + o.token}, wire.HeaderAgent: {o.name}, wire.HeaderHeld: {o.held}},
+		HTTPHeader: header,
 	})
 	if err != nil {
 		return nil, resp, err

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -91,7 +92,14 @@ func (c *cluster) start(ctx context.Context, running *sync.WaitGroup, change []f
 	}
 	r.Relay = relay.New(conf)
 	c.replicas = append(c.replicas, r)
-	server := &http.Server{Handler: http.HandlerFunc(r.Connect), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server := &http.Server{ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, shownKey{}, c) }
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if c, ok := req.Context().Value(shownKey{}).(*showing); ok {
+			req.TLS = c.certificate
+		}
+		r.Connect(w, req)
+	})
 	ctx, r.end = context.WithCancel(ctx)
 	running.Go(func() { _ = server.Serve(pipeListener{r.dials, ctx}) })
 	running.Go(func() {
@@ -123,6 +131,14 @@ func (d counted) Lookup(ctx context.Context, k wire.AgentKey) (*wire.Agent, erro
 
 // lookups is how often any replica asked the directory for an agent.
 func (c *cluster) lookups() int64 { return c.asked.Load() }
+
+// A showing connection has a client's certificate, as if TLS had verified it.
+type showing struct {
+	net.Conn
+	certificate *tls.ConnectionState
+}
+
+type shownKey struct{}
 
 // pipeListener accepts the connections that agents dial in memory.
 type pipeListener struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/farscrape/farscrape/relay/attempt"
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/join"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/loglimit"
@@ -57,6 +58,9 @@ type Config struct {
 	Journal   journal
 	Keys      *token.Keys    // check the agents' tokens, and renew them
 	Revoked   *token.Revoked // those of them that are taken back; default: none
+
+	AgentAuth    certificate.Auth     // default: tokens
+	Certificates *certificate.Checker // says whose a certificate is; required where AgentAuth asks for any
 
 	OwnHosts          wire.Hosts        // no agent may be called so, or declare an address there
 	MaxInflightTarget int               // default 64
@@ -133,7 +137,7 @@ func New(c Config) *Relay {
 	}))
 	r.refused = newRefused(c.Registerer)
 	r.links = link.New(r.base, link.Config{
-		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
+		Replica: c.Replica, Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, Auth: c.AgentAuth, Certificates: c.Certificates, OwnHosts: c.OwnHosts,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: c.TargetLimits, Limits: c.LinkLimits, MaxAge: c.LinkMaxAge, TokenMaxLife: c.TokenMaxLife,
 		Draining: r.Draining, Go: r.errands.run, Changed: r.changed, Record: r.recorder.Record, CountRefused: r.CountRefused, HoldRefused: r.tarpit.Hold,

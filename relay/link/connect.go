@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
@@ -41,7 +42,7 @@ func forbidden(err error, text string) *refusal {
 // connection into a link. It returns as soon as the link's own goroutine has
 // it, so that an idle link keeps none of the HTTP server's.
 func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
-	claims, name, refused := t.admitAgent(req)
+	claims, cert, name, refused := t.admitAgent(req)
 	key := wire.AgentKey{Tenant: claims.Tenant, Agent: name}
 	var visit *visit
 	if refused == nil {
@@ -66,7 +67,7 @@ func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	conn.SetReadLimit(wire.MaxMessage)
-	l = newLink(t, conn, hijacking.socket, visit, key, claims, req.RemoteAddr)
+	l = newLink(t, conn, hijacking.socket, visit, key, claims, cert, req.RemoteAddr)
 	if !t.Go(l.run) {
 		_ = conn.CloseNow()
 		visit.close()
@@ -75,47 +76,55 @@ func (t *Links) Connect(w http.ResponseWriter, req *http.Request) {
 
 // admitAgent decides from the request's head alone: nothing of an agent that
 // is refused is read any further.
-func (t *Links) admitAgent(req *http.Request) (c token.Claims, name string, refused *refusal) {
+func (t *Links) admitAgent(req *http.Request) (c token.Claims, cert *certificate.Credential, name string, refused *refusal) {
 	if t.Draining() {
-		return c, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link", token.None}
+		return c, nil, "", &refusal{http.StatusServiceUnavailable, wire.Draining, time.Second, "this replica is about to exit; another takes the link", token.None}
 	}
+	if c, cert, refused = t.identify(req); refused != nil {
+		return c, nil, "", refused
+	}
+	if !c.AllowsFrom(req.RemoteAddr) {
+		return c, nil, "", forbidden(token.ErrNetwork, fmt.Sprintf("the token is for agents in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr))
+	}
+	name = strings.ToLower(req.Header.Get(wire.HeaderAgent))
+	if err := wire.CheckAgentName(name); err != nil {
+		return c, nil, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error(), token.None}
+	}
+	if t.OwnHosts.Has(name) {
+		return c, nil, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name), token.None}
+	}
+	if !c.AllowsAgent(name) {
+		return c, nil, "", forbidden(token.ErrName, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name))
+	}
+	if refused := t.refuseRevoked(c, cert, name); refused != nil {
+		return c, nil, "", refused
+	}
+	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
+	if slices.Contains(held, string(t.Replica)) {
+		return c, nil, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another", token.None}
+	}
+	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
+		return c, nil, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side", token.None}
+	}
+	return c, cert, name, nil
+}
+
+// byToken is what the token says that an agent shows.
+func (t *Links) byToken(req *http.Request) (c token.Claims, refused *refusal) {
 	text, ok := bearer(req)
 	if !ok {
-		return c, "", unauthorized(token.ErrNotShown, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE")
+		return c, unauthorized(token.ErrNotShown, "no token: set FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE")
 	}
 	c, err := t.Keys.Verify(text, time.Now())
 	switch {
 	case errors.Is(err, token.ErrExpired):
-		return c, "", unauthorized(err, fmt.Sprintf("the %v: mint another with farscrape-relay token", err))
+		return c, unauthorized(err, fmt.Sprintf("the %v: mint another with farscrape-relay token", err))
 	case err != nil:
-		return c, "", unauthorized(err, notOurs(err))
+		return c, unauthorized(err, notOurs(err))
 	case c.Role != token.Agent:
-		return c, "", forbidden(token.ErrRole, "the token is a scraper's: mint one with -agent")
+		return c, forbidden(token.ErrRole, "the token is a scraper's: mint one with -agent")
 	}
-	if !c.AllowsFrom(req.RemoteAddr) {
-		return c, "", forbidden(token.ErrNetwork, fmt.Sprintf("the token is for agents in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr))
-	}
-	name = strings.ToLower(req.Header.Get(wire.HeaderAgent))
-	if err := wire.CheckAgentName(name); err != nil {
-		return c, "", &refusal{http.StatusBadRequest, wire.BadRequest, 0, err.Error(), token.None}
-	}
-	if t.OwnHosts.Has(name) {
-		return c, "", &refusal{http.StatusForbidden, wire.Forbidden, 0, fmt.Sprintf("%q is the relay's own name: no agent is called so", name), token.None}
-	}
-	if !c.AllowsAgent(name) {
-		return c, "", forbidden(token.ErrName, fmt.Sprintf("the token is for %q, and does not allow the name %q", c.Name, name))
-	}
-	if refused := t.refuseRevoked(c, name); refused != nil {
-		return c, "", refused
-	}
-	held := strings.Split(req.Header.Get(wire.HeaderHeld), ",")
-	if slices.Contains(held, string(t.Replica)) {
-		return c, "", &refusal{http.StatusConflict, wire.BadRequest, time.Second, "this replica holds a link of yours; dial again to meet another", token.None}
-	}
-	if !slices.Contains(subprotocols(req), wire.Subprotocol) {
-		return c, "", &refusal{http.StatusUpgradeRequired, wire.BadRequest, 0, "this relay speaks " + wire.Subprotocol + " only; update the older side", token.None}
-	}
-	return c, name, nil
+	return c, nil
 }
 
 // notOurs says why a token is not taken.

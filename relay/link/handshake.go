@@ -62,11 +62,12 @@ func (l *Link) register() error {
 		Link: l.id, Replica: l.links.Replica,
 		Shared: l.hello.Shared, Ephemeral: l.hello.Ephemeral, Features: l.hello.Features, Yielding: l.claims.IsGlob(), Addresses: l.claims.Addresses,
 		Version: l.hello.Version, RemoteAddr: l.remoteAddr,
-		Connected: l.connected, TokenExpiry: l.claims.Expires, List: l.list,
+		Connected: l.connected, TokenExpiry: l.toldExpiry(l.claims.Expires), List: l.list,
 	}
 	l.startBeat()
 	l.links.add(l)
 	l.takeBack(l.links.Revoked.Now()) // since it was admitted, when nobody found it here
+	l.unlist(l.links.currentTrust())
 	if l.isClosed() {
 		return errClosed
 	}

@@ -14,8 +14,9 @@ import (
 // link's reader compares.
 type beat struct {
 	next    time.Duration // when to ping
-	retire  time.Duration // when to drain by age
-	revoke  time.Duration // when to close, since the key of its token is not in use
+	retire  time.Duration // when to drain by age, or before the certificate ends
+	why     string        // which of the two
+	revoke  time.Duration // when to close, since the key of its token, or its certificate's CA, is not in use
 	drained bool          // it was
 	offer   time.Duration // when a token that is due is to be offered; 0: not drawn
 	sent    atomic.Int64  // when the last ping was queued
@@ -29,6 +30,12 @@ func (l *Link) startBeat() {
 	if age := l.maxAge(); age > 0 {
 		b.retire = later(connected, age-rand.N(age/10+1))
 	}
+	b.why = "max_age"
+	if ends := l.certificateEnds(); !ends.IsZero() {
+		if due := later(connected, moveWithin(ends.Sub(l.connected))); due < b.retire {
+			b.retire, b.why = due, "certificate_ends"
+		}
+	}
 }
 
 // Tend pings links, closes those that are silent or whose token is good no more, and
@@ -37,9 +44,9 @@ func (l *Link) startBeat() {
 // and no processor time between its pings.
 func (t *Links) Tend(now time.Time) {
 	due := t.wheel.turnTo(t.clock.at(now))
-	keys, revoked := t.Keys.Current(), t.Revoked.Now()
-	if keys != t.keys || revoked != t.revoked { // any link's may be gone
-		t.keys, t.revoked, due = keys, revoked, t.All()
+	keys, revoked, trust := t.Keys.Current(), t.Revoked.Now(), t.currentTrust()
+	if keys != t.keys || revoked != t.revoked || trust != t.trust { // any link's may be gone
+		t.keys, t.revoked, t.trust, due = keys, revoked, trust, t.All()
 	}
 	replicas, renews := t.Directory.Replicas(), t.Directory.AllHave(keys.KeyIDs()[0])
 	for _, l := range due {
@@ -58,8 +65,9 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 	b, at := &l.beat, l.links.clock.at(now)
 	silent, expired := time.Duration(l.heard.Load())+wire.PeerTimeout, l.expiry(now)
 	deaf := l.socket.deaf()
-	l.keepKey(at, keys.Has(l.inForce().Key))
+	l.keepKey(at, l.removed(keys))
 	l.takeBack(l.links.Revoked.Now())
+	l.unlist(l.links.currentTrust())
 	switch {
 	case at > silent:
 		l.close(wire.CauseTimeout)
@@ -68,7 +76,7 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 		l.close(wire.CauseSlow)
 		return never
 	case at > expired, at >= b.revoke:
-		l.close(wire.CauseRevoked)
+		l.expire(now)
 		return never
 	case at >= b.next:
 		b.next = at + jitter(wire.Heartbeat, 0.2)
@@ -76,15 +84,15 @@ func (l *Link) tend(now time.Time, keys *token.Keyring, replicas int) (due time.
 	}
 	if at > b.retire {
 		b.retire = never
-		l.DrainOnce("max_age")
+		l.DrainOnce(b.why)
 	}
 	return min(b.next, b.retire, b.revoke, silent, deaf, expired)
 }
 
-// expiry is when the link's token ends, by the replica's clock, as far as the wall
-// clock tells now.
+// expiry is when the link's token ends, or its certificate, by the replica's clock, as
+// far as the wall clock tells now.
 func (l *Link) expiry(now time.Time) time.Duration {
-	expires := l.inForce().Expires
+	expires := earlier(l.inForce().Expires, l.certificateEnds())
 	if expires.IsZero() {
 		return never
 	}
@@ -96,19 +104,20 @@ func (l *Link) ping(at time.Duration, replicas int) {
 	l.send(wire.Frame{Type: wire.TypePing, Payload: wire.Ping{Token: uint64(at), Replicas: uint16(replicas)}.Append(nil)})
 }
 
-// keyGrace is how long a link stays whose token's key was taken out of use: an
-// agent that has a good token by now opens another meanwhile. With a Tick before and
-// one after it, it fits into five seconds.
+// keyGrace is how long a link stays whose token's key, or certificate's CA, was taken out
+// of use: an agent that has another by now opens a link with it meanwhile. With a Tick
+// before and one after it, it fits into five seconds.
 const keyGrace = 4 * time.Second
 
-func (l *Link) keepKey(at time.Duration, inUse bool) {
+// keepKey closes the link in a while if what stands for it was removed.
+func (l *Link) keepKey(at time.Duration, removed string) {
 	b := &l.beat
 	switch {
-	case inUse:
+	case removed == "":
 		b.revoke = never
 	case b.revoke == never:
 		b.revoke = at + keyGrace
-		l.Drain("key_removed", keyGrace)
+		l.Drain(removed, keyGrace)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -26,6 +27,7 @@ type Link struct {
 	id         wire.LinkID
 	key        wire.AgentKey
 	claims     token.Claims
+	cert       *certificate.Credential // that has to stay good beside the claims; nil: a token is all
 	remoteAddr string
 	connected  time.Time
 	log        *slog.Logger
@@ -56,7 +58,8 @@ type Link struct {
 	released bool       // the directory was told that it leaves
 	cause    wire.Cause // why, once closed
 	tenure   tenure
-	noticed  string // the NOTICE that was sent last
+	trusted  certificate.Trust // by what its certificate was last held against it
+	noticed  string            // the NOTICE that was sent last
 	out      sendQueue
 }
 
@@ -78,10 +81,10 @@ func (l *Link) Connected() time.Time { return l.connected }
 // RoundTrip is the last ping's; 0 before one was answered.
 func (l *Link) RoundTrip() time.Duration { return time.Duration(l.roundTrip.Load()) }
 
-func newLink(t *Links, conn *websocket.Conn, socket *agentConn, v *visit, k wire.AgentKey, c token.Claims, remoteAddr string) *Link {
+func newLink(t *Links, conn *websocket.Conn, socket *agentConn, v *visit, k wire.AgentKey, c token.Claims, cert *certificate.Credential, remoteAddr string) *Link {
 	id := wire.NewID[wire.LinkID]()
 	l := &Link{
-		links: t, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, remoteAddr: remoteAddr, connected: time.Now(),
+		links: t, conn: conn, socket: socket, visit: v, id: id, key: k, claims: c, cert: cert, remoteAddr: remoteAddr, connected: time.Now(),
 		log:     t.Lines.Of(share.Of(k)).With("agent", k.Agent, "tenant", k.Tenant, "link", id),
 		parts:   wire.TargetParts{Limits: t.TargetLimits},
 		tenure:  newTenure(c),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/loglimit"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
@@ -31,6 +32,9 @@ type Config struct {
 	Directory directory
 	Keys      *token.Keys    // check the agents' tokens, and renew them
 	Revoked   *token.Revoked // those of them that are taken back
+
+	Auth         certificate.Auth     // what agents show
+	Certificates *certificate.Checker // says whose a certificate is; nil if Auth asks for none
 
 	OwnHosts          wire.Hosts // no agent may be called so
 	MaxInflightTarget int        // of which agents are told
@@ -73,6 +77,7 @@ type Links struct {
 	// As the heartbeat saw them last; only it touches them.
 	keys    *token.Keyring
 	revoked *token.TakenBack
+	trust   certificate.Trust
 
 	mu      sync.RWMutex // guards what follows
 	byID    map[wire.LinkID]*Link

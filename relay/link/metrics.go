@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer, t *Links) *metrics {
 		Name: "farscrape_relay_agents", Help: "Agents that have a link here.",
 	}, func() float64 { _, agents := t.Count(); return float64(agents) })
 	reg.MustRegister(byKey{t, prometheus.NewDesc("farscrape_relay_links_by_key",
-		"Links by the key that signed their token: the first 8 hex digits of its SHA-256.", []string{"key"}, nil)})
+		"Links by the key that signed their token: the first 8 hex digits of its SHA-256; certificate: those that need none.", []string{"key"}, nil)})
 	return m
 }
 

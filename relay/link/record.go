@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -57,15 +58,23 @@ func (l *Link) recordClosed(cause wire.Cause) {
 	l.record(wire.EventClosed, cause.String(), "")
 }
 
-// revoked says why the link's token is good no more; empty if it is.
+// revoked says why the link's token, or its certificate, is good no more; empty if it is.
 func (l *Link) revoked(now time.Time) string {
-	switch c := l.inForce(); {
+	switch err, c := l.certificateGone(now), l.inForce(); {
+	case errors.Is(err, certificate.ErrEnded):
+		return "certificate_expired"
+	case errors.Is(err, certificate.ErrListed):
+		return "certificate_revoked"
 	case !c.Expires.IsZero() && now.After(c.Expires):
 		return "token_expired"
-	case !l.links.Keys.Current().Has(c.Key):
-		return "key_removed"
 	}
-	if _, dead := l.links.Revoked.Now().Dead(l.claims, l.key.Agent); dead {
+	if removed := l.removed(l.links.Keys.Current()); removed != "" {
+		return removed
+	}
+	switch _, what := l.dead(l.links.Revoked.Now()); what {
+	case certificateTakenBack:
+		return "certificate_revoked"
+	case tokenTakenBack:
 		return "token_revoked"
 	}
 	return ""

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -23,7 +24,7 @@ func newTenure(c token.Claims) tenure {
 	if !c.Expires.IsZero() {
 		kept.Expires = c.Expires.Unix()
 	}
-	return tenure{inForce: c, kept: kept, mayTell: true}
+	return tenure{inForce: c, kept: kept, mayTell: c.Key != certificate.Key}
 }
 
 // inForce is what the agent's token says now.
@@ -111,7 +112,7 @@ func (l *Link) keptCame(payload []byte) error {
 		return nil
 	}
 	if changed {
-		l.links.Directory.Renewed(l.id, kept.Expiry())
+		l.links.Directory.Renewed(l.id, l.toldExpiry(kept.Expiry()))
 	}
 	written := keeps(*kept, c)
 	if taken {

@@ -32,8 +32,8 @@ const (
 	EventClosed   EventKind = "closed"   // a link that was welcomed is no more; cause: why
 	EventConflict EventKind = "conflict" // the link's name is another process's; cause: superseded or name_taken
 	EventRefused  EventKind = "refused"  // before or after the upgrade; cause: a Reason's name, or refused
-	EventRotated  EventKind = "rotated"  // the agent is asked to move the link; cause: max_age or balance
-	EventRevoked  EventKind = "revoked"  // the link ends for its token; cause: token_expired, key_removed or token_revoked
+	EventRotated  EventKind = "rotated"  // the agent is asked to move the link; cause: max_age, certificate_ends or balance
+	EventRevoked  EventKind = "revoked"  // the link ends for its token or certificate; cause: token_expired, key_removed, token_revoked, certificate_expired, certificate_revoked or ca_removed
 	EventTargets  EventKind = "targets"  // a link declares other targets; detail: how many
 	EventJoined   EventKind = "joined"   // a host has got the agent's token by a join token
 	EventLeftOut  EventKind = "left_out" // more has happened than is told one by one; detail: how much
