@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -72,18 +73,32 @@ func (e *Edge) admit(r *http.Request, tokens ...string) (caller, *wire.Error) {
 	if failure != nil {
 		e.Scraper.CountRefused(token.Scraper, who.shown.cause)
 	}
-	shown := slices.ContainsFunc(tokens, func(t string) bool { return t != "" })
-	if failure != nil && failure.Reason == wire.Unauthorized && shown {
+	if failure != nil && failure.Reason == wire.Unauthorized && slices.ContainsFunc(tokens, isShown) {
 		e.Scraper.HoldRefused(r.Context(), e.client(r))
 	}
 	return who, failure
 }
 
-// authenticate takes the first of the tokens that a scraper may use.
+// authenticate says who asks, by the tokens that were shown, the connection's
+// certificate, or both.
 func (e *Edge) authenticate(r *http.Request, tokens ...string) (caller, *wire.Error) {
-	if e.NoAuth {
+	switch {
+	case e.NoAuth:
 		return caller{tenant: wire.DefaultTenant}, nil
+	case e.Auth == certificate.Certificate, e.Auth == certificate.Either && !slices.ContainsFunc(tokens, isShown):
+		return e.byCertificate(r)
 	}
+	who, failure := e.byToken(r, tokens...)
+	if failure == nil && e.Auth == certificate.Both {
+		who.shown.cause, failure = e.alsoByCertificate(r, who)
+	}
+	return who, failure
+}
+
+func isShown(token string) bool { return token != "" }
+
+// byToken takes the first of the tokens that a scraper may use.
+func (e *Edge) byToken(r *http.Request, tokens ...string) (caller, *wire.Error) {
 	var failure *wire.Error
 	var who caller
 	for _, t := range tokens {

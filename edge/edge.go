@@ -20,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -62,6 +63,10 @@ type Config struct {
 	Keys    *token.Keys // required unless NoAuth
 	// Revoked are those of the scrapers' tokens that are taken back. Nil: none.
 	Revoked *token.Revoked
+	// Auth says what scrapers show; empty: tokens. Certificates says whose a
+	// certificate is, and is required where Auth asks for any.
+	Auth         certificate.Auth
+	Certificates *certificate.Checker
 	// NoAuth lets anybody scrape the default tenant.
 	NoAuth bool
 	// PublicURL is where Prometheus reaches this edge. Discovery prints it. Nil:

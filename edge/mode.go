@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/wire"
 )
 
@@ -64,6 +65,9 @@ func (e *Edge) modeOf(ctx context.Context, r *http.Request) (mode, *wire.Error) 
 		return ours, nil
 	}
 	who, failure := e.authenticate(r, tokensOf(r.Header, anyMode)...)
+	if failure != nil && e.Auth == certificate.Either { // what is no token of ours may be for the target
+		who, failure = e.byCertificate(r)
+	}
 	if failure != nil {
 		return ours, nil // which will ask for a credential
 	}
