@@ -125,16 +125,16 @@ func (a *Agent) configure(hostname func() (string, error)) error {
 	var err error
 	a.connectURL, err = a.config.connectURL()
 	check(err)
+	_, noTLS := a.relayTLS()
+	check(noTLS)
 	token, err := a.config.token()
 	check(err)
-	if err == nil {
-		a.name, err = agentName(a.config.Name, token, a.config.tokenSetting(), hostname)
+	if err == nil && (token != "" || noTLS == nil) {
+		a.name, err = a.config.agentName(token, hostname)
 		check(err)
 		a.credential.init(&a.config, a.name, a.log)
 	}
 	_, err = a.config.headers()
-	check(err)
-	_, err = a.relayTLS()
 	check(err)
 	if a.config.Links < 1 || a.config.Links > maxLinks {
 		check(fmt.Errorf("FARSCRAPE_LINKS=%d: must be 1 to %d", a.config.Links, maxLinks))

@@ -64,7 +64,8 @@ func readClaims(token string) (c claims, ok bool) {
 }
 
 // agentName is the name this agent goes by: the configured one, else that of the
-// token, which came by the variable setting, else the host's.
+// token, which came by the variable setting, else the host's. Beside a token the
+// certificate's is nobody's: it may be for a front only.
 func agentName(configured, token, setting string, host func() (string, error)) (string, error) {
 	c, ok := readClaims(token)
 	if c.Role == "scraper" {

@@ -13,10 +13,10 @@ import (
 // Config is the agent's environment; [settings.Load] fills it.
 type Config struct {
 	RelayURL    string `env:"RELAY_URL,required,notEmpty" help:"Where the relay is: https://relay.example.com[/prefix], or wss, http, ws. Several replicas stand behind it."`
-	Token       string `env:"TOKEN" help:"The agent's token, as farscrape-relay token -agent NAME prints it. It or TOKEN_FILE must be set, unless the agent joins or has joined."`
+	Token       string `env:"TOKEN" help:"The agent's token, as farscrape-relay token -agent NAME prints it. It, TOKEN_FILE or TLS_CERT_FILE must be set, unless the agent joins or has joined."`
 	TokenFile   string `env:"TOKEN_FILE" help:"A file with the token, read at each dial. One that the relay gives in its place, in time, is written to it if the agent may write there, and else to STATE_DIR."`
 	JoinToken   string `env:"JOIN_TOKEN_FILE" help:"A file with a join token, as farscrape-relay token -join NAME prints it, for an agent without a token: it is redeemed once, for a token of the agent's own, which STATE_DIR keeps. One folder is one agent's."`
-	Name        string `env:"NAME" help:"The agent's name, a DNS name. Default: the token's name if it holds one, else this host's fully qualified name. In a container one of the two must be set."`
+	Name        string `env:"NAME" help:"The agent's name, a DNS name. Default: the token's name if it holds one, else this host's fully qualified name; without a token the name in TLS_CERT_FILE: its DNS name, or the end of a SPIFFE ID like spiffe://*/tenant/{tenant}/agent/{agent}. In a container one of these must be set."`
 	Targets     string `env:"TARGETS" help:"What may be scraped: node=http://localhost:9100/metrics,app=http://app.internal:8080/metrics. No path means /metrics; a URL that ends in /* declares all paths under it, and service discovery does not list it."`
 	TargetsFile string `env:"TARGETS_FILE" help:"A YAML or JSON file: targets: [{name, url, address, labels, listed, max_inflight, basic_auth, authorization, tls_config, proxy_url, ...}], or the list alone; the HTTP settings in Prometheus's own format, paths in it relative to the file. With listed: false service discovery leaves a target out, which is the default for /*. It adds to TARGETS and is watched."`
 	Labels      string `env:"LABELS" help:"Labels for every target: site=berlin,env=prod. A target's own win."`
@@ -26,7 +26,7 @@ type Config struct {
 	Listen      string `env:"LISTEN" help:"An address for the agent's own /metrics, /-/healthy and /-/ready. Without one the metrics are still to be had: every agent has a target called farscrape."`
 	WebConfig   string `env:"WEB_CONFIG_FILE" help:"TLS and users (basic_auth_users) at LISTEN: a YAML file in the format of Prometheus's exporter-toolkit. It and the files it names are watched; a bad one leaves the last good one. HTTP/1.1 only, whatever it says of http2."`
 	TLSCAFile   string `env:"TLS_CA_FILE" help:"CA certificates that the relay's is checked against, instead of the system's. This and the next three are read at each dial."`
-	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate, for whoever asks for one on the way to the relay."`
+	TLSCertFile string `env:"TLS_CERT_FILE" help:"A client certificate: for the relay, where its AGENT_AUTH takes certificates instead of tokens or beside them, or for whoever else asks for one on the way."`
 	TLSKeyFile  string `env:"TLS_KEY_FILE" help:"Its key."`
 	HeadersFile string `env:"HEADERS_FILE" help:"Header fields for the dial, one 'Name: value' a line, for a proxy in front of the relay. HTTPS_PROXY and NO_PROXY hold for the relay too, and for nothing else."`
 	StateDir    string `env:"STATE_DIR" help:"A folder for what outlives the agent: a token that its relay gives it in time, in the place of one that it cannot write to TOKEN_FILE, and what it has joined by. Default: the one that systemd made for it, else the user's state home ($XDG_STATE_HOME/farscrape, ~/.local/state/farscrape)."`
@@ -42,14 +42,14 @@ func (c *Config) tokenSetting() string {
 	return "FARSCRAPE_TOKEN"
 }
 
-// token is the agent's token as it is now.
+// token is the agent's token as it is now; empty if it has a certificate instead.
 func (c *Config) token() (string, error) {
 	token, err := settings.Secret(c.Token, c.TokenFile, "TOKEN")
 	if err != nil {
 		return "", err
 	}
 	if len(token) == 0 {
-		return "", errors.New("FARSCRAPE_TOKEN or FARSCRAPE_TOKEN_FILE must be set: farscrape-relay token -agent NAME prints a token, and farscrape-agent join URL gets one by a join token")
+		return "", c.checkWithoutToken()
 	}
 	for _, b := range token {
 		if b <= ' ' || b >= 0x7f {

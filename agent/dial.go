@@ -106,7 +106,9 @@ func (a *Agent) dialHeader(token string, held []wire.ReplicaID) (http.Header, er
 	for _, f := range extra {
 		header.Add(f.Name, f.Value)
 	}
-	header.Set("Authorization", "Bearer "+token)
+	if token != "" {
+		header.Set("Authorization", "Bearer "+token)
+	}
 	header.Set("User-Agent", "farscrape-agent/"+a.version)
 	header.Set(wire.HeaderAgent, a.name)
 	if len(held) > 0 {

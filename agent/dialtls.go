@@ -18,9 +18,9 @@ func (a *Agent) relayTLS() (*tls.Config, error) {
 		return nil, err
 	}
 	if a.config.TLSCertFile != "" {
-		pair, err := conf.GetClientCertificate(nil)
+		pair, err := a.config.ownCertificate()
 		if err != nil { // it has changed since
-			return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: %w", err)
+			return nil, err
 		}
 		a.metrics.ends("client", pair.Leaf.NotAfter)
 	}
@@ -29,6 +29,15 @@ func (a *Agent) relayTLS() (*tls.Config, error) {
 		return nil
 	}
 	return conf, nil
+}
+
+// ownCertificate is the agent's own, as its files are now.
+func (c *Config) ownCertificate() (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.TLSCertFile, c.TLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("FARSCRAPE_TLS_CERT_FILE and FARSCRAPE_TLS_KEY_FILE: %w: they must be a certificate and its key, in PEM", err)
+	}
+	return &pair, nil
 }
 
 // trustEnds is when the last of the chains ends by which a certificate is trusted: each

@@ -45,6 +45,10 @@ func (c *Config) logLost(log *slog.Logger, cause wire.Cause, told string, age ti
 		log.Error("another agent holds this name; this one tries again, at first within 20 s, later each minute or two",
 			"mend", "stop one of them, set another FARSCRAPE_NAME, or FARSCRAPE_SHARED=true on both")
 	case wire.CauseRevoked:
+		if strings.Contains(told, "client certificate") {
+			log.Error("the relay does not take this agent's certificate any more", "err", told, "mend", "put another into FARSCRAPE_TLS_CERT_FILE, if whatever renews it does not")
+			return
+		}
 		log.Error("the token was revoked or has expired, or its key was taken away", "mend", "set "+c.tokenSetting()+" to a new one")
 	case wire.CauseRefused:
 		if told == "" { // by an older relay

@@ -26,6 +26,12 @@ func (c *Config) mendUpgrade(e *upgradeError) string {
 	case e.status == http.StatusUpgradeRequired, says("WebSocket protocol"): // the relay's library misses a header field
 		return "the load balancer strips Upgrade or speaks HTTP/1.0: let it pass WebSockets (deploy/fronts)"
 	}
+	switch {
+	case says("client certificate"):
+		return c.mendCertificate(e)
+	case says("no token") && c.TLSCertFile != "":
+		return "the relay takes no certificates instead of tokens: set FARSCRAPE_TOKEN_FILE, or its FARSCRAPE_AGENT_AUTH"
+	}
 	switch e.status {
 	case http.StatusBadRequest:
 		return "the relay does not take this agent's name: set FARSCRAPE_NAME to a DNS name"
