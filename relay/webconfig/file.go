@@ -20,6 +20,7 @@ type content struct {
 	sum    [sha256.Size]byte // of all of them
 	tls    *tls.Config       // nil: plain HTTP
 	leaf   *x509.Certificate // what is shown; nil: plain HTTP
+	cas    *ClientCAs
 	users  map[string]string // bcrypt hashes
 	header map[string]string
 }
@@ -47,7 +48,7 @@ func (w *Web) readAll() (*content, error) {
 	if err := w.check(&conf); err != nil {
 		return nil, fmt.Errorf("%s: %w", w.File, err)
 	}
-	c := &content{users: conf.Users, header: conf.HTTP.Header}
+	c := &content{users: conf.Users, header: conf.HTTP.Header, cas: new(ClientCAs)}
 	if w.files = []string{w.File}; conf.TLS.isSet() {
 		named, err := w.readNamed(&conf.TLS)
 		if err != nil {
@@ -59,6 +60,9 @@ func (w *Web) readAll() (*content, error) {
 		}
 		if err := c.setTLS(&conf.TLS); err != nil {
 			return nil, fmt.Errorf("%s: tls_server_config: %w", w.File, err)
+		}
+		if w.Certificates != "" && c.tls.ClientAuth < tls.VerifyClientCertIfGiven {
+			return nil, fmt.Errorf("%s: tls_server_config: %s needs client_ca_file, and client_auth_type VerifyClientCertIfGiven or RequireAndVerifyClientCert", w.File, w.Certificates)
 		}
 	}
 	sum.Sum(c.sum[:0])
@@ -120,6 +124,7 @@ func (c *content) setTLS(conf *tlsFormat) error {
 	if c.leaf, err = x509.ParseCertificate(made.Certificates[0].Certificate[0]); err != nil {
 		return err
 	}
+	c.cas = clientCAs([]byte(conf.ClientCA))
 	// A ticket would outlive the CAs and the names that are taken out of the file.
 	made.SessionTicketsDisabled = made.ClientAuth != tls.NoClientCert
 	c.tls = made

@@ -217,3 +217,57 @@ func TestTheMetricsAreWellFormed(t *testing.T) {
 		t.Errorf("%v, %v", problems, err)
 	}
 }
+
+// Where clients' certificates are credentials the file must have them verified, and stays
+// as it was when a change would not.
+func TestCertificatesThatAreCredentialsAreVerified(t *testing.T) {
+	w := newWorld(t)
+	pair := certtest.New(t, "relay", time.Now().Add(time.Hour))
+	pair.Write(t, w.dir)
+	w.write("client-ca.pem", string(certtest.NewAuthority(t, "clients").Certificate))
+	open := func(content string) (*webconfig.Web, error) {
+		w.write("web.yaml", content)
+		return webconfig.New(webconfig.Config{Setting: "FARSCRAPE_WEB_CONFIG_FILE", File: w.file, Certificates: "FARSCRAPE_AGENT_AUTH=either", Logger: slog.New(slog.NewTextHandler(&w.log, nil)), Subsystem: "relay"})
+	}
+	const want = "FARSCRAPE_AGENT_AUTH=either needs client_ca_file, and client_auth_type VerifyClientCertIfGiven or RequireAndVerifyClientCert"
+	for _, lax := range []string{withTLS, withTLSAnd + "client_ca_file: client-ca.pem, client_auth_type: RequestClientCert}", withTLSAnd + "client_auth_type: RequireAnyClientCert}"} {
+		if _, err := open(lax); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "FARSCRAPE_WEB_CONFIG_FILE: ") {
+			t.Errorf("%s: %v", lax, err)
+		}
+	}
+	for _, good := range []string{"VerifyClientCertIfGiven", "RequireAndVerifyClientCert"} {
+		web, err := open(withTLSAnd + "client_ca_file: client-ca.pem, client_auth_type: " + good + "}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { web.Run(ctx) })
+		w.write("web.yaml", withTLS)
+		eventually(t, "what it lost is told", func() bool {
+			return strings.Contains(w.log.String(), want) && value(web, "web_config_last_reload_successful") == 0
+		})
+		stop()
+		running.Wait()
+	}
+}
+
+// Which CAs stand for clients is asked anew once the file is another.
+func TestTheCAsThatStandForClients(t *testing.T) {
+	w := newWorld(t)
+	pair := certtest.New(t, "relay", time.Now().Add(time.Hour))
+	pair.Write(t, w.dir)
+	one, two := certtest.NewAuthority(t, "clients"), certtest.NewAuthority(t, "clients")
+	w.write("client-ca.pem", "the first:\n"+string(one.Certificate)+string(two.Certificate))
+	w.write("web.yaml", withTLSAnd+"client_ca_file: client-ca.pem, client_auth_type: RequireAndVerifyClientCert}")
+	web, _ := w.serve()
+	first := web.ClientCAs()
+	if !first.Have(one.Parsed) || !first.Have(two.Parsed) || first.Have(certtest.NewAuthority(t, "clients").Parsed) || web.ClientCAs() != first {
+		t.Error("the CAs are others than the file's")
+	}
+	w.write("client-ca.pem", string(two.Certificate))
+	eventually(t, "the file is read", func() bool { return web.ClientCAs() != first })
+	if next := web.ClientCAs(); next.Have(one.Parsed) || !next.Have(two.Parsed) {
+		t.Error("the CAs are others than the changed file's")
+	}
+}
