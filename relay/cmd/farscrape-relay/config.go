@@ -40,7 +40,13 @@ type config struct {
 	Key          string        `env:"KEY" help:"signs and checks tokens, at least 32 bytes: openssl rand -hex 32. One key a line: the first signs, all check. Without one, on loopback addresses and without Redis, a random one is made"`
 	KeyFile      string        `env:"KEY_FILE" help:"a file that holds KEY; watched, so that keys change without a restart: links whose key is no longer in it end within 5s"`
 	TokenMaxLife time.Duration `env:"TOKEN_MAX_LIFE" help:"no token is renewed past it, from when the first of them was made; by default without bound. Tokens of agents are renewed over their links once two thirds of their life are over, or another key signs"`
-	EdgeAuth     string        `env:"EDGE_AUTH" envDefault:"token" help:"token, or none: who reaches EDGE_LISTEN, a private address, may scrape. Agents need tokens always"`
+
+	AgentAuth       string   `env:"AGENT_AUTH" envDefault:"token" help:"what agents show: token; certificate, a client certificate that WEB_CONFIG_FILE's client_ca_file stands for; either, a token if one is shown, or else the certificate; both, of one name"`
+	EdgeAuth        string   `env:"EDGE_AUTH" envDefault:"token" help:"what scrapers show: token, certificate, either or both, the same; or none: who reaches EDGE_LISTEN, a private address, may scrape"`
+	AgentSPIFFE     string   `env:"AGENT_SPIFFE" envDefault:"spiffe://*/tenant/{tenant}/agent/{agent}" help:"which SPIFFE IDs are agents', and what they are called: each part is itself, * for any, {tenant} or {agent}. A certificate without a SPIFFE ID is the agent's of its DNS name, in the default tenant"`
+	ScraperSPIFFE   string   `env:"SCRAPER_SPIFFE" help:"the same of scrapers, who scrape all agents of their tenant: spiffe://example.org/tenant/{tenant}/scraper/{scraper}. Without it none is one"`
+	ScraperDNSNames []string `env:"SCRAPER_DNS_NAMES" help:"which DNS names make a certificate a scraper's, of the default tenant, and no agent's: prometheus.example.com,prom-*.example.com"`
+	ClientCRLFile   string   `env:"CLIENT_CRL_FILE" help:"certificates that their CAs have taken back: a revocation list in DER, or any number in PEM, 4 MiB at most. Watched: links end within 5s"`
 
 	RevokedFile    string `env:"REVOKED_FILE" help:"a list of what is taken back, beside what farscrape-relay revoke wrote into Redis: a line is a token's ID, agent:NAME or a pattern, or scraper:NAME, and before=TIME and tenant=NAME may follow; without before= whatever is issued is dead. Watched: links end within 5s. It holds at this replica. With the embedded store farscrape-relay revoke edits it"`
 	RevokedUnknown string `env:"REVOKED_UNKNOWN" envDefault:"allow" help:"where Redis was away since this replica started, nobody can say what is taken back: allow lets in whose token verifies, refuse nobody, until it is known"`
@@ -92,13 +98,11 @@ func loadConfig(environ []string) (*config, error) {
 		}
 	}
 	c.platformHosts = platformHosts(environ)
-	return c, errors.Join(c.checkListeners(), c.checkAuth(), c.checkNumbers(), c.checkURL(), c.checkOwnHosts(), c.checkOrigin())
+	return c, errors.Join(c.checkListeners(), c.checkAuth(), c.checkCertificates(), c.checkNumbers(), c.checkURL(), c.checkOwnHosts(), c.checkOrigin())
 }
 
 func (c *config) checkAuth() error {
 	switch {
-	case c.EdgeAuth != "token" && c.EdgeAuth != "none":
-		return fmt.Errorf("FARSCRAPE_EDGE_AUTH=%s: must be token or none", c.EdgeAuth)
 	case c.EdgeAuth == "none" && c.EdgeListen == "":
 		return errors.New("FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches")
 	case !slices.Contains([]store.PubSub{store.PubSubAuto, store.PubSubSharded, store.PubSubPlain}, store.PubSub(c.RedisPubSub)):

@@ -59,3 +59,40 @@ func TestAnAgentsLimitsAreWithinTheProtocols(t *testing.T) {
 		}
 	}
 }
+
+// What is set of certificates and cannot be is told in one sentence that names the mend.
+func TestWhatCertificatesNeed(t *testing.T) {
+	const web, edgeWeb, list = "WEB_CONFIG_FILE=web.yaml", "EDGE_WEB_CONFIG_FILE=edge.yaml", "SCRAPER_DNS_NAMES=prometheus.example.com"
+	const edge, key = "EDGE_LISTEN=127.0.0.1:0", "CLIENT_CRL_FILE=crl.pem"
+	for settings, want := range map[string]string{
+		"":                                     "",
+		"AGENT_AUTH=certificate " + web:        "",
+		"EDGE_AUTH=either " + web + " " + list: "",
+		"EDGE_AUTH=both " + edge + " " + edgeWeb + " SCRAPER_SPIFFE=spiffe://*/tenant/{tenant}/scraper/{scraper}": "",
+		"AGENT_AUTH=either EDGE_AUTH=none " + edge + " " + web + " " + key:                                        "",
+		"AGENT_SPIFFE=spiffe://example.org/ns/{tenant}/sa/{agent}":                                                "",
+
+		"AGENT_AUTH=none":                                   "FARSCRAPE_AGENT_AUTH=none: must be token, certificate, either or both",
+		"EDGE_AUTH=certificates":                            "FARSCRAPE_EDGE_AUTH=certificates: must be token, certificate, either, both or none",
+		"EDGE_AUTH=none":                                    "FARSCRAPE_EDGE_AUTH=none needs FARSCRAPE_EDGE_LISTEN: a private address that only Prometheus reaches",
+		"AGENT_AUTH=certificate":                            "FARSCRAPE_AGENT_AUTH=certificate needs FARSCRAPE_WEB_CONFIG_FILE, with client_ca_file and client_auth_type VerifyClientCertIfGiven or RequireAndVerifyClientCert",
+		"EDGE_AUTH=both " + list:                            "FARSCRAPE_EDGE_AUTH=both needs FARSCRAPE_WEB_CONFIG_FILE, with client_ca_file",
+		"EDGE_AUTH=either " + edge + " " + web + " " + list: "FARSCRAPE_EDGE_AUTH=either needs FARSCRAPE_EDGE_WEB_CONFIG_FILE, with client_ca_file",
+		"EDGE_AUTH=certificate " + web: "FARSCRAPE_EDGE_AUTH=certificate needs to know whose certificates are scrapers': set FARSCRAPE_SCRAPER_SPIFFE, such as spiffe://example.org/tenant/{tenant}/scraper/{scraper}, " +
+			"or FARSCRAPE_SCRAPER_DNS_NAMES, such as prometheus.example.com",
+		"EDGE_AUTH=either SCRAPER_DNS_NAMES=prom-[ " + web: `FARSCRAPE_SCRAPER_DNS_NAMES: "prom-[": must be like prometheus.example.com`,
+		"EDGE_AUTH=either SCRAPER_DNS_NAMES=a,, " + web:    `FARSCRAPE_SCRAPER_DNS_NAMES: "": must be like`,
+		"AGENT_SPIFFE=edge":                 "FARSCRAPE_AGENT_SPIFFE: must be like spiffe://example.org/tenant/{tenant}/agent/{agent}",
+		"SCRAPER_SPIFFE=spiffe://a/{agent}": `FARSCRAPE_SCRAPER_SPIFFE: part 2, "{agent}", is neither a plain name, *, {tenant} nor {scraper}: must be like spiffe://example.org/tenant/{tenant}/scraper/{scraper}`,
+		key:                                 "FARSCRAPE_CLIENT_CRL_FILE has no effect without FARSCRAPE_AGENT_AUTH or FARSCRAPE_EDGE_AUTH=certificate",
+	} {
+		var environ []string
+		for s := range strings.FieldsSeq(settings) {
+			environ = append(environ, "FARSCRAPE_"+s)
+		}
+		_, err := loadConfig(environ)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: %v", settings, err)
+		}
+	}
+}

@@ -39,12 +39,12 @@ type port struct {
 func listen(c *config, log *slog.Logger) (*listeners, error) {
 	l := new(listeners)
 	for _, p := range []struct {
-		prefix, address, file, label string
-		to                           **port
+		prefix, address, file, label, certificates string
+		to                                         **port
 	}{
-		{"", c.Listen, c.WebConfigFile, "main", &l.main},
-		{"EDGE_", c.EdgeListen, c.EdgeWebConfigFile, "edge", &l.edge},
-		{"OPS_", c.OpsListen, c.OpsWebConfigFile, "ops", &l.ops},
+		{"", c.Listen, c.WebConfigFile, "main", c.mainCertificates(), &l.main},
+		{"EDGE_", c.EdgeListen, c.EdgeWebConfigFile, "edge", c.edgeCertificates(), &l.edge},
+		{"OPS_", c.OpsListen, c.OpsWebConfigFile, "ops", "", &l.ops},
 	} {
 		if p.address == "" {
 			continue
@@ -52,7 +52,7 @@ func listen(c *config, log *slog.Logger) (*listeners, error) {
 		opened, err := settings.Listen(p.prefix+"LISTEN", p.address)
 		if err == nil {
 			*p.to = newPort(c, opened, p.label, log)
-			(*p.to).web, err = newWeb(p.prefix, p.file, p.label, log)
+			(*p.to).web, err = newWeb(p.prefix, p.file, p.label, p.certificates, log)
 		}
 		if err != nil {
 			l.close()
@@ -72,13 +72,13 @@ func newPort(c *config, l net.Listener, listener string, log *slog.Logger) *port
 }
 
 // newWeb is what a port speaks by that file; nil, if there is none.
-func newWeb(prefix, file, listener string, log *slog.Logger) (*webconfig.Web, error) {
+func newWeb(prefix, file, listener, certificates string, log *slog.Logger) (*webconfig.Web, error) {
 	if file == "" {
 		return nil, nil
 	}
 	label := prometheus.Labels{"listener": listener}
 	return webconfig.New(webconfig.Config{
-		Setting: settings.Prefix + prefix + "WEB_CONFIG_FILE", File: file, Operators: listener == "ops", Logger: log,
+		Setting: settings.Prefix + prefix + "WEB_CONFIG_FILE", File: file, Operators: listener == "ops", Certificates: certificates, Logger: log,
 		Subsystem: "relay", Labels: label, CertificateLabels: label,
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/farscrape/farscrape/edge"
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/link"
 	"github.com/farscrape/farscrape/relay/settings"
 	"github.com/farscrape/farscrape/relay/token"
@@ -57,7 +58,7 @@ func run(ctx context.Context, environ []string, stderr io.Writer) error {
 	if tried != nil {
 		c.SDGrace = 0 // its key is new: no agent can have been there before
 	}
-	r, err := newReplica(c, keys, log)
+	r, err := newReplica(c, keys, listeners, log)
 	if err != nil {
 		return err
 	}
@@ -91,6 +92,7 @@ type replica struct {
 	log     *slog.Logger
 	keys    *token.Keys
 	revoked *token.Revoked
+	lists   *certificate.Lists // of client certificates that CAs have taken back
 	store   runner
 	relay   *relay.Relay
 	edge    *edge.Edge
@@ -98,7 +100,7 @@ type replica struct {
 	heard   chan struct{} // closed once Redis has answered; nil without
 }
 
-func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error) {
+func newReplica(c *config, keys *token.Keys, l *listeners, log *slog.Logger) (*replica, error) {
 	r := &replica{id: wire.NewID[wire.ReplicaID](), log: log, keys: keys, metrics: prometheus.NewRegistry()}
 	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), settings.BuildInfo("relay"))
 	public, err := c.publicURL()
@@ -108,8 +110,19 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 	if r.revoked, err = newRevoked(c, r.metrics); err != nil {
 		return nil, err
 	}
+	if r.lists = new(certificate.Lists); c.ClientCRLFile != "" {
+		set, err := readLists(c.ClientCRLFile)
+		if err != nil {
+			return nil, err
+		}
+		r.lists.Set(set)
+	}
+	ofAgents, ofScrapers, err := c.checkers(r.lists, l)
+	if err != nil {
+		return nil, err
+	}
 	core := relay.Config{
-		Replica: r.id, Keys: keys, Revoked: r.revoked,
+		Replica: r.id, Keys: keys, Revoked: r.revoked, AgentAuth: c.agentAuth(), Certificates: ofAgents,
 		MaxInflightTarget: c.MaxInflightTarget, MaxInflightAgent: c.MaxInflightAgent,
 		TargetLimits: wire.TargetLimits{Targets: c.AgentMaxTargets, Labels: c.AgentMaxLabels, Bytes: int(c.AgentMaxBytes)},
 		LinkLimits:   link.Limits{Links: c.MaxLinks, TenantBytes: int(c.TenantMaxBytes)},
@@ -139,7 +152,8 @@ func newReplica(c *config, keys *token.Keys, log *slog.Logger) (*replica, error)
 		agents = r.agentSide()
 	}
 	r.edge = edge.New(edge.Config{
-		Scraper: r.relay, Journal: r.store, AgentSide: agents, Keys: keys, Revoked: r.revoked, NoAuth: c.EdgeAuth == "none",
+		Scraper: r.relay, Journal: r.store, AgentSide: agents, Keys: keys, Revoked: r.revoked,
+		Auth: c.edgeAuth(), Certificates: ofScrapers, NoAuth: c.EdgeAuth == "none",
 		PublicURL: public, OwnHosts: core.OwnHosts, OriginForm: c.originForm(), TrustedProxies: c.TrustedProxies,
 		DefaultTimeout: c.ScrapeTimeout, MaxTimeout: c.ScrapeMaxTimeout, MaxBody: int64(c.MaxBody),
 		OwnMetrics: own, Logger: log, Registerer: r.metrics,
@@ -211,6 +225,9 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 	}
 	if c.RevokedFile != "" {
 		start("FARSCRAPE_REVOKED_FILE", func() error { r.watchRevoked(serveCtx, c.RevokedFile); return nil })
+	}
+	if c.ClientCRLFile != "" {
+		start("FARSCRAPE_CLIENT_CRL_FILE", func() error { r.watchLists(serveCtx, c.ClientCRLFile); return nil })
 	}
 	for _, p := range l.open() {
 		if p.proxied != nil {
