@@ -55,7 +55,7 @@ func by(side string, all ...[]attack) []attack {
 func attacks() []attack {
 	return slices.Concat(
 		by("scraper", framingAttacks(), addressAttacks(), timeoutAttacks(), tokenAttacks(), loadAttacks(), guessAttacks(), ownAttacks(), replayAttacks()),
-		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks(), joinAttacks()),
+		by("agent", upgradeAttacks(), handshakeAttacks(), frameAttacks(), answerAttacks(), listAttacks(), changeAttacks(), floodAttacks(), crowdAttacks(), eventAttacks(), nameAttacks(), revokedAttacks(), joinAttacks(), certificateAttacks()),
 		by("balancer", balancerAttacks()),
 		by("target", targetAttacks()),
 		by("relay", relayAttacks()),

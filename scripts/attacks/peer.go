@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/farscrape/farscrape/relay/certtest"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/scripts/rig"
@@ -29,17 +30,20 @@ const (
 // A guise is what a hostile agent shows of itself. The zero value is the
 // attacker as an honest agent with one target would be.
 type guise struct {
-	name     string // attacker, if empty
-	pattern  string // the token is for, not for the name
-	tenant   string
-	token    string // instead of one that is minted
-	instance wire.InstanceID
-	epoch    uint64
-	shared   bool
-	targets  []wire.Target
-	fields   http.Header // of the upgrade, in place of the usual
-	mute     bool        // no pongs
-	deaf     bool        // reads nothing after the WELCOME
+	name    string // attacker, if empty
+	pattern string // the token is for, not for the name
+	tenant  string
+	token   string // instead of one that is minted
+
+	certificate *certtest.Pair // shown beside the token; nil: none
+	tokenless   bool           // show no token
+	instance    wire.InstanceID
+	epoch       uint64
+	shared      bool
+	targets     []wire.Target
+	fields      http.Header // of the upgrade, in place of the usual
+	mute        bool        // no pongs
+	deaf        bool        // reads nothing after the WELCOME
 }
 
 // A peer is a hostile agent's link.
@@ -74,7 +78,7 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 	if g.instance == "" {
 		g.instance = wire.NewID[wire.InstanceID]()
 	}
-	if g.token == "" {
+	if g.token == "" && !g.tokenless {
 		name := g.name
 		if g.pattern != "" {
 			name = g.pattern
@@ -84,13 +88,18 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 	if g.targets == nil {
 		g.targets = []wire.Target{{Name: small, Scheme: "http", Port: 9100, Path: "/metrics"}}
 	}
-	header := http.Header{"Authorization": {"Bearer " + g.token}, wire.HeaderAgent: {g.name}}
+	header := http.Header{wire.HeaderAgent: {g.name}}
+	if g.token != "" {
+		header.Set("Authorization", "Bearer "+g.token)
+	}
 	for name, values := range g.fields {
 		header[name] = values
 	}
 	p = &peer{trial: t, guise: g, welcome: make(chan *wire.Welcome, 16), ended: make(chan struct{}), over: make(chan struct{}), credit: make(chan int64, 1000)}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
-		p.socket, err = new(net.Dialer).DialContext(ctx, network, addr)
+		if conn, err = new(net.Dialer).DialContext(ctx, network, addr); err == nil {
+			p.socket, err = t.stack.secured(ctx, conn, g.certificate)
+		}
 		return p.socket, err
 	}}}
 	ctx, cancel := context.WithTimeout(t.Ctx, 15*time.Second)
@@ -110,7 +119,10 @@ func (t *trial) upgradeAt(addr string, g guise) (p *peer, seen string) {
 }
 
 func refused(resp *http.Response, err error) string {
-	if resp == nil {
+	switch {
+	case resp == nil && ofTLS(err):
+		return "TLS refuses"
+	case resp == nil:
 		return "no answer: " + err.Error()
 	}
 	reason := resp.Header.Get(wire.HeaderError)

@@ -14,6 +14,7 @@ func short() []string {
 		frame-text frame-must frame-unmasked frame-length-2-63
 		answer-nack-unauthorized answer-status-999 answer-two-heads answer-beyond-credit answer-crlf answer-shorter fields-origin
 		list-slash list-doubled lists-of-4MB change-of-nothing change-of-addresses flood-lists crowd-links crowd-events name-shared-epoch-1 name-pattern squat-earlier squat-name revoked-deaf revoked-half-linked join-as-victim join-crowd
+		certificate-other-ca certificate-scrapers-name certificate-listed
 		proxy-header proxy-header-of-stranger proxy-header-twice proxy-header-64-KB
 		target-garbage target-status-999 target-short target-chunk-cut target-large-cut target-gzip-1000
 		target-redirect-metadata target-redirect-port target-endless

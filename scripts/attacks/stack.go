@@ -27,6 +27,8 @@ type plan struct {
 	keyFile bool   // the key is in a file
 	tls     bool   // agents come by TLS, which replicas end; with split
 	apart   bool   // bystanders are scraped where they are linked, and not over the bus
+
+	certificates bool // agents' certificates count beside their tokens; with tls
 }
 
 // A stack is a relay as somebody runs it, with all that is around it.
@@ -36,6 +38,7 @@ type stack struct {
 	redis   *storetest.RedisServer
 	targets *targetServer
 	keys    *token.Keyring
+	clients *certtest.Authority // the CA of agents' certificates; nil: none count
 	agents  []*agent
 	load    []*bystander
 	why     error // it did not come up
@@ -97,6 +100,9 @@ func (s *stack) endTLS() {
 	web := filepath.Join(s.Dir, "web.yaml")
 	s.Must(os.WriteFile(web, []byte("tls_server_config: {cert_file: cert.pem, key_file: key.pem}"), 0o600))
 	s.RelayEnv = append(s.RelayEnv, "FARSCRAPE_WEB_CONFIG_FILE="+web)
+	if s.plan.certificates {
+		s.endTLSFor(web)
+	}
 }
 
 func (s *stack) startReplica(name string) {
