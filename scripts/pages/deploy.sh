@@ -86,3 +86,28 @@ trusted
 await 20 "the new certificate" eval '[ "$(shown)" != "$first" ]'
 expect "a scrape by it" "$(ask scraper.token https://relay.example.com/scrape/edge-1/node)" "200 "
 expect "links there were" "$(grep -c msg=linked "$logs/secured")" 1
+
+step "Certificates instead of tokens"
+stop secured
+stop secure
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj '/CN=clients' -keyout clients.key -out /etc/farscrape/tls/clients-ca.crt 2>/dev/null
+client() { # NAME SUBJECT-ALTERNATIVE-NAME
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=client -keyout "$1.key" -out "$1.csr" 2>/dev/null
+  openssl x509 -req -in "$1.csr" -CA /etc/farscrape/tls/clients-ca.crt -CAkey clients.key -CAcreateserial -days 1 \
+    -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=clientAuth\n' "$2") -out "$1.crt" 2>/dev/null
+}
+client plain DNS:edge-3
+client workload URI:spiffe://example.org/tenant/default/agent/edge-4
+client prometheus DNS:prometheus.example.com
+serve 'cat >web.yaml' certified front
+await 20 "it is ready" curl -fsS https://relay.example.com/-/ready
+for own in plain workload; do
+  spawn "$own" site env FARSCRAPE_RELAY_URL=https://relay.example.com FARSCRAPE_TLS_CERT_FILE=$own.crt FARSCRAPE_TLS_KEY_FILE=$own.key FARSCRAPE_LINKS=1 \
+    FARSCRAPE_TARGETS=node=http://localhost:9100/metrics farscrape-agent
+  linked "$own" 1
+done
+shows() { curl -s -m 20 -o "$logs/answer" -w '%{http_code} %header{farscrape-error}' --cert "$1.crt" --key "$1.key" "https://relay.example.com$2"; }
+expect "a scrape of the one with a DNS name" "$(shows prometheus /scrape/edge-3/node)" "200 "
+expect "a scrape of the one with a SPIFFE ID" "$(shows prometheus /scrape/edge-4/node)" "200 "
+expect "a scrape by an agent" "$(shows plain /scrape/edge-4/node)" "403 forbidden"
+expect "a scrape by a token" "$(ask scraper.token https://relay.example.com/scrape/edge-3/node)" "401 unauthorized"
