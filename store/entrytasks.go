@@ -96,6 +96,18 @@ func (l *entries) naming(t *task) {
 	}
 }
 
+// mayName reports whether a list is one of those that may name an agent for a link.
+func (l *entries) mayName(key wire.AgentKey, hash wire.ListHash) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.held {
+		if h.entry.AgentKey == key && (slices.Contains(h.named, hash) || h.entry.List != nil && h.entry.List.Hash() == hash) {
+			return true
+		}
+	}
+	return false
+}
+
 // maxNamed bounds the lists that may name an agent for a link: as many of its lists may
 // be written before one answer comes.
 const maxNamed = 16

@@ -31,6 +31,7 @@ func (s *Redis) runEntries(ctx context.Context, events wire.StoreEvents) {
 		case <-s.entries.kick:
 		case <-tick.C:
 			s.lookAfter(&seen)
+			s.unnameLate(ctx)
 		}
 		if s.entries.takeUntold() {
 			s.renounce()

@@ -34,30 +34,31 @@ type RedisConfig struct {
 // Redis is the store of a relay with many replicas. Where Redis is away, links
 // go on and their entries are remembered; when it is back everything heals.
 type Redis struct {
-	config   RedisConfig
-	timing   timing
-	log      *slog.Logger
-	clients  *clients
-	address  string // Redis's, as the URL has it
-	overTLS  bool
-	keys     keys
-	scripts  *scripts
-	metrics  *metrics
-	lease    ownLease
-	standing standing
-	entries  entries
-	nudges   nudges
-	health   health
-	roster   roster
-	revoked  revocations
-	listings listings
-	lists    *targetLists
-	flawLog  flawLog
-	writes   writes
-	crowded  chan string // tenants that are full
-	sender   sender
-	inbox    inbox
-	journal  journal
+	config     RedisConfig
+	timing     timing
+	log        *slog.Logger
+	clients    *clients
+	address    string // Redis's, as the URL has it
+	overTLS    bool
+	keys       keys
+	scripts    *scripts
+	metrics    *metrics
+	lease      ownLease
+	standing   standing
+	entries    entries
+	nudges     nudges
+	health     health
+	roster     roster
+	revoked    revocations
+	listings   listings
+	lists      *targetLists
+	stillNamed stillNamed
+	flawLog    flawLog
+	writes     writes
+	crowded    chan string // tenants that are full
+	sender     sender
+	inbox      inbox
+	journal    journal
 }
 
 // timing are the periods, which tests shorten.

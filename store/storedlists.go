@@ -154,27 +154,3 @@ func named(lists []wire.ListHash) string {
 	}
 	return b.String()
 }
-
-// An unnamed list is one that an agent's record does not name any more.
-type unnamed map[listName][]any // agents
-
-// add notes the lists that a script says were dropped from an agent's record.
-func (u unnamed) add(key wire.AgentKey, dropped string) {
-	for _, hash := range parseDropped(dropped) {
-		name := listName{key.Tenant, hash}
-		u[name] = append(u[name], key.Agent)
-	}
-}
-
-// unname notes which agents name lists no longer. It is best effort: a name ends by itself
-// when the agent would be listed no longer.
-func (s *Redis) unname(ctx context.Context, lists unnamed) {
-	if len(lists) == 0 {
-		return
-	}
-	calls := make([]call, 0, len(lists))
-	for name, agents := range lists {
-		calls = append(calls, call{script: s.scripts.unlist, key: s.keys.list(name), also: []string{s.keys.listNames(name)}, args: append([]any{s.timing.unnamed.Milliseconds()}, agents...)})
-	}
-	runCalls(ctx, s.clients.directory, calls)
-}
