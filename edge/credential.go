@@ -145,7 +145,11 @@ func (e *Edge) check(r *http.Request, c token.Claims) error {
 func (e *Edge) refusal(r *http.Request, c token.Claims, err error) *wire.Error {
 	switch {
 	case errors.Is(err, token.ErrRole):
-		return wire.Errorf(wire.Forbidden, "this is the token of an agent, and a scraper's is needed: %s", mintScrapers)
+		is := "the token of an agent"
+		if c.Role == token.Join {
+			is = "a token to join by"
+		}
+		return wire.Errorf(wire.Forbidden, "this is %s, and a scraper's is needed: %s", is, mintScrapers)
 	case errors.Is(err, token.ErrNetwork):
 		return wire.Errorf(wire.Forbidden, "the token is for scrapers in %s, and this request comes from %s: if that is a load balancer, put it into FARSCRAPE_TRUSTED_PROXIES", c.From, e.client(r))
 	case errors.Is(err, token.ErrRevokedUnknown):

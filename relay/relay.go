@@ -145,7 +145,7 @@ func New(c Config) *Relay {
 	})
 	r.joins = join.New(join.Config{
 		Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts,
-		Draining: r.Draining, Record: r.recorder.Record, HoldRefused: r.tarpit.Hold,
+		Draining: r.Draining, Record: r.recorder.Record, CountRefused: r.CountRefused, HoldRefused: r.tarpit.Hold,
 		Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.routes = route.New(r.base, route.Config{
@@ -242,9 +242,9 @@ func (r *Relay) Join(w http.ResponseWriter, req *http.Request) { r.joins.Serve(w
 func newRefused(reg prometheus.Registerer) *prometheus.CounterVec {
 	refused := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "farscrape_relay_credentials_refused_total",
-		Help: "Credentials of agents, before the upgrade, and of scrapers that were not taken, and requests that lacked one, by cause.",
+		Help: "Credentials of agents, before the upgrade, of scrapers and of who joins that were not taken, and requests that lacked one, by cause.",
 	}, []string{"side", "cause"})
-	for _, side := range []token.Role{token.Agent, token.Scraper} {
+	for _, side := range []token.Role{token.Agent, token.Scraper, token.Join} {
 		for _, cause := range token.Causes() {
 			refused.WithLabelValues(string(side), string(cause))
 		}

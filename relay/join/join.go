@@ -35,8 +35,9 @@ type Config struct {
 	Revoked   *token.Revoked
 	OwnHosts  wire.Hosts // no agent is called so
 
-	Draining func() bool
-	Record   func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
+	Draining     func() bool
+	Record       func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
+	CountRefused func(of token.Role, cause token.Cause)
 	// HoldRefused returns when a credential may be refused that came from an address.
 	HoldRefused func(ctx context.Context, remoteAddr string)
 
@@ -92,16 +93,16 @@ func (j *Joins) admit(req *http.Request) (c token.Claims, refused *refusal) {
 	}
 	shown, ok := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
 	if !ok {
-		return c, &refusal{reason: wire.Unauthorized, text: "no join token: " + mint}
+		return c, &refusal{reason: wire.Unauthorized, err: token.ErrNotShown, text: "no join token: " + mint}
 	}
 	c, err := j.Keys.Verify(strings.TrimSpace(shown), time.Now())
 	switch {
 	case err != nil:
-		return c, &refusal{reason: wire.Unauthorized, text: fmt.Sprintf("the join token is not taken: %v: %s", err, mint)}
+		return c, &refusal{reason: wire.Unauthorized, err: err, text: fmt.Sprintf("the join token is not taken: %v: %s", err, mint)}
 	case c.Role != token.Join:
-		return c, &refusal{reason: wire.Forbidden, text: fmt.Sprintf("this is not a join token but the token of %s %q: %s", c.Role, c.Name, mint)}
+		return c, &refusal{reason: wire.Forbidden, err: token.ErrRole, text: fmt.Sprintf("this is not a join token but the token of %s %q: %s", c.Role, c.Name, mint)}
 	case !c.AllowsFrom(req.RemoteAddr):
-		return c, &refusal{reason: wire.Forbidden, text: fmt.Sprintf("the join token is for hosts in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr)}
+		return c, &refusal{reason: wire.Forbidden, err: token.ErrNetwork, text: fmt.Sprintf("the join token is for hosts in %s, and this one comes from %s: if that is a load balancer, put it into the relay's FARSCRAPE_TRUSTED_PROXIES", c.From, req.RemoteAddr)}
 	}
 	return c, nil
 }

@@ -25,7 +25,7 @@ func (j *Joins) redeem(ctx context.Context, c token.Claims, asked *wire.JoinRequ
 		return r, &refusal{reason: wire.Forbidden, text: fmt.Sprintf("%q is the relay's own name: set FARSCRAPE_NAME to another", asked.Name)}
 	}
 	if !c.AllowsAgent(asked.Name) {
-		return r, &refusal{reason: wire.Forbidden, text: fmt.Sprintf("the join token is for agents called %q, and this one is called %q: set FARSCRAPE_NAME to one that fits", c.Name, asked.Name)}
+		return r, &refusal{reason: wire.Forbidden, err: token.ErrName, text: fmt.Sprintf("the join token is for agents called %q, and this one is called %q: set FARSCRAPE_NAME to one that fits", c.Name, asked.Name)}
 	}
 	if why := j.revoked(c, asked, now); why != nil {
 		return r, why
@@ -47,9 +47,9 @@ func (j *Joins) revoked(c token.Claims, asked *wire.JoinRequest, now time.Time) 
 	for _, c := range []token.Claims{c, c.Joined(asked.Name, asked.JoinID, now)} {
 		switch err := taken.Check(c, asked.Name); {
 		case errors.Is(err, token.ErrRevokedUnknown):
-			return &refusal{reason: wire.BusUnavailable, within: 5 * time.Second, text: "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back"}
+			return &refusal{reason: wire.BusUnavailable, err: err, within: 5 * time.Second, text: "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back"}
 		case err != nil:
-			return &refusal{reason: wire.Unauthorized, text: "the join token has been taken back, or the agent since it was made: " + mint}
+			return &refusal{reason: wire.Unauthorized, err: err, text: "the join token has been taken back, or the agent since it was made: " + mint}
 		}
 	}
 	return nil

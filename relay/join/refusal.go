@@ -20,6 +20,7 @@ import (
 // A refusal answers who does not join. It is told to a person, and holds no secret.
 type refusal struct {
 	reason wire.Reason
+	err    error         // why the credential is refused, if it is that
 	within time.Duration // come back within; 0: to ask again is no use
 	text   string
 }
@@ -57,6 +58,9 @@ func refusalOf(err error, name string) *refusal {
 func (j *Joins) refuse(w http.ResponseWriter, req *http.Request, c token.Claims, r *refusal) {
 	if r.reason == wire.Unauthorized {
 		j.HoldRefused(req.Context(), req.RemoteAddr)
+	}
+	if cause := token.CauseOf(r.err); cause != token.None {
+		j.CountRefused(token.Join, cause)
 	}
 	result, level := resultRefused, slog.LevelInfo
 	if r.within > 0 {

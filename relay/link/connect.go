@@ -122,9 +122,17 @@ func (t *Links) byToken(req *http.Request) (c token.Claims, refused *refusal) {
 	case err != nil:
 		return c, unauthorized(err, notOurs(err))
 	case c.Role != token.Agent:
-		return c, forbidden(token.ErrRole, "the token is a scraper's: mint one with -agent")
+		return c, forbidden(token.ErrRole, notAnAgents(c.Role))
 	}
 	return c, nil
+}
+
+// notAnAgents says what to do with a token of another role.
+func notAnAgents(role token.Role) string {
+	if role == token.Join {
+		return "the token is one to join by: farscrape-agent join URL redeems it"
+	}
+	return "the token is a scraper's: mint one with -agent"
 }
 
 // notOurs says why a token is not taken.
