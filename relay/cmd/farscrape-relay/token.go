@@ -166,12 +166,12 @@ func mint(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) err
 	}
 	if m.join != "" {
 		now = nextSecond(now)
-		time.Sleep(time.Until(now))
 	}
 	t, minted, err := keys.Mint(m.claims(now), now)
 	if err != nil {
 		return err
 	}
+	time.Sleep(time.Until(now))
 	fmt.Fprintln(stdout, t)
 	fmt.Fprintf(stderr, "token ID %s\n", minted.ID)
 	if m.join != "" {
