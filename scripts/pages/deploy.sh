@@ -67,6 +67,8 @@ step "Tokens: when one ends"
 run "jq -Rr 'split("
 expect "the year in which it ends" "$(tail -n 1 "$logs/shell" | cut -c 1-4)" "$(date -u -d '+365 days' +%Y)"
 
+leave 'farscrape-relay token -join' "scripts/pages/one-host.sh joins a host"
+
 step "TLS at the relay"
 stop edge-1
 stop late
