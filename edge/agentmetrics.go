@@ -27,7 +27,7 @@ func newDirectoryDescs() directoryDescs {
 	return directoryDescs{
 		connected: desc("connected", "Whether the agent has a live link to any replica."),
 		lastSeen:  desc("last_seen_timestamp_seconds", "When the agent was last known to be linked."),
-		expiry:    desc("token_expiry_timestamp_seconds", "When the agent's token expires; absent if never."),
+		expiry:    desc("token_expiry_timestamp_seconds", "When the agent's token expires, or its certificate, unless that lives for days only; absent if never."),
 		info:      desc("info", "The agent's version.", "version"),
 		scraperExpiry: prometheus.NewDesc("farscrape_relay_scraper_token_expiry_timestamp_seconds",
 			"When the token expires that a scraper has shown to this replica within the last hour, the first of them if there are several; absent if never.",

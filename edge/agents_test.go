@@ -73,7 +73,7 @@ farscrape_directory_agent_info{agent="edge-2",tenant="default",version="?"} 1
 # HELP farscrape_directory_agent_last_seen_timestamp_seconds When the agent was last known to be linked.
 # TYPE farscrape_directory_agent_last_seen_timestamp_seconds gauge
 farscrape_directory_agent_last_seen_timestamp_seconds{agent="edge-1",tenant="default"} 4.9508496005e+09
-# HELP farscrape_directory_agent_token_expiry_timestamp_seconds When the agent's token expires; absent if never.
+# HELP farscrape_directory_agent_token_expiry_timestamp_seconds When the agent's token expires, or its certificate, unless that lives for days only; absent if never.
 # TYPE farscrape_directory_agent_token_expiry_timestamp_seconds gauge
 farscrape_directory_agent_token_expiry_timestamp_seconds{agent="edge-1",tenant="default"} 1.798859045e+09
 `
