@@ -1,8 +1,10 @@
 package certificate
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,8 @@ type Set struct {
 type list struct {
 	signed  *x509.RevocationList // its signature, and what that is of
 	serials map[string]struct{}  // big-endian
+	issuer  string               // for people
+	keyID   []byte               // of the key that has signed it; nil: it does not say
 
 	mu      sync.Mutex
 	signers map[[sha256.Size]byte]bool // by the hash of a CA's certificate: whether it has signed the list
@@ -79,6 +83,25 @@ func (s *Set) Listed(chain []*x509.Certificate) bool {
 		}
 	}
 	return false
+}
+
+// CheckSigners reports a list that says it is of one of these CAs, which has not signed it:
+// it would take back nothing.
+func (s *Set) CheckSigners(cas []*x509.Certificate) error {
+	for issuer, lists := range s.byIssuer {
+		for _, l := range lists {
+			of, signed := false, false
+			for _, ca := range cas {
+				if string(ca.RawSubject) == issuer && (l.keyID == nil || ca.SubjectKeyId == nil || bytes.Equal(l.keyID, ca.SubjectKeyId)) {
+					of, signed = true, signed || l.signedBy(ca)
+				}
+			}
+			if of && !signed {
+				return fmt.Errorf("the list of %.100q is not signed by that CA, or its certificate does not allow it to sign any", l.issuer)
+			}
+		}
+	}
+	return nil
 }
 
 // signedBy reports whether a CA has signed the list.

@@ -124,6 +124,32 @@ func TestListsThatAreNotTaken(t *testing.T) {
 	}
 }
 
+// A list that says it is of a CA, and is not, would take back nothing: that is told. One
+// of a CA that is not there, or of another key of its own, may be for somebody.
+func TestAListThatItsCAHasNotSigned(t *testing.T) {
+	ca, namesake, stranger := certtest.NewAuthority(t, "ca"), certtest.NewAuthority(t, "ca"), certtest.NewAuthority(t, "stranger")
+	der := ca.Revokes(t)
+	spoilt := bytes.Clone(der)
+	spoilt[len(spoilt)-1] ^= 1
+	for what, c := range map[string]struct {
+		list []byte
+		cas  []*x509.Certificate
+		bad  bool
+	}{
+		"signed":            {der, []*x509.Certificate{stranger.Parsed, ca.Parsed}, false},
+		"spoilt":            {spoilt, []*x509.Certificate{ca.Parsed}, true},
+		"of another":        {der, []*x509.Certificate{stranger.Parsed}, false},
+		"of another key":    {der, []*x509.Certificate{namesake.Parsed}, false},
+		"one of both keys'": {der, []*x509.Certificate{namesake.Parsed, ca.Parsed}, false},
+		"no CA":             {spoilt, nil, false},
+	} {
+		err := lists(t, c.list).CheckSigners(c.cas)
+		if (err != nil) != c.bad || err != nil && !strings.Contains(err.Error(), `the list of "CN=ca" is not signed by that CA`) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // What a list gives back is good again, and a part of a list is as good as a whole one.
 func TestWhatAListMaySay(t *testing.T) {
 	next := time.Now().Add(time.Minute).UTC().Truncate(time.Second)

@@ -83,6 +83,7 @@ func (s *Set) add(der []byte) error {
 	if next := parsed.NextUpdate; !next.IsZero() && (s.next.IsZero() || next.Before(s.next)) {
 		s.next = next
 	}
+	l.issuer, l.keyID = parsed.Issuer.String(), parsed.AuthorityKeyId
 	l.signed = &x509.RevocationList{RawTBSRevocationList: parsed.RawTBSRevocationList, SignatureAlgorithm: parsed.SignatureAlgorithm, Signature: parsed.Signature}
 	s.byIssuer[string(parsed.RawIssuer)] = append(s.byIssuer[string(parsed.RawIssuer)], l)
 	return nil

@@ -84,6 +84,12 @@ func TestCertificatesInsteadOfTokens(t *testing.T) {
 			t.Errorf("%s: %d %s %v", what, s, body, err)
 		}
 	}
+	spoilt := ca.Revokes(t, edge.Parse(t))
+	spoilt[len(spoilt)-1] ^= 1
+	w.write("crl.der", string(spoilt))
+	storetest.WaitUntil(t, 5*time.Second, "a list that the CA has not signed is not taken", func() bool {
+		return metricOf(t, client, url, "", "farscrape_relay_client_crl_last_reload_successful") == "0"
+	})
 	w.write("crl.der", string(certtest.ListPEM(ca.Revokes(t, edge.Parse(t)))))
 	storetest.WaitUntil(t, 5*time.Second, "its link has ended", func() bool {
 		s, _, _ := ask(client, url+"/scrape/edge-1.example.com/node", "")

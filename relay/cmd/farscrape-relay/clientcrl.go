@@ -13,13 +13,19 @@ import (
 	"github.com/farscrape/farscrape/relay/settings"
 )
 
-// readLists reads the revocation lists that FARSCRAPE_CLIENT_CRL_FILE names.
-func readLists(file string) (*certificate.Set, error) {
+// readLists reads the revocation lists that FARSCRAPE_CLIENT_CRL_FILE names, for clients
+// that come by these listeners.
+func readLists(file string, l *listeners) (*certificate.Set, error) {
 	content, err := settings.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("FARSCRAPE_CLIENT_CRL_FILE: %w", err)
 	}
 	set, err := certificate.ParseLists(content)
+	for _, p := range l.open() {
+		if err == nil && p.web != nil {
+			err = set.CheckSigners(p.web.ClientCAs().Certificates())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("FARSCRAPE_CLIENT_CRL_FILE: %s: %w", file, err)
 	}
@@ -28,7 +34,7 @@ func readLists(file string) (*certificate.Set, error) {
 
 // watchLists takes changed lists without a restart. Bad ones leave the last in force.
 // The links that they end are closed by the heartbeat.
-func (r *replica) watchLists(ctx context.Context, file string) {
+func (r *replica) watchLists(ctx context.Context, file string, l *listeners) {
 	with := promauto.With(r.metrics)
 	good := with.NewGauge(prometheus.GaugeOpts{
 		Name: "farscrape_relay_client_crl_last_reload_successful",
@@ -50,7 +56,7 @@ func (r *replica) watchLists(ctx context.Context, file string) {
 	})
 	defer stale.Stop()
 	settings.Watch(ctx, r.log, file, func() {
-		set, err := readLists(file)
+		set, err := readLists(file, l)
 		if err != nil {
 			good.Set(0)
 			r.log.Error("the revocation lists of client certificates are not good: the last good ones stay", "err", err)

@@ -111,7 +111,7 @@ func newReplica(c *config, keys *token.Keys, l *listeners, log *slog.Logger) (*r
 		return nil, err
 	}
 	if r.lists = new(certificate.Lists); c.ClientCRLFile != "" {
-		set, err := readLists(c.ClientCRLFile)
+		set, err := readLists(c.ClientCRLFile, l)
 		if err != nil {
 			return nil, err
 		}
@@ -227,7 +227,7 @@ func (r *replica) run(ctx context.Context, c *config, l *listeners) error {
 		start("FARSCRAPE_REVOKED_FILE", func() error { r.watchRevoked(serveCtx, c.RevokedFile); return nil })
 	}
 	if c.ClientCRLFile != "" {
-		start("FARSCRAPE_CLIENT_CRL_FILE", func() error { r.watchLists(serveCtx, c.ClientCRLFile); return nil })
+		start("FARSCRAPE_CLIENT_CRL_FILE", func() error { r.watchLists(serveCtx, c.ClientCRLFile, l); return nil })
 	}
 	for _, p := range l.open() {
 		if p.proxied != nil {
