@@ -67,7 +67,17 @@ step "Tokens: when one ends"
 run "jq -Rr 'split("
 expect "the year in which it ends" "$(tail -n 1 "$logs/shell" | cut -c 1-4)" "$(date -u -d '+365 days' +%Y)"
 
-leave 'farscrape-relay token -join' "scripts/pages/one-host.sh joins a host"
+step "Joining"
+run 'farscrape-relay token -join'
+export HOME=$PWD # where the agent may write
+change 's#^#FARSCRAPE_NAME=edge-9 #' # the site has no name that fits
+serve 'FARSCRAPE_TARGETS=node' joined site
+linked joined 2
+expect "a scrape" "$(ask scraper.token https://relay.example.com/scrape/edge-9/node)" "200 "
+stop joined
+again joined site 's#join .*##; s#^#FARSCRAPE_RELAY_URL=https://relay.example.com #' # by its own token
+linked joined 4
+stop joined
 
 step "TLS at the relay"
 stop edge-1
