@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,7 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/farscrape/farscrape/relay"
+	"github.com/farscrape/farscrape/relay/certificate"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 	"github.com/farscrape/farscrape/store"
@@ -322,6 +327,50 @@ func TestNoStoreGivesUsesBack(t *testing.T) {
 		time.Sleep(time.Second)
 		after := newCluster(t, 1).replicas[0] // as if it was started again
 		after.refusesJoin(newHost("b"), by, wire.Forbidden, "older than what the relay's store remembers")
+	})
+}
+
+// Where agents show certificates only, nobody joins for a token that nobody takes.
+func TestNobodyJoinsWhereNoTokensAreTaken(t *testing.T) {
+	r := newCluster(t, 1, func(c *relay.Config) { c.AgentAuth = certificate.Certificate }).replicas[0]
+	by, _ := r.joinToken("*")
+	r.refusesJoin(newHost("a"), by, wire.Forbidden, "FARSCRAPE_AGENT_AUTH=certificate")
+}
+
+func TestRefusedJoinsAreCountedByCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		metrics := prometheus.NewRegistry()
+		r := newCluster(t, 1, func(c *relay.Config) { c.Registerer = metrics }).replicas[0]
+		narrow, _ := r.joinToken("edge-*")
+		r.join(newHost("web-1"), narrow)
+		r.join(newHost("web-1"), "")
+		r.join(newHost("web-1"), r.mint(token.Scraper, "web-1"))
+		r.joined(newHost("edge-1"), narrow)
+		want := `# HELP farscrape_relay_joins_total Requests to join by a join token, by what came of them: joined, again (who has joined before), refused, unavailable (to be asked again).
+# TYPE farscrape_relay_joins_total counter
+farscrape_relay_joins_total{result="again"} 0
+farscrape_relay_joins_total{result="joined"} 1
+farscrape_relay_joins_total{result="refused"} 3
+farscrape_relay_joins_total{result="unavailable"} 0
+`
+		if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "farscrape_relay_joins_total"); err != nil {
+			t.Error(err)
+		}
+		families, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := make(map[string]float64)
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if labels := m.GetLabel(); f.GetName() == "farscrape_relay_credentials_refused_total" && labels[1].GetValue() == "join" && m.GetCounter().GetValue() > 0 {
+					counted[labels[0].GetValue()] = m.GetCounter().GetValue()
+				}
+			}
+		}
+		if !maps.Equal(counted, map[string]float64{"name": 1, "not_shown": 1, "role": 1}) {
+			t.Errorf("counted %v", counted)
+		}
 	})
 }
 

@@ -162,7 +162,7 @@ func TestRefusedAgentsAreCountedByCause(t *testing.T) {
 				series++
 				cause, side := m.GetLabel()[0].GetValue(), m.GetLabel()[1].GetValue()
 				expected := want[cause]
-				if side == "scraper" {
+				if side != "agent" {
 					expected = 0
 				}
 				if n := m.GetCounter().GetValue(); n != expected {
@@ -170,8 +170,8 @@ func TestRefusedAgentsAreCountedByCause(t *testing.T) {
 				}
 			}
 		}
-		if series != 2*len(token.Causes()) {
-			t.Errorf("%d series from the start, want %d", series, 2*len(token.Causes()))
+		if series != 3*len(token.Causes()) {
+			t.Errorf("%d series from the start, want %d", series, 3*len(token.Causes()))
 		}
 	})
 }

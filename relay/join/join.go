@@ -34,6 +34,7 @@ type Config struct {
 	Keys      *token.Keys
 	Revoked   *token.Revoked
 	OwnHosts  wire.Hosts // no agent is called so
+	NoTokens  bool       // agents show certificates only: what they would get is taken by nobody
 
 	Draining     func() bool
 	Record       func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
@@ -87,6 +88,9 @@ func (j *Joins) Serve(w http.ResponseWriter, req *http.Request) {
 func (j *Joins) admit(req *http.Request) (c token.Claims, refused *refusal) {
 	if req.Method != http.MethodPost {
 		return c, &refusal{reason: wire.Method, text: "to join is a POST"}
+	}
+	if j.NoTokens {
+		return c, &refusal{reason: wire.Forbidden, text: "this relay takes no tokens of agents (FARSCRAPE_AGENT_AUTH=certificate): who has a certificate of its CA needs not join"}
 	}
 	if j.Draining() {
 		return c, &refusal{reason: wire.Draining, within: time.Second, text: "this replica is about to exit; another takes it"}
