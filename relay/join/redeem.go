@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/farscrape/farscrape/relay/share"
 	"github.com/farscrape/farscrape/relay/token"
 	"github.com/farscrape/farscrape/relay/wire"
 )
@@ -33,6 +34,11 @@ func (j *Joins) redeem(ctx context.Context, c token.Claims, asked *wire.JoinRequ
 	if first := ring.KeyIDs()[0]; !j.Directory.AllHave(first) {
 		return r, &refusal{reason: wire.BusUnavailable, within: 2 * time.Second, text: "not all replicas have the key yet that signs (key " + first + "): they would not take the token"}
 	}
+	holder := share.Member{Tenant: c.Tenant, Name: c.ID}
+	if !j.asking.Take(holder, 1) {
+		return r, crowded
+	}
+	defer j.asking.Give(holder, 1)
 	if r.again, err = j.count(ctx, c, asked); err != nil {
 		return r, err
 	}
