@@ -69,8 +69,9 @@ expect "the year in which it ends" "$(tail -n 1 "$logs/shell" | cut -c 1-4)" "$(
 
 step "Joining"
 run 'farscrape-relay token -join'
-export HOME=$PWD # where the agent may write
-change 's#^#FARSCRAPE_NAME=edge-9 #' # the site has no name that fits
+# A home that it may write to, which no other agent has, and a name that fits.
+mkdir joined
+change "s#^#HOME=$PWD/joined FARSCRAPE_NAME=edge-9 #"
 serve 'FARSCRAPE_TARGETS=node' joined site
 linked joined 2
 expect "a scrape" "$(ask scraper.token https://relay.example.com/scrape/edge-9/node)" "200 "
