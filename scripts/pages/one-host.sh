@@ -9,7 +9,7 @@ serve 'FARSCRAPE_LISTEN=:8443' relay front
 began=$SECONDS
 await 20 "it is ready" curl -fsS --cacert relay.pem https://relay.example.com:8443/-/ready
 expect "without its certificate" "$(curl -s https://relay.example.com:8443/-/ready || echo $?)" 60
-run 'farscrape-relay token -join'
+run 'umask 077 && FARSCRAPE_KEY_FILE=key'
 expect "who may read them" "$(stat -c %a key relay.key join.token scraper.token | sort -u)" 600
 
 step "On the agent's"
