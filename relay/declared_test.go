@@ -393,13 +393,10 @@ func TestChangesOfLongListsWaitForTheirTurn(t *testing.T) {
 		list := append(large("x"), large("y")...) // 1.3 MB, which counts for an eighth
 		a := r.dial(dialOptions{targets: list})
 		began := time.Now()
+		changes := [][]byte{change(list[1:], list).Append(nil), change(list, list[1:]).Append(nil)}
 		go func() {
 			for i := 0; ; i++ {
-				f := change(list, list[i%2:])
-				if i%2 == 0 {
-					f = change(list[1:], list)
-				}
-				if a.conn.Write(context.Background(), websocket.MessageBinary, f.Append(nil)) != nil {
+				if a.conn.Write(context.Background(), websocket.MessageBinary, changes[i%2]) != nil {
 					return
 				}
 			}

@@ -83,6 +83,7 @@ func TestATokenIsRenewedAtTwoThirdsOfItsLife(t *testing.T) {
 		a := c.replicas[0].renewable()
 		first := c.expiry()
 		a.nothing(life/3*2 - 2*time.Second)
+		time.Sleep(2 * time.Second)
 		fresh := c.offered(a)
 		if fresh.Name != "edge" || fresh.Expires.Sub(fresh.Issued) != life {
 			t.Errorf("the new token says %+v", fresh)
