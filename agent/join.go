@@ -23,7 +23,8 @@ import (
 // from FARSCRAPE_JOIN_TOKEN_FILE, and keeps what it gets in the state folder, where the
 // configuration that it returns finds it. An agent that has such a token needs no join
 // token any more, and who sets another token joins nothing. It asks until it is answered
-// or ctx ends.
+// or ctx ends. Whether a token has ended the relay judges: where that is so by this host's
+// clock alone, and no other is to be had, the agent goes on with it.
 func Join(ctx context.Context, c Config, o Options, given string) (Config, error) {
 	if c.Token != "" || c.TokenFile != "" {
 		if given != "" || c.JoinToken != "" {
@@ -32,40 +33,48 @@ func Join(ctx context.Context, c Config, o Options, given string) (Config, error
 		return c, nil
 	}
 	state := joinState{dir: c.StateDir}
-	has, err := state.hasToken(time.Now())
-	if err == nil && has {
-		err = state.isOf(c.Name)
+	kept, err := state.kept()
+	if err == nil && kept != nil {
+		err = state.isOf(c.Name, kept.Name)
 	}
 	if err != nil {
 		return c, err
 	}
-	if given == "" && !has && c.JoinToken != "" {
+	fromFile := given == "" && !kept.lasts(time.Now()) && c.JoinToken != ""
+	if fromFile {
 		text, err := settings.Secret("", c.JoinToken, "JOIN_TOKEN")
-		if err != nil {
+		if err != nil && kept == nil {
 			return c, err
 		}
 		given = string(text)
 	}
 	if given != "" {
-		j, err := newJoiner(c, o, given)
-		if err == nil {
-			err = j.join(ctx, state)
-		}
-		if err != nil {
+		err := redeem(ctx, c, o, given, state)
+		if err != nil && (kept == nil || !fromFile || ctx.Err() != nil) {
 			return c, fmt.Errorf("join: %w", err)
 		}
-		has = true
+		if err != nil && o.Logger != nil {
+			o.Logger.Warn("the agent's token has ended by this host's clock, and it cannot join anew: it goes on with what it has", "err", err)
+		}
 	}
-	if has {
+	if kept != nil || given != "" {
 		c.TokenFile = state.token()
 	}
 	return c, nil
 }
 
+func redeem(ctx context.Context, c Config, o Options, token string, state joinState) error {
+	j, err := newJoiner(c, o, token)
+	if err != nil {
+		return err
+	}
+	return j.join(ctx, state)
+}
+
 // HasJoined reports whether the agent has joined before and needs no join token.
 func HasJoined(c Config) bool {
-	has, err := joinState{dir: c.StateDir}.hasToken(time.Now())
-	return err == nil && has
+	kept, err := joinState{dir: c.StateDir}.kept()
+	return err == nil && kept.lasts(time.Now())
 }
 
 // A joiner redeems a join token.

@@ -144,6 +144,46 @@ func TestAJoinTokenFileIsRedeemedWhereThereIsNoGoodToken(t *testing.T) {
 	}
 }
 
+// Whether a token has ended the relay judges: a host whose clock is ahead goes on with it.
+func TestAClockThatIsAheadEndsNoAgent(t *testing.T) {
+	d := newDesk(t)
+	c := d.config(t)
+	had := mustJoin(t, c, joinToken)
+	if err := os.WriteFile(had.TokenFile, []byte(agentToken("edge-1", time.Now().Add(-time.Minute))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustJoin(t, c, ""); got.TokenFile != had.TokenFile || HasJoined(c) {
+		t.Errorf("without a join token: %q", got.TokenFile)
+	}
+	c.JoinToken = filepath.Join(t.TempDir(), "join-token")
+	if err := os.WriteFile(c.JoinToken, []byte(joinToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.answers = []http.HandlerFunc{nil, refuses(401, "unauthorized", "")}
+	if got := mustJoin(t, c, ""); got.TokenFile != had.TokenFile || len(d.asked) != 2 {
+		t.Errorf("with one that has ended: %q, %d asked", got.TokenFile, len(d.asked))
+	}
+}
+
+// Whoever was killed, or had no room, while the token was written joins anew as the same.
+func TestATokenThatIsNotThereWholeIsNone(t *testing.T) {
+	for _, left := range []string{"", "\n", "eyJhbGci"} {
+		d := newDesk(t)
+		c := d.config(t)
+		had := mustJoin(t, c, joinToken)
+		if err := os.WriteFile(had.TokenFile, []byte(left), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := mustJoin(t, c, ""); got.TokenFile != "" {
+			t.Errorf("%q is a token", left)
+		}
+		again := mustJoin(t, c, joinToken)
+		if token, err := again.token(); err != nil || !strings.HasPrefix(token, "eyJ") || len(d.asked) != 2 || d.asked[1] != d.asked[0] {
+			t.Errorf("%q: has %q, %v", left, token, err)
+		}
+	}
+}
+
 func TestJoiningThatFailsForNowIsTriedAgainAsTheSame(t *testing.T) {
 	breaks := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	d := newDesk(t, breaks, refuses(503, "bus_unavailable", "1"), refuses(502, "", ""))

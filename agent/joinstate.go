@@ -22,20 +22,28 @@ type joinState struct{ dir string }
 func (s joinState) token() string { return filepath.Join(s.dir, "token") }
 func (s joinState) who() string   { return filepath.Join(s.dir, "join") }
 
-// hasToken reports whether there is a token that has not ended.
-func (s joinState) hasToken(now time.Time) (bool, error) {
+// kept is what the token says that there is; nil, if there is none. A file that is empty,
+// or holds no token, was not written to its end.
+func (s joinState) kept() (*claims, error) {
 	if s.dir == "" {
-		return false, nil
+		return nil, nil
 	}
-	text, err := settings.Secret("", s.token(), "TOKEN")
+	text, err := settings.ReadFile(s.token())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, fmt.Errorf("FARSCRAPE_STATE_DIR: the token that the agent has joined for: %w", err)
+		return nil, fmt.Errorf("FARSCRAPE_STATE_DIR: the token that the agent has joined for: %w", err)
 	}
-	claims, ok := readClaims(string(text))
-	return ok && (claims.Expires == 0 || now.Unix() < claims.Expires), nil
+	if c, ok := readClaims(strings.TrimSpace(string(text))); ok {
+		return &c, nil
+	}
+	return nil, nil
+}
+
+// lasts reports whether a token has not ended, by this host's clock.
+func (c *claims) lasts(now time.Time) bool {
+	return c != nil && (c.Expires == 0 || now.Unix() < c.Expires)
 }
 
 // draw returns who the agent is for the relay, and draws and writes that if it is new:
@@ -45,13 +53,18 @@ func (s joinState) draw(name string, host func() (string, error)) (as wire.JoinR
 	if s.dir == "" {
 		return as, errors.New("FARSCRAPE_STATE_DIR must be set: the agent keeps its token there, and this user has no home")
 	}
+	kept, err := s.kept()
+	if err != nil {
+		return as, err
+	}
+	has := kept != nil
 	as, err = s.read()
 	isNew := errors.Is(err, fs.ErrNotExist)
 	switch {
 	case err == nil && (name == "" || strings.EqualFold(name, as.Name)):
 		return as, nil
-	case err == nil && exists(s.token()):
-		return as, s.isOf(name)
+	case err == nil && has:
+		return as, s.isOf(name, as.Name)
 	case isNew:
 		as.JoinID = wire.NewJoinID()
 	case err != nil:
@@ -88,11 +101,6 @@ func (s joinState) write(as wire.JoinRequest, isNew bool) error {
 	return settings.ReplaceFile(s.who(), text)
 }
 
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
-}
-
 func (s joinState) read() (as wire.JoinRequest, err error) {
 	text, err := settings.ReadFile(s.who())
 	if err != nil {
@@ -106,17 +114,22 @@ func (s joinState) read() (as wire.JoinRequest, err error) {
 }
 
 // isOf reports that the folder is of an agent of another name than is wanted.
-func (s joinState) isOf(name string) error {
-	if as, err := s.read(); err == nil && name != "" && !strings.EqualFold(name, as.Name) {
-		return fmt.Errorf("the agent of FARSCRAPE_STATE_DIR, %s, has joined as %q, and FARSCRAPE_NAME is %q: give that one another folder", s.dir, as.Name, name)
+func (s joinState) isOf(wanted, name string) error {
+	if wanted != "" && !strings.EqualFold(wanted, name) {
+		return fmt.Errorf("the agent of FARSCRAPE_STATE_DIR, %s, has joined as %q, and FARSCRAPE_NAME is %q: give that one another folder", s.dir, name, wanted)
 	}
 	return nil
 }
 
 // keep writes down what the agent got.
 func (s joinState) keep(token string) error {
-	err := createIfMissing(s.token())
-	if err == nil {
+	kept, err := s.kept()
+	switch {
+	case err != nil:
+	case kept == nil:
+		_ = os.Remove(s.token()) // it holds nothing
+		err = createWhole(s.token(), []byte(token+"\n"))
+	default:
 		err = replaceToken(s.token(), token)
 	}
 	if err != nil {

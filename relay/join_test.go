@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -219,6 +220,72 @@ func TestAJoinIsTakenBack(t *testing.T) {
 		r.refusesJoin(newHost("edge-4"), leaked, wire.Unauthorized, "taken back")
 		takeBack(wire.RevokedSubject{Kind: wire.RevokedToken, Name: got.ID})
 		r.refusesJoin(third, leaked, wire.Unauthorized, "taken back")
+	})
+}
+
+// A name that was taken back is not free: its agent may have another token by now, and be
+// away for a moment.
+func TestANameThatWasOnceTakenBackIsItsAgents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		revoked := token.NewRevoked()
+		c := newCluster(t, 1, func(c *relay.Config) { c.Revoked = revoked })
+		r := c.replicas[0]
+		now := time.Now()
+		revoked.SetStored(wire.NewRevocations([]wire.Revocation{{
+			RevokedSubject: wire.RevokedSubject{Kind: wire.RevokedAgent, Tenant: wire.DefaultTenant, Name: "edge-*"}, Before: now.Unix() + 1, Made: now.UnixMilli(),
+		}}))
+		time.Sleep(time.Minute)
+		_ = r.dial(dialOptions{name: "edge-1"}).conn.CloseNow()
+		time.Sleep(time.Minute)
+		by, _ := r.joinToken("edge-*")
+		r.refusesJoin(newHost("edge-1"), by, wire.Forbidden, "which has a token")
+		if err := r.Forget(t.Context(), wire.AgentKey{Tenant: wire.DefaultTenant, Agent: "edge-1"}); err != nil {
+			t.Fatal(err)
+		}
+		r.joined(newHost("edge-1"), by)
+	})
+}
+
+func TestNoJoinedTokenOutlivesTheMostLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 30 * 24 * time.Hour
+		r := newCluster(t, 1, func(c *relay.Config) { c.TokenMaxLife = most }).replicas[0]
+		by, join := r.joinToken("*", func(c *token.Claims) { c.Expires = time.Now().Add(2 * most) })
+		h := newHost("a")
+		for range 2 {
+			time.Sleep(time.Hour)
+			if _, c := r.joined(h, by); !c.Expires.Equal(join.Issued.Add(most)) {
+				t.Errorf("it ends %v after the join token was made", c.Expires.Sub(join.Issued))
+			}
+		}
+	})
+}
+
+// Who sends nothing after the head takes the places of one address only.
+func TestOneAddressKeepsNoOtherFromJoining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newCluster(t, 1).replicas[0]
+		by, _ := r.joinToken("*")
+		silent, end := io.Pipe()
+		refused := make(chan int, 1000)
+		for range cap(refused) {
+			go func() {
+				req := httptest.NewRequest(http.MethodPost, wire.JoinPath, silent)
+				req.Header.Set("Authorization", "Bearer "+by)
+				w := httptest.NewRecorder()
+				r.Join(w, req)
+				refused <- w.Code
+			}()
+		}
+		synctest.Wait()
+		if n := len(refused); n < 900 {
+			t.Errorf("%d are refused at once", n)
+		}
+		h := newHost("a")
+		h.from = "198.51.100.7:1"
+		r.joined(h, by)
+		_ = end.Close()
+		synctest.Wait()
 	})
 }
 

@@ -144,7 +144,7 @@ func New(c Config) *Relay {
 		Logger: c.Logger, Lines: r.lines, Registerer: c.Registerer,
 	})
 	r.joins = join.New(join.Config{
-		Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts, NoTokens: c.AgentAuth == certificate.Certificate,
+		Directory: c.Directory, Keys: c.Keys, Revoked: c.Revoked, OwnHosts: c.OwnHosts, MaxLife: c.TokenMaxLife, NoTokens: c.AgentAuth == certificate.Certificate,
 		Draining: r.Draining, Record: r.recorder.Record, CountRefused: r.CountRefused, HoldRefused: r.tarpit.Hold,
 		Lines: r.lines, Registerer: c.Registerer,
 	})

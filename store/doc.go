@@ -66,7 +66,8 @@
 //
 // {prefix}{join}:born, whose braces are its own, is since when it is counted who joins;
 // beside it {join}:names:{tenant} has who has joined by which name, and
-// {join}:uses:{token} who has by which token. They are in one slot, and one script reads
+// {join}:uses:{token} who has by which token, and {join}:tokens which tokens were
+// redeemed. They are in one slot, and one script reads
 // and writes them, so a token is redeemed exactly so often.
 //
 // {prefix}generation:{n} are

@@ -29,8 +29,8 @@ func (s *Redis) Join(ctx context.Context, j wire.Join) (again bool, err error) {
 		free = "free"
 	}
 	reply, err := runCall(ctx, s.clients.directory, call{
-		script: s.scripts.join, key: s.keys.joinsBorn(), also: []string{s.keys.joinedNames(j.Tenant), s.keys.joinUses(j.TokenID)},
-		args: []any{j.Minted.UnixMilli(), j.Expires.Add(usesStay).UnixMilli(), j.Uses, j.Agent, j.Joiner, free, j.Instead},
+		script: s.scripts.join, key: s.keys.joinsBorn(), also: []string{s.keys.joinedNames(j.Tenant), s.keys.joinUses(j.TokenID), s.keys.joinTokens()},
+		args: []any{j.Minted.UnixMilli(), j.Expires.Add(usesStay).UnixMilli(), j.Uses, j.Agent, j.Joiner, free, j.Instead, j.TokenID},
 	}).StringSlice()
 	if err != nil {
 		return false, fmt.Errorf("join: %w", err)

@@ -56,7 +56,11 @@ func (m *Memory) Join(_ context.Context, j wire.Join) (again bool, err error) {
 	case !again && len(used.names) >= j.Uses:
 		return false, wire.ErrJoinsUsedUp
 	}
-	joins.names[j.AgentKey] = joinedName{j.Joiner, j.Minted.UTC().Truncate(time.Second)}
+	first := j.Minted.UTC().Truncate(time.Second)
+	if held && holder.joiner == j.Joiner && holder.first.After(first) {
+		first = holder.first // by a later token
+	}
+	joins.names[j.AgentKey] = joinedName{j.Joiner, first}
 	used.names[j.Joiner], used.forget = j.Agent, j.Expires.Add(usesStay)
 	joins.uses[j.TokenID] = used
 	return again, nil

@@ -205,6 +205,7 @@ func (k keys) revoked() string                  { return k.prefix + "revoked" }
 func (k keys) order(id string) string           { return k.prefix + "revoked:order:" + id }
 func (k keys) joinsBorn() string                { return k.prefix + "{join}:born" }
 func (k keys) joinedNames(tenant string) string { return k.prefix + "{join}:names:" + tenant }
+func (k keys) joinTokens() string               { return k.prefix + "{join}:tokens" }
 func (k keys) joinUses(tokenID string) string   { return k.prefix + "{join}:uses:" + tokenID }
 func (k keys) nudges(r wire.ReplicaID) string   { return k.prefix + "nudges:" + string(r) }
 func (k keys) generation(n string) string       { return k.prefix + "generation:" + n }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -40,71 +41,71 @@ func (s *Redis) unname(ctx context.Context, lists unnamed) {
 	}
 }
 
-// stillNamed are the agents that are still to be taken out of lists' names. The zero
-// value has none.
+// A staleName is an agent that is still to be taken out of a list's names.
+type staleName struct {
+	list  listName
+	agent any
+}
+
+// stillNamed are those that Redis did not answer to, the oldest first. The zero value has
+// none.
 type stillNamed struct {
-	mu    sync.Mutex
-	lists unnamed
-	many  int
+	mu  sync.Mutex
+	all []staleName
 }
 
-// maxStillNamed bounds them: beyond, names end by themselves.
-const maxStillNamed = 4096
+const (
+	// maxStillNamed bounds them: beyond, names end by themselves.
+	maxStillNamed = 4096
+	// unnamedAtOnce is how many are taken out with one look.
+	unnamedAtOnce = 64
+)
 
-func (n *stillNamed) add(name listName, agents []any) {
+func (n *stillNamed) add(list listName, agents []any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.many += len(agents); n.many > maxStillNamed {
-		n.many -= len(agents)
-		return
+	for _, agent := range agents {
+		if len(n.all) < maxStillNamed {
+			n.all = append(n.all, staleName{list, agent})
+		}
 	}
-	if n.lists == nil {
-		n.lists = make(unnamed)
-	}
-	n.lists[name] = append(n.lists[name], agents...)
 }
 
-func (n *stillNamed) take() unnamed {
+func (n *stillNamed) take() []staleName {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	lists := n.lists
-	n.lists, n.many = nil, 0
-	return lists
+	some := n.all[:min(len(n.all), unnamedAtOnce)]
+	if n.all = n.all[len(some):]; len(n.all) == 0 {
+		n.all = nil
+	}
+	return some
 }
 
-// unnameLate does what unname could not, but for agents whose records name the list
-// again by now.
+// unnameLate does some of what unname could not, but for agents whose records name the
+// list again by now, or are about to for a link held here.
 func (s *Redis) unnameLate(ctx context.Context) {
-	lists := s.stillNamed.take()
-	if len(lists) == 0 {
+	some := slices.DeleteFunc(slices.Clone(s.stillNamed.take()), func(n staleName) bool {
+		return s.entries.mayName(wire.AgentKey{Tenant: n.list.tenant, Agent: n.agent.(string)}, n.list.hash)
+	})
+	if len(some) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	rest := make(unnamed)
-	for name, agents := range lists {
-		for _, agent := range agents {
-			names, err := s.namesList(ctx, wire.AgentKey{Tenant: name.tenant, Agent: agent.(string)}, name.hash)
-			switch {
-			case err != nil:
-				s.stillNamed.add(name, []any{agent})
-			case !names:
-				rest[name] = append(rest[name], agent)
-			}
+	pipe := s.clients.directory.Pipeline()
+	records := make([]*redis.StringCmd, len(some))
+	for i, n := range some {
+		records[i] = pipe.HGet(ctx, s.keys.agent(wire.AgentKey{Tenant: n.list.tenant, Agent: n.agent.(string)}), "lists")
+	}
+	exec(ctx, pipe)
+	stale := make(unnamed)
+	for i, n := range some {
+		switch said, err := records[i].Result(); {
+		case err != nil && !errors.Is(err, redis.Nil):
+			s.stillNamed.add(n.list, []any{n.agent})
+		case !strings.Contains(said, " "+n.list.hash.String()+" "):
+			stale[n.list] = append(stale[n.list], n.agent)
 		}
 	}
-	s.unname(ctx, rest)
-}
-
-// namesList reports whether an agent's record names a list, or is about to for a link
-// held here.
-func (s *Redis) namesList(ctx context.Context, key wire.AgentKey, hash wire.ListHash) (bool, error) {
-	if s.entries.mayName(key, hash) {
-		return true, nil
-	}
-	said, err := s.clients.directory.HGet(ctx, s.keys.agent(key), "lists").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return false, err
-	}
-	return strings.Contains(said, " "+hash.String()+" "), nil
+	s.unname(ctx, stale)
 }

@@ -65,6 +65,20 @@ func TestWhoIsListed(t *testing.T) {
 }
 
 // Of two CAs that stand for a certificate one may be taken back.
+func TestAListOfACAThatMayNotSignLists(t *testing.T) {
+	ca := certtest.WithoutCRLSign(t, "ca")
+	p := ca.Issue(t, certtest.DNS("edge-1"))
+	set := lists(t, ca.Revokes(t, p.Parse(t)))
+	if err := set.CheckSigners([]*x509.Certificate{ca.Parsed}); err != nil {
+		t.Error(err)
+	}
+	checker := newChecker(t)
+	checker.Lists.Set(set)
+	if _, err := checker.Agent(shownBy(t, p, ca), "edge-1", time.Now()); !errors.Is(err, certificate.ErrListed) {
+		t.Errorf("listed by it: %v", err)
+	}
+}
+
 func TestAChainThatIsNotListedIsEnough(t *testing.T) {
 	root := certtest.NewAuthority(t, "root")
 	sub := root.Under(t, "sub")

@@ -26,20 +26,27 @@ type Authority struct {
 // NewAuthority makes one that signs itself.
 func NewAuthority(t testing.TB, name string) *Authority {
 	t.Helper()
-	return newAuthority(t, name, nil)
+	return newAuthority(t, name, nil, x509.KeyUsageCertSign|x509.KeyUsageCRLSign)
+}
+
+// WithoutCRLSign makes one whose certificate does not say that it may sign lists, as those
+// of some tools do not.
+func WithoutCRLSign(t testing.TB, name string) *Authority {
+	t.Helper()
+	return newAuthority(t, name, nil, x509.KeyUsageCertSign)
 }
 
 // Under makes one that this one stands for.
 func (a *Authority) Under(t testing.TB, name string) *Authority {
 	t.Helper()
-	return newAuthority(t, name, a)
+	return newAuthority(t, name, a, x509.KeyUsageCertSign|x509.KeyUsageCRLSign)
 }
 
-func newAuthority(t testing.TB, name string, parent *Authority) *Authority {
+func newAuthority(t testing.TB, name string, parent *Authority, usage x509.KeyUsage) *Authority {
 	a := &Authority{key: newKey(t)}
 	template := &x509.Certificate{
 		SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(1000 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: usage,
 	}
 	by, key := template, a.key
 	if parent != nil {
@@ -103,7 +110,9 @@ func (a *Authority) Revokes(t testing.TB, certificates ...*x509.Certificate) []b
 	for _, c := range certificates {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, a.Parsed, a.key)
+	by := *a.Parsed
+	by.KeyUsage |= x509.KeyUsageCRLSign // or x509 makes none
+	der, err := x509.CreateRevocationList(rand.Reader, list, &by, a.key)
 	must(t, err)
 	return der
 }

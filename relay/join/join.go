@@ -33,8 +33,9 @@ type Config struct {
 	Directory directory
 	Keys      *token.Keys
 	Revoked   *token.Revoked
-	OwnHosts  wire.Hosts // no agent is called so
-	NoTokens  bool       // agents show certificates only: what they would get is taken by nobody
+	OwnHosts  wire.Hosts    // no agent is called so
+	MaxLife   time.Duration // no token lives past it, from when the join token was made; 0: no bound
+	NoTokens  bool          // agents show certificates only: what they would get is taken by nobody
 
 	Draining     func() bool
 	Record       func(e wire.Event, holder string) // tells the tenant's journal; holder: whose share of it
@@ -46,14 +47,15 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Places, by all join tokens together; one alone has half of them. Who finds none comes
-// again. They are not those of links.
+// Places, by all join tokens together. Who finds none comes again. They are not those of
+// links.
 const (
 	// readingOfAll is how many may send their requests at a time, for which each has ten
-	// seconds: 4 MiB of connections.
+	// seconds: 4 MiB of connections. One address with one token has half of them, for a
+	// join token is a secret of many.
 	readingOfAll = 128
-	// askingOfAll is how many may ask the store, which takes a millisecond or two: by one
-	// token some 1,000 a second. Each has a connection to Redis meanwhile.
+	// askingOfAll is how many may ask the store, which takes a millisecond or two, half of
+	// them by one token: some 1,000 a second. Each has a connection to Redis meanwhile.
 	askingOfAll = 4
 )
 
@@ -113,13 +115,12 @@ func (j *Joins) admit(req *http.Request) (c token.Claims, refused *refusal) {
 
 // serve redeems a join token, and answers unless it returns why not.
 func (j *Joins) serve(w http.ResponseWriter, req *http.Request, c token.Claims) *refusal {
-	holder := share.Member{Tenant: c.Tenant, Name: c.ID}
-	if !j.reading.Take(holder, 1) {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unread)) // the server waits for what is left of it
+	reader := share.Member{Tenant: c.Tenant, Name: c.ID + " " + loglimit.Stranger(req.RemoteAddr).Name}
+	if !j.reading.Take(reader, 1) {
 		return crowded
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, wire.MaxJoin))
-	j.reading.Give(holder, 1)
+	j.reading.Give(reader, 1)
 	if err != nil {
 		return &refusal{reason: wire.BadRequest, text: fmt.Sprintf("the body is not there whole, or has more than %d bytes", wire.MaxJoin)}
 	}

@@ -42,7 +42,7 @@ func (j *Joins) redeem(ctx context.Context, c token.Claims, asked *wire.JoinRequ
 	if r.again, err = j.count(ctx, c, asked); err != nil {
 		return r, err
 	}
-	r.token, r.claims, err = ring.MintJoined(c, asked.Name, asked.JoinID, now)
+	r.token, r.claims, err = ring.MintJoined(c, asked.Name, asked.JoinID, now, j.MaxLife)
 	return r, err
 }
 
@@ -50,7 +50,7 @@ func (j *Joins) redeem(ctx context.Context, c token.Claims, asked *wire.JoinRequ
 // was: by its name, or by the token that it has got.
 func (j *Joins) revoked(c token.Claims, asked *wire.JoinRequest, now time.Time) error {
 	taken := j.Revoked.Now()
-	for _, c := range []token.Claims{c, c.Joined(asked.Name, asked.JoinID, now)} {
+	for _, c := range []token.Claims{c, c.Joined(asked.Name, asked.JoinID, now, j.MaxLife)} {
 		switch err := taken.Check(c, asked.Name); {
 		case errors.Is(err, token.ErrRevokedUnknown):
 			return &refusal{reason: wire.BusUnavailable, err: err, within: 5 * time.Second, text: "FARSCRAPE_REVOKED_UNKNOWN=refuse, and redis has not said since this replica started what has been taken back"}
@@ -65,10 +65,9 @@ func (j *Joins) revoked(c token.Claims, asked *wire.JoinRequest, now time.Time) 
 func (j *Joins) count(ctx context.Context, c token.Claims, asked *wire.JoinRequest) (again bool, err error) {
 	key := wire.AgentKey{Tenant: c.Tenant, Agent: asked.Name}
 	known, unknown := j.Directory.Lookup(ctx, key)
-	gone := j.isTakenBack(key, time.Time{})
 	join := wire.Join{
 		AgentKey: key, Joiner: asked.JoinID.Joiner(), TokenID: c.ID, Uses: c.Uses, Minted: c.Issued, Expires: c.Expires,
-		Free: unknown == nil && (known == nil || gone && !known.Connected()),
+		Free: unknown == nil && known == nil,
 	}
 	again, err = j.Directory.Join(ctx, join)
 	if other := new(wire.NameJoinedError); errors.As(err, &other) && j.isTakenBack(key, other.First) {
@@ -81,8 +80,7 @@ func (j *Joins) count(ctx context.Context, c token.Claims, asked *wire.JoinReque
 	return again, err
 }
 
-// isTakenBack reports whether an agent is whose tokens were first issued then; at the zero
-// time: whatever was issued before some time is.
+// isTakenBack reports whether an agent is whose tokens were first issued then.
 func (j *Joins) isTakenBack(k wire.AgentKey, first time.Time) bool {
 	_, dead := j.Revoked.Now().Dead(token.Claims{Role: token.Agent, Name: k.Agent, Tenant: k.Tenant, First: first}, k.Agent)
 	return dead

@@ -20,7 +20,7 @@ import (
 // A refusal answers who does not join. It is told to a person, and holds no secret.
 type refusal struct {
 	reason wire.Reason
-	err    error         // why the credential is refused, if it is that
+	err    error         // why the credential is refused, if it is that, or what the store says; for the log
 	within time.Duration // come back within; 0: to ask again is no use
 	text   string
 }
@@ -49,9 +49,9 @@ func refusalOf(err error, name string) *refusal {
 	case errors.As(err, new(*wire.NameJoinedError)):
 		return &refusal{reason: wire.Forbidden, text: fmt.Sprintf("another host has joined as %[1]q: set FARSCRAPE_NAME to another name, or, if this one takes its place, farscrape-relay revoke -agent %[1]s, and join by a token that is made after that", name)}
 	case errors.Is(err, wire.ErrNameInUse):
-		return &refusal{reason: wire.Forbidden, text: fmt.Sprintf("there is an agent called %[1]q, which has a token: set FARSCRAPE_NAME to another name, or, if this one takes its place, stop it, farscrape-relay revoke -agent %[1]s, and join by a token that is made after that", name)}
+		return &refusal{reason: wire.Forbidden, text: fmt.Sprintf("there is an agent called %[1]q, which has a token: set FARSCRAPE_NAME to another name, or, if this one takes its place, farscrape-relay revoke -agent %[1]s, have it forgotten by DELETE /api/v1/agents/%[1]s, and join by a token that is made after that", name)}
 	}
-	return &refusal{reason: wire.BusUnavailable, within: 2 * time.Second, text: "the relay's store cannot count who joins now: " + err.Error()}
+	return &refusal{reason: wire.BusUnavailable, err: err, within: 2 * time.Second, text: "the relay's store cannot count who joins now"}
 }
 
 // refuse answers who does not join, and tells of it.
@@ -71,7 +71,10 @@ func (j *Joins) refuse(w http.ResponseWriter, req *http.Request, c token.Claims,
 	if c.ID == "" {
 		who = loglimit.Stranger(req.RemoteAddr)
 	}
-	j.Lines.Of(who).Log(req.Context(), level, "join refused", "reason", r.reason, "detail", r.text, "join_token_id", c.ID, "remote_addr", req.RemoteAddr)
+	j.Lines.Of(who).Log(req.Context(), level, "join refused", "reason", r.reason, "detail", r.text, "err", r.err, "join_token_id", c.ID, "remote_addr", req.RemoteAddr)
+	if req.ContentLength != 0 { // the server waits for what is left of the body
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unread))
+	}
 	h := w.Header()
 	h.Set(wire.HeaderError, r.reason.String())
 	if r.within > 0 {

@@ -29,7 +29,11 @@ func Secret(value, file, name string) ([]byte, error) {
 		var path *fs.PathError
 		switch {
 		case errors.As(err, &path) && mayBeSecret(file):
-			return nil, fmt.Errorf("%[1]s%[2]s_FILE: %[3]w. It is not shown, since it may be the secret itself, which belongs in the file or in %[1]s%[2]s", Prefix, name, path.Err)
+			belongs := "in the file"
+			if name != "JOIN_TOKEN" { // which has no variable of its own
+				belongs += " or in " + Prefix + name
+			}
+			return nil, fmt.Errorf("%s%s_FILE: %w. It is not shown, since it may be the secret itself, which belongs %s", Prefix, name, path.Err, belongs)
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("%s%s_FILE: %w: put into it what %s", Prefix, name, err, secretsCome[name])
 		case err != nil:

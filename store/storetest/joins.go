@@ -84,6 +84,11 @@ func testJoinByAnother(t *testing.T, b *bench) {
 	next := b.joinToken(1)
 	next.AgentKey, next.Joiner, next.Free = first.AgentKey, first.Joiner, false
 	b.joins(next, nil)
+	b.joins(first, nil) // by the first once more: the name is had since the later
+	var taken *wire.NameJoinedError
+	if _, err := b.Join(t.Context(), joinAs(b.joinToken(1), "t", "a")); !errors.As(err, &taken) || taken.First.Before(next.Minted.Truncate(time.Second)) {
+		t.Errorf("the name is had since %v, %v", taken, err)
+	}
 	b.joins(joinAs(next, "t", "b"), wire.ErrNameInUse)
 	other := joinAs(next, "t", "b")
 	other.Free = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func (j joining) environ(environ []string) []string {
 
 // joinToken is the join token to redeem: the argument, or else what is typed or piped in,
 // unless the agent needs none, or has a file for it.
-func (j joining) joinToken(c agent.Config, log *slog.Logger, stdin io.Reader, stderr io.Writer) (string, error) {
+func (j joining) joinToken(ctx context.Context, c agent.Config, log *slog.Logger, stdin io.Reader, stderr io.Writer) (string, error) {
 	switch {
 	case j.token != "":
 		log.Warn("the join token stands in this machine's list of processes", "mend", "leave it out: it is asked for, or read from standard input")
@@ -47,7 +48,7 @@ func (j joining) joinToken(c agent.Config, log *slog.Logger, stdin io.Reader, st
 	case c.JoinToken != "":
 		return "", nil
 	}
-	text, err := ask(stdin, stderr)
+	text, err := ask(ctx, stdin, stderr)
 	if err != nil {
 		return "", fmt.Errorf("join token: %w", err)
 	}
@@ -60,12 +61,31 @@ func (j joining) joinToken(c agent.Config, log *slog.Logger, stdin io.Reader, st
 // maxTyped bounds what is read for a join token, in bytes: more than any has.
 const maxTyped = 64 << 10
 
-// ask reads a join token from a terminal, which does not show it, or from what is piped in.
-func ask(stdin io.Reader, stderr io.Writer) ([]byte, error) {
+// ask reads a join token from a terminal, which does not show it, or from what is piped in,
+// until ctx ends: then the reading is left to itself, and the terminal is as it was.
+func ask(ctx context.Context, stdin io.Reader, stderr io.Writer) ([]byte, error) {
+	read := func() ([]byte, error) { return io.ReadAll(io.LimitReader(stdin, maxTyped)) }
 	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprint(stderr, "Join token: ")
 		defer fmt.Fprintln(stderr)
-		return term.ReadPassword(int(f.Fd()))
+		if as, err := term.GetState(int(f.Fd())); err == nil {
+			defer func() { _ = term.Restore(int(f.Fd()), as) }()
+		}
+		read = func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) }
 	}
-	return io.ReadAll(io.LimitReader(stdin, maxTyped))
+	type answer struct {
+		text []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		text, err := read()
+		typed <- answer{text, err}
+	}()
+	select {
+	case a := <-typed:
+		return a.text, a.err
+	case <-ctx.Done():
+		return nil, errors.New("stopped before one was given")
+	}
 }

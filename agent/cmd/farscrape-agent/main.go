@@ -75,7 +75,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	case err != nil:
 		return fmt.Errorf("%w: see -help", err)
 	case flags.NArg() > 0 && flags.Arg(0) != "join":
-		return fmt.Errorf("%q: join is the only thing to say: see -help", flags.Arg(0))
+		return errors.New("join is the only thing to say, and a token belongs into a file: see -help") // what was said may be one
 	case *version:
 		fmt.Fprintln(stdout, "farscrape-agent", settings.Version())
 		return nil
@@ -120,7 +120,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	token := ""
 	if join != nil {
-		if token, err = join.joinToken(config, log, stdin, stderr); err != nil {
+		if token, err = join.joinToken(ctx, config, log, stdin, stderr); err != nil {
 			return err
 		}
 	}
