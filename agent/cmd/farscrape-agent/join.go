@@ -30,6 +30,16 @@ func parseJoin(args []string) (j joining, err error) {
 	return j, errors.New("say farscrape-agent join URL: see -help")
 }
 
+// notACommand says that an argument is none that the command knows. A long one may be a
+// token, and is not shown.
+func notACommand(said string) error {
+	const shortest = 32 // of tokens and keys, in bytes
+	if len(said) >= shortest {
+		said = "…"
+	}
+	return fmt.Errorf("%q: join is the only thing to say, and a token belongs into a file: see -help", said)
+}
+
 // environ is the environment with the relay's URL as the arguments have it.
 func (j joining) environ(environ []string) []string {
 	return append(environ, settings.Prefix+"RELAY_URL="+j.url)

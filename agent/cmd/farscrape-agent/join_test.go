@@ -51,6 +51,9 @@ func TestJoinReadsItsTokenOnce(t *testing.T) {
 	if out, err := try("", by); err != nil || !strings.Contains(out, "list of processes") || joins.Load() != 2 {
 		t.Errorf("as an argument: %d joins, %v\n%s", joins.Load(), err, out)
 	}
+	if err := run(t.Context(), []string{by}, environ, nil, new(bytes.Buffer), new(bytes.Buffer)); err == nil || strings.Contains(err.Error(), by) {
+		t.Errorf("a token and nothing else: %v", err)
+	}
 	for _, args := range [][]string{{"join"}, {"join", "a", "b", "c"}} {
 		if err := run(t.Context(), args, environ, nil, new(bytes.Buffer), new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "say farscrape-agent join URL") {
 			t.Errorf("%v: %v", args, err)

@@ -75,7 +75,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	case err != nil:
 		return fmt.Errorf("%w: see -help", err)
 	case flags.NArg() > 0 && flags.Arg(0) != "join":
-		return errors.New("join is the only thing to say, and a token belongs into a file: see -help") // what was said may be one
+		return notACommand(flags.Arg(0))
 	case *version:
 		fmt.Fprintln(stdout, "farscrape-agent", settings.Version())
 		return nil
