@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,22 +29,7 @@ func (w *tlsWorld) startCertified(relay string, own *certtest.Pair) {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	own.Write(w.t, dir)
-	target := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "up 1") }))
-	a, err := agent.New(agent.Config{RelayURL: relay, TLSCAFile: w.path("ca.pem"), TLSCertFile: filepath.Join(dir, "cert.pem"), TLSKeyFile: filepath.Join(dir, "key.pem"),
-		Targets: "node=" + target.URL + "/metrics", Links: 1}, agent.Options{})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	w.t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			w.t.Errorf("agent: %v", err)
-		}
-		target.Close()
-	})
+	w.run(agent.Config{RelayURL: relay, TLSCertFile: filepath.Join(dir, "cert.pem"), TLSKeyFile: filepath.Join(dir, "key.pem")})
 }
 
 // shows is a client that trusts the relay and shows a certificate.

@@ -81,9 +81,14 @@ func mintToken(t *testing.T, args ...string) string {
 // the target is at address.
 func (w *tlsWorld) startAgent(relay string) (address string) {
 	w.t.Helper()
+	return w.run(agent.Config{RelayURL: relay, Token: mintToken(w.t, "-agent", "edge-1")})
+}
+
+func (w *tlsWorld) run(c agent.Config) (address string) {
+	w.t.Helper()
 	target := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprintln(rw, "up 1") }))
-	a, err := agent.New(agent.Config{RelayURL: relay, Token: mintToken(w.t, "-agent", "edge-1"), TLSCAFile: w.path("ca.pem"),
-		Targets: "node=" + target.URL + "/metrics", Links: 1}, agent.Options{})
+	c.TLSCAFile, c.Targets, c.Links = w.path("ca.pem"), "node="+target.URL+"/metrics", 1
+	a, err := agent.New(c, agent.Options{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
