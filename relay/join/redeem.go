@@ -31,6 +31,9 @@ func (j *Joins) redeem(ctx context.Context, c token.Claims, asked *wire.JoinRequ
 	if why := j.revoked(c, asked, now); why != nil {
 		return r, why
 	}
+	if ends := c.Joined(asked.Name, asked.JoinID, now, j.MaxLife).Expires; !now.Before(ends) {
+		return r, &refusal{reason: wire.Forbidden, text: fmt.Sprintf("the join token is older than FARSCRAPE_TOKEN_MAX_LIFE, %s: %s", j.MaxLife, mint)}
+	}
 	if first := ring.KeyIDs()[0]; !j.Directory.AllHave(first) {
 		return r, &refusal{reason: wire.BusUnavailable, within: 2 * time.Second, text: "not all replicas have the key yet that signs (key " + first + "): they would not take the token"}
 	}
@@ -75,7 +78,7 @@ func (j *Joins) count(ctx context.Context, c token.Claims, asked *wire.JoinReque
 		again, err = j.Directory.Join(ctx, join)
 	}
 	if errors.Is(err, wire.ErrNameInUse) && unknown != nil {
-		return false, &refusal{reason: wire.BusUnavailable, within: 5 * time.Second, text: fmt.Sprintf("whether there is an agent called %q cannot be known now: %v", asked.Name, unknown)}
+		return false, &refusal{reason: wire.BusUnavailable, err: unknown, within: 5 * time.Second, text: fmt.Sprintf("whether there is an agent called %q cannot be known yet: the relay's directory has just begun (FARSCRAPE_SD_GRACE), or its Redis is away", asked.Name)}
 	}
 	return again, err
 }
