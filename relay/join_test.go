@@ -180,12 +180,12 @@ func TestANameThatWasOnceTakenBackIsItsAgents(t *testing.T) {
 
 func TestNoJoinedTokenOutlivesTheMostLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most = 30 * 24 * time.Hour
+		const most = time.Hour
 		r := newCluster(t, 1, func(c *relay.Config) { c.TokenMaxLife = most }).replicas[0]
 		by, join := r.joinToken("*", func(c *token.Claims) { c.Expires = time.Now().Add(2 * most) })
 		h := newHost("a")
 		for range 2 {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 			if _, c := r.joined(h, by); !c.Expires.Equal(join.Issued.Add(most)) {
 				t.Errorf("it ends %v after the join token was made", c.Expires.Sub(join.Issued))
 			}
